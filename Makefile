@@ -1,0 +1,77 @@
+# The two to begin with: `make demo` and `make test`. They need Python 3.10 or newer, and nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PYTEST ?=
+
+BIN      := $(VENV)/bin
+PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
+VERSION  := import sys; print(sys.version_info[:2])
+METADATA := setup.py setup.cfg pyproject.toml
+CHECKED  := sse_client $(wildcard examples tests/typing)
+
+.PHONY: help python demo test lint format format-check types coverage check clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo      follow a stream that breaks and comes back'
+	@echo 'make test      run the tests'
+	@echo 'make check     everything a change must pass'
+	@echo 'make lint | format | types | coverage | clean'
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m sse_client demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/python -m mypy $(CHECKED)
+
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(PYTEST)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+check: lint types coverage
+
+clean:
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find sse_client tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Stamps: what has been installed is installed again only when the metadata changed.
+
+$(VENV)/.created: | python
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo 'sse_client needs Python 3.10 or newer; try: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo '"$(PYTHON)" cannot make virtual environments. On Debian: apt install python3-venv' >&2; exit 1; }
+	@test ! -x $(BIN)/python || \
+	test "$$($(PYTHON) -c '$(VERSION)')" = "$$($(BIN)/python -c '$(VERSION)')" || { \
+	    echo '$(VENV) was made with another Python: give VENV=, too, or run "make clean" first' >&2; exit 1; }
+
+$(VENV)/.installed: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable '.[test,interop]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed
