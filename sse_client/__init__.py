@@ -1,0 +1,69 @@
+"""Server-Sent Events for Python: blocking, thread-based, on requests and urllib3.
+
+Example:
+    >>> client = HttpClient().install(SSE, reconnection_time=2.0)
+    >>> with client.sse("http://127.0.0.1:8080/events") as session:  # doctest: +SKIP
+    ...     for event in session.incoming:
+    ...         print(event.id, event.event, event.data)
+"""
+
+from __future__ import annotations
+
+from sse_client.channel import ChannelClosed, IncomingChannel
+from sse_client.client import HttpClient
+from sse_client.defaults import DefaultRequest
+from sse_client.diagnostics import BufferPolicy
+from sse_client.errors import (
+    ChannelOverflowError,
+    ConnectionFailedError,
+    DuplicatePluginError,
+    EventTooLargeError,
+    IdleTimeoutError,
+    PluginNotInstalledError,
+    ReconnectionExhaustedError,
+    SessionClosedError,
+    SSEClientError,
+    StreamInterruptedError,
+    UnexpectedContentTypeError,
+    UnexpectedStatusError,
+)
+from sse_client.events import ServerSentEvent
+from sse_client.parser import EventStreamParser, parse_event_batches, parse_event_stream
+from sse_client.plugins import Plugin
+from sse_client.session import SSESession, iter_events
+from sse_client.sse import SSE, SSEConfig
+from sse_client.stream import ReadyState, Statistics
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SSE",
+    "BufferPolicy",
+    "ChannelClosed",
+    "ChannelOverflowError",
+    "ConnectionFailedError",
+    "DefaultRequest",
+    "DuplicatePluginError",
+    "EventStreamParser",
+    "EventTooLargeError",
+    "HttpClient",
+    "IdleTimeoutError",
+    "IncomingChannel",
+    "Plugin",
+    "PluginNotInstalledError",
+    "ReadyState",
+    "ReconnectionExhaustedError",
+    "SSEClientError",
+    "SSEConfig",
+    "SSESession",
+    "ServerSentEvent",
+    "SessionClosedError",
+    "Statistics",
+    "StreamInterruptedError",
+    "UnexpectedContentTypeError",
+    "UnexpectedStatusError",
+    "__version__",
+    "iter_events",
+    "parse_event_batches",
+    "parse_event_stream",
+]

@@ -1,0 +1,174 @@
+"""Answers: which are a stream, and what an error may say of one that is not.
+
+Nothing here lets a query, user info or a header into a message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
+
+from sse_client.errors import (
+    IdleTimeoutError,
+    StreamInterruptedError,
+    UnexpectedContentTypeError,
+    UnexpectedStatusError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: What one read may return, and what one step of decompression may give: a bound against bombs.
+READ_SIZE = 64 * 1024
+
+#: How much of a refused answer's body is read: enough to see the reason.
+MAX_ERROR_BODY = 64 * 1024
+
+#: How long the body of a refused answer may take, in seconds, before what came is enough.
+_ERROR_BODY_TIMEOUT = 2.0
+
+
+def redact_url(url: str) -> str:
+    """Return the URL less user info, query and fragment, in which secrets travel."""
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(an address that cannot be parsed)"
+    # Without its scheme, an address has its user info in what then counts as the path.
+    path = parts.path if host else parts.path.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{port}{path}"
+
+
+def check_response(
+    response: requests.Response, limit_read: Callable[[float], None] | None = None
+) -> None:
+    """Raise unless the answer is 204, or 200 with an event stream (WHATWG HTML, section 9.2.3)."""
+    status = response.status_code
+    content_type = response.headers.get("Content-Type", "")
+    is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
+    if status == 204 or (status == 200 and is_event_stream):
+        return
+    body = read_body(response, limit_read)
+    response.close()
+    target = redact_url(response.url)
+    if status == 200:
+        shown = content_type or "no content type"
+        raise UnexpectedContentTypeError(
+            f"{target} answered with {shown}, not with text/event-stream",
+            response=response,
+            content_type=content_type,
+            body=body,
+        )
+    raise UnexpectedStatusError(
+        f"{target} answered {status} {response.reason or ''}".rstrip(),
+        response=response,
+        body=body,
+        retry_after=_retry_after(response),
+    )
+
+
+def read_body(
+    response: requests.Response, limit_read: Callable[[float], None] | None = None
+) -> bytes:
+    """Read a bounded part of the body, in a bounded time, and make it the response's content."""
+    internals: Any = response
+    if internals._content_consumed:  # there is no public way to ask
+        return (response.content or b"")[:MAX_ERROR_BODY]
+    body = b""
+    deadline = time.monotonic() + _ERROR_BODY_TIMEOUT
+    with contextlib.suppress(HTTPError, OSError, ValueError):
+        while len(body) < MAX_ERROR_BODY:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if limit_read is not None:
+                limit_read(left)
+            chunk = response.raw.read1(MAX_ERROR_BODY - len(body), decode_content=True)
+            if not chunk:
+                break
+            body += chunk
+    internals._content = body  # so that .content, .text and .json() work
+    internals._content_consumed = True
+    return body
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Read Retry-After, in seconds or as a date (RFC 9110, section 10.2.3)."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:18])
+    when = _seconds_of(value)
+    if when is None:
+        return None
+    # Against the server's own clock, if it tells: ours may be wrong.
+    now = _seconds_of(response.headers.get("Date", ""))
+    return max(0.0, when - (time.time() if now is None else now))
+
+
+def _seconds_of(http_date: str) -> float | None:
+    """Read a date of HTTP, which is always in GMT (RFC 9110, section 5.6.7)."""
+    try:
+        date = parsedate_to_datetime(http_date)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def read_chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield what arrives of a response, as soon as it does; all at once if it was read before."""
+    internals: Any = response
+    if internals._content_consumed:  # there is no public way to ask
+        yield response.content
+        return
+    try:
+        while chunk := response.raw.read1(READ_SIZE, decode_content=True):
+            yield chunk
+    except ReadTimeoutError as error:
+        target = redact_url(response.url)
+        raise IdleTimeoutError(
+            f"no bytes came from {target} for too long",
+            timeout=0.0,
+            waited_for="bytes",
+            response=response,
+        ) from error
+    except (HTTPError, OSError) as error:
+        target = redact_url(response.url)
+        raise StreamInterruptedError(
+            f"the stream of {target} broke off: {reason_of(error)}", response=response
+        ) from error
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Unwrap what requests and urllib3 have wrapped."""
+    while True:
+        if isinstance(error, MaxRetryError):
+            inner: object = error.reason
+        elif isinstance(error, requests.RequestException | HTTPError):
+            inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        else:
+            inner = None
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
+
+
+def printable_cause(error: BaseException) -> BaseException | None:
+    """Return the cause to chain: none that might spell out a URL, and with it a secret."""
+    cause = root_cause(error)
+    is_about_a_value = isinstance(cause, ValueError) and not isinstance(cause, OSError)
+    return None if is_about_a_value or isinstance(cause, requests.RequestException) else cause
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a few words what went wrong, without any secret."""
+    cause = printable_cause(error)
+    return type(root_cause(error)).__name__ if cause is None else f"{cause}"

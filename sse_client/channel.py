@@ -1,0 +1,318 @@
+"""The channel between the reader thread and the consumers: a bounded, closable, iterable queue.
+
+Locks: ``mutex`` (the one of ``queue.Queue``) guards the queue, its counters and the end. It is held
+for moments only, never while waiting for the network or calling anybody. It is reentrant, since a
+garbage collection may run a finaliser that closes the session on a thread that holds it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from sse_client.errors import ChannelOverflowError, SSEClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sse_client.events import ServerSentEvent
+
+    _Base = queue.Queue[ServerSentEvent]
+    _ShutDown = Exception
+else:
+    _Base = queue.Queue
+    _ShutDown = getattr(queue, "ShutDown", Exception)
+
+Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
+
+#: About a thousand events: enough for a consumer's hiccup, little enough to fall behind visibly.
+DEFAULT_CAPACITY = 1024
+
+#: For streams of large events, of which a thousand would be too many. Counted as received.
+DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
+
+
+class ChannelClosed(SSEClientError, _ShutDown):
+    """The channel is closed and drained: no event will come any more.
+
+    From Python 3.13 on it is a ``queue.ShutDown``, too.
+    """
+
+    def __init__(self, message: str = "the session has ended: no more events will come") -> None:
+        super().__init__(message)
+
+
+class Doorbell:
+    """Wakes the one thread that waits on it. May be rung from anywhere, a finaliser included.
+
+    That is why it is no ``threading.Event``, whose lock isn't reentrant. A waiter may wake without
+    a reason, and has to look again.
+    """
+
+    def __init__(self) -> None:
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or let its next wait return at once. Never blocks."""
+        self._rings.put(None)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until it rings, or ``timeout`` seconds have passed."""
+        try:
+            self._rings.get(timeout=timeout)
+            while True:  # Any number of rings is one reason to look.
+                self._rings.get_nowait()
+        except queue.Empty:
+            pass
+
+
+class IncomingChannel(_Base):
+    """The events of a session, as a ``queue.Queue``: any number of threads may consume it.
+
+    ``get``, ``get_nowait``, ``qsize``, ``task_done``, ``join`` and the rest mean what they mean
+    there; beyond it the channel can be iterated, and it ends. ``for event in channel`` waits for
+    each event and stops when the session has ended cleanly or was closed. When it ended with an
+    error, that is raised after the last event, to each consumer. Leaving the loop loses nothing:
+    iterating again goes on with the next event.
+
+    Args:
+        capacity: The most events that it holds.
+        capacity_bytes: The most bytes of the stream that it holds, counted as received; a single
+            larger event passes when it is alone.
+        overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
+            back-pressure reaches the server; ``"drop_oldest"``; ``"drop_newest"``; or end with an
+            ``"error"``.
+    """
+
+    def __init__(
+        self,
+        capacity: int = DEFAULT_CAPACITY,
+        capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
+        overflow: Overflow = "block",
+    ) -> None:
+        super().__init__(capacity)
+        self.mutex: Any = threading.RLock()
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+        self.all_tasks_done = threading.Condition(self.mutex)
+        self.capacity_bytes = capacity_bytes
+        self.overflow = overflow
+        #: Rung when a blocked ``offer`` may go on, or never will.
+        self.room = Doorbell()
+        #: Kept for the session: as long as the channel is in use, so is the session.
+        self.owner: object = None
+        self._ended = False
+        self._error: Exception | None = None
+        self._dropped = 0
+        # Bytes are counted by batch and by the offering side alone: how many events had been put in
+        # when a batch was complete, and its bytes. What left the queue is known from its length.
+        self._put_count = 0
+        self._batches: deque[tuple[int, int]] = deque()
+        self._batch_bytes = 0
+        self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
+
+    @property
+    def dropped(self) -> int:
+        """How many events were dropped because the channel was full."""
+        return self._dropped
+
+    # The consumers' side.
+
+    def get(self, block: bool = True, timeout: float | None = None) -> ServerSentEvent:
+        """Take the next event, waiting for one if ``block``. Thread-safe.
+
+        Args:
+            block: Whether to wait at all.
+            timeout: How long to wait, in seconds; None waits until the session ends.
+
+        Raises:
+            queue.Empty: There was none in that time.
+            ChannelClosed: The session has ended cleanly or was closed, and all was taken.
+            SSEClientError: The session has ended with this error, and all was taken.
+            ValueError: A negative ``timeout``.
+        """
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.mutex:
+            while True:
+                try:
+                    event: ServerSentEvent = self.queue.popleft()
+                    break
+                except IndexError:
+                    pass
+                if self._ended:
+                    self._raise_end()
+                if not block:
+                    raise queue.Empty
+                if deadline is None:
+                    self.not_empty.wait()
+                else:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        raise queue.Empty
+                    self.not_empty.wait(remaining)
+            self.not_full.notify()
+            if self._wake_at is not None and len(self.queue) <= self._wake_at:
+                self._wake_at = None
+                self.room.ring()
+            return event
+
+    def __iter__(self) -> IncomingChannel:
+        """Return the channel itself: all its iterators share the events."""
+        return self
+
+    def __next__(self) -> ServerSentEvent:
+        """Wait for the next event; stop when the session has ended and all was taken."""
+        try:
+            return self.get()
+        except ChannelClosed:
+            raise StopIteration from None
+
+    def _raise_end(self) -> NoReturn:
+        if self._error is None:
+            raise ChannelClosed
+        # The same error may be raised often: to several consumers, or to one that asks again.
+        raise self._error.with_traceback(None)
+
+    # The putting side.
+
+    def put(self, item: ServerSentEvent, block: bool = True, timeout: float | None = None) -> None:
+        """Put an event of one's own at the end, waiting for room if ``block``. Thread-safe.
+
+        Raises:
+            queue.Full: There was no room in that time.
+            ChannelClosed: The session has ended.
+            ValueError: A negative ``timeout``.
+        """
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.mutex:
+            while not self._ended and 0 < self.maxsize <= len(self.queue):
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if not block or (remaining is not None and remaining <= 0):
+                    raise queue.Full
+                self.not_full.wait(remaining)
+            if self._ended:
+                raise ChannelClosed
+            self._append([item])
+
+    def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
+        """Put in what ``overflow`` allows, and return the rest.
+
+        Never blocks; for the reader thread.
+
+        Args:
+            events: Events, in order.
+            size: How many bytes of the stream they took; 0 for the rest of a batch that has begun.
+
+        Returns:
+            Those for which there is no room: only with ``"block"``, and ``room`` rings when it is
+            worth coming again.
+
+        Raises:
+            ChannelClosed: The channel has ended.
+            ChannelOverflowError: With ``overflow="error"``, after those that had room.
+        """
+        with self.mutex:
+            if self._ended:
+                raise ChannelClosed
+            # Not another event once the bytes are exceeded, unless there is nothing else.
+            self._forget_taken_batches()
+            free = self.maxsize - len(self.queue)
+            if self._batch_bytes + size > self.capacity_bytes and self.queue:
+                free = 0
+            if self.overflow == "drop_oldest" and free < len(events):
+                free = self._drop_oldest(len(events), size)
+                self._dropped += len(events) - free
+                events = events[len(events) - free :]
+            accepted, rest = (events, ()) if free >= len(events) else (events[:free], events[free:])
+            if accepted:
+                self._append(accepted)
+            if size and accepted:
+                self._batches.append((self._put_count, size))
+                self._batch_bytes += size
+            if not rest or self.overflow == "drop_newest":
+                self._dropped += len(rest)
+                return ()
+            if self.overflow == "error":
+                raise ChannelOverflowError(
+                    f"the consumer did not keep up: the channel is full "
+                    f"(capacity={self.maxsize}, capacity_bytes={self.capacity_bytes})",
+                    capacity=self.maxsize,
+                    capacity_bytes=self.capacity_bytes,
+                )
+            self._wake_at = len(self.queue) // 2
+            return rest
+
+    def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
+        """Put in what has arrived although there is no room: nothing more will. Never blocks."""
+        with self.mutex:
+            if not self._ended:
+                self._append(events)
+
+    def _append(self, events: Sequence[ServerSentEvent]) -> None:
+        self.queue.extend(events)
+        self._put_count += len(events)
+        self.unfinished_tasks += len(events)
+        self.not_empty.notify(len(events))
+
+    def _forget_taken_batches(self) -> None:
+        taken = self._put_count - len(self.queue)
+        while self._batches and self._batches[0][0] <= taken:
+            self._batch_bytes -= self._batches.popleft()[1]
+
+    def _drop_oldest(self, count: int, size: int) -> int:
+        """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
+        count = min(count, self.maxsize)
+        while self.queue and (
+            len(self.queue) + count > self.maxsize or self._batch_bytes + size > self.capacity_bytes
+        ):
+            self.queue.popleft()
+            self._dropped += 1
+            self._finish_tasks(1)
+            self._forget_taken_batches()
+        return count
+
+    # The end.
+
+    def end(self, error: Exception | None = None) -> None:
+        """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe."""
+        with self.mutex:
+            if not self._ended:
+                self._ended = True
+                self._error = error
+                self._wake_everybody()
+
+    def close(self) -> None:
+        """Drop what is there, and let the consumers stop at once. Thread-safe."""
+        with self.mutex:
+            self._ended = True
+            self._error = None
+            self._finish_tasks(len(self.queue))
+            self.queue.clear()
+            self._batches.clear()
+            self._batch_bytes = 0
+            self._wake_everybody()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """End the channel as ``queue.Queue.shutdown`` of Python 3.13 does. Thread-safe."""
+        if immediate:
+            self.close()
+        else:
+            self.end()
+
+    def _finish_tasks(self, count: int) -> None:
+        self.unfinished_tasks = max(0, self.unfinished_tasks - count)
+        if not self.unfinished_tasks:
+            self.all_tasks_done.notify_all()
+
+    def _wake_everybody(self) -> None:
+        self._wake_at = None
+        self.room.ring()
+        self.not_empty.notify_all()
+        self.not_full.notify_all()

@@ -1,0 +1,315 @@
+"""The client: a session of requests, the plugins installed into it, and the streams it opens."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from sse_client.connections import new_session
+from sse_client.errors import SessionClosedError
+from sse_client.plugins import PluginRegistry
+from sse_client.reader import StreamReader, stop_all
+from sse_client.request import RequestDescription, join_address, name_of
+from sse_client.sse import SSE
+from sse_client.transport import SendOptions, StreamConnection, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    import requests
+    from typing_extensions import Unpack
+
+    from sse_client.request import (
+        Auth,
+        Certificate,
+        Cookies,
+        Headers,
+        Params,
+        Proxies,
+        RequestArguments,
+    )
+    from sse_client.session import SSESession
+    from sse_client.sse import SSEOptions
+
+    class StreamArguments(RequestArguments, SSEOptions, total=False):
+        """The arguments of a stream, for type checkers."""
+
+        scheme: str
+        host: str | None
+        port: int | None
+        path: str
+        method: str
+
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+#: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
+_PLAIN_TIMEOUT = (10.0, 60.0)
+_STREAM_TIMEOUT = (10.0, None)
+
+#: How long closing the client waits for the threads of all its sessions together, in seconds.
+_CLOSE_TIMEOUT = 1.0
+
+
+class HttpClient:
+    """An HTTP client to install plugins into: ``HttpClient().install(SSE)``.
+
+    Thread-safe, as far as a shared ``requests.Session`` is. A context manager that closes itself.
+
+    Example:
+        >>> with HttpClient().install(SSE, reconnection_time=2.0) as client:
+        ...     with client.sse("http://127.0.0.1:8080/events") as session:  # doctest: +SKIP
+        ...         for event in session.incoming:
+        ...             print(event.data)
+
+    Args:
+        session: A session of requests to send with, which stays yours: its headers, cookies,
+            proxies, certificates and adapters are used. Without one the client makes its own, with
+            TCP keep-alive, and closes it.
+    """
+
+    def __init__(self, session: requests.Session | None = None) -> None:
+        from sse_client import __version__  # noqa: PLC0415  # the package imports this module
+
+        self._owns_session = session is None
+        self._session = session or new_session(f"sse-client/{__version__}")
+        self._plugins = PluginRegistry()
+        self._lock = threading.Lock()  # guards the two below
+        self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()
+        self._closed = False
+
+    def install(self, plugin: type[Any], **options: object) -> HttpClient:
+        """Install a plugin: a class, of which ``plugin(**options)`` is made. Does not block.
+
+        Returns:
+            The client, so that calls can be chained.
+
+        Raises:
+            DuplicatePluginError: It is installed already.
+            TypeError, ValueError: The plugin refuses an option, by name.
+        """
+        self._plugins.install(plugin, options)
+        return self
+
+    def plugin(self, plugin: type[P]) -> P:
+        """Return an installed plugin.
+
+        Raises:
+            PluginNotInstalledError: It is not installed.
+        """
+        return self._plugins.require(plugin)
+
+    def plugin_or_none(self, plugin: type[P]) -> P | None:
+        """Return an installed plugin, None if it is not installed."""
+        return self._plugins.get(plugin)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Headers | None = None,
+        data: object = None,
+        json: object = None,
+        auth: Auth | None = None,
+        cookies: Cookies | None = None,
+        proxies: Proxies | None = None,
+        verify: bool | str | None = None,
+        cert: Certificate | None = None,
+        timeout: Timeout = _PLAIN_TIMEOUT,
+        allow_redirects: bool = True,
+    ) -> requests.Response:
+        """Send a plain request through the same plugins. Blocks until the whole answer is there.
+
+        The arguments are those of ``requests``; a callable value of ``headers`` and ``params``, and
+        callable ``data`` and ``json``, are called. ``timeout`` is in seconds.
+
+        Raises:
+            requests.RequestException: As requests does.
+        """
+        self._raise_if_closed()
+        session = self._session
+        request = RequestDescription(method, url, params, headers, data, json, auth, cookies)
+        prepared = session.prepare_request(self._describe(request))
+        settings: Any = session.merge_environment_settings(
+            prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
+        )
+        response = session.send(
+            prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
+        )
+        self._plugins.on_response(response)
+        return response
+
+    def get(self, url: str, **arguments: Unpack[RequestArguments]) -> requests.Response:
+        """Send a GET request: ``request("GET", url, ...)``."""
+        return self.request("GET", url, **arguments)
+
+    def post(self, url: str, **arguments: Unpack[RequestArguments]) -> requests.Response:
+        """Send a POST request: ``request("POST", url, ...)``."""
+        return self.request("POST", url, **arguments)
+
+    @overload
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        block: Callable[[SSESession], R],
+        **arguments: Unpack[StreamArguments],
+    ) -> R: ...
+
+    @overload
+    def sse(
+        self, url: str | None = None, *, block: None = None, **arguments: Unpack[StreamArguments]
+    ) -> SSESession: ...
+
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        scheme: str = "http",
+        host: str | None = None,
+        port: int | None = None,
+        path: str = "/",
+        method: str = "GET",
+        params: Params | None = None,
+        headers: Headers | None = None,
+        data: object = None,
+        json: object = None,
+        auth: Auth | None = None,
+        cookies: Cookies | None = None,
+        proxies: Proxies | None = None,
+        verify: bool | str | None = None,
+        cert: Certificate | None = None,
+        timeout: Timeout = _STREAM_TIMEOUT,
+        allow_redirects: bool = True,
+        block: Callable[[SSESession], R] | None = None,
+        **options: Unpack[SSEOptions],
+    ) -> SSESession | R:
+        """Open an event stream (WHATWG HTML, section 9.2). Blocks until it is open.
+
+        Args:
+            url: The address; or leave it out and give ``scheme``, ``host``, ``port`` and ``path``.
+            scheme: ``"http"`` or ``"https"``.
+            host: A host name or address.
+            port: A port, if not the scheme's own.
+            path: The path, with a query if there is one.
+            method: The HTTP method. Streams other than GET and HEAD do not reconnect unless
+                ``reconnect`` says so.
+            params: As in requests; a callable value is called for each attempt.
+            headers: As in requests; a callable value is called for each attempt. A
+                ``Last-Event-ID`` is where the stream begins, like the option ``last_event_id``.
+            data: As in requests, or a callable that returns it, for each attempt.
+            json: As in requests, or a callable that returns it, for each attempt.
+            auth: As in requests.
+            cookies: As in requests.
+            proxies: As in requests.
+            verify: As in requests.
+            cert: As in requests.
+            timeout: Seconds, or a pair: to connect, and without a single byte before the connection
+                is given up for lost. None waits forever.
+            allow_redirects: Whether to follow redirects.
+            block: A function to call with the session, which is then closed.
+            **options: Any option of ``SSEConfig``, for this stream.
+
+        Returns:
+            The session, or what ``block`` returned.
+
+        Raises:
+            PluginNotInstalledError: ``client.install(SSE)`` was forgotten.
+            ConnectionFailedError: No answer came.
+            UnexpectedStatusError: The answer is neither 200 nor 204.
+            UnexpectedContentTypeError: It is no event stream.
+            ReconnectionExhaustedError: With ``retry_first_connection``, it gave up.
+            SessionClosedError: The client was closed meanwhile.
+            TypeError, ValueError: An argument is wrong, or an option unknown: by name.
+        """
+        plugin = self._plugins.require(SSE)
+        address = join_address(url, scheme, host, port, path)
+        request = RequestDescription(method, address, params, headers, data, json, auth, cookies)
+        send = SendOptions(timeout, allow_redirects, proxies, verify, cert)
+        if "last_event_id" not in options and (initial_id := request.last_event_id()):
+            options["last_event_id"] = initial_id
+
+        def make_request() -> requests.Request:
+            return self._describe(request)
+
+        def connect() -> StreamConnection:
+            return StreamConnection(self._session, make_request, send, self._plugins.on_response)
+
+        session, reader = plugin.new_session(
+            connect,
+            method=method,
+            name=name_of(address),
+            options=options,
+            has_one_body=request.is_made_once,
+        )
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._readers.add(reader)
+        if closed:
+            session.close()
+            self._raise_if_closed()
+        reader.start()
+        session.wait_until_open()
+        if block is None:
+            return session
+        with session:
+            return block(session)
+
+    #: Ktor's second name for the same call: a session that outlives a block.
+    sse_session = sse
+
+    def close(self) -> None:
+        """Close all sessions, the plugins, and the client's own session of requests.
+
+        Blocks for a second at most, whatever the number of sessions. An ``sse`` call that is still
+        opening in another thread is aborted, and raises SessionClosedError. Can be called any
+        number of times.
+        """
+        with self._lock:
+            closed, self._closed = self._closed, True
+            readers = list(self._readers)
+        stop_all(readers, _CLOSE_TIMEOUT)
+        if closed:
+            return
+        try:
+            self._plugins.close()
+        finally:
+            if self._owns_session:
+                self._session.close()
+
+    def __enter__(self) -> HttpClient:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise SessionClosedError("the client is closed")
+
+    def _describe(self, description: RequestDescription) -> requests.Request:
+        """Make a request, and show it to the plugins."""
+        request = description.make()
+        self._plugins.on_request(request)
+        names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
+        if request.auth is None and not self._session.auth and "authorization" in names:
+            # Else requests would let a .netrc win over it.
+            request.auth = _leave_as_it_is
+        return request
+
+
+def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared

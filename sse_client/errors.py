@@ -1,0 +1,189 @@
+"""The errors, all below one root.
+
+SSEClientError                        everything that this package raises of its own
+├── PluginNotInstalledError           client.plugin(P), client.sse(...) without the plugin
+├── DuplicatePluginError              client.install(P) a second time
+├── ConnectionFailedError             no answer: DNS, connect, TLS, proxy, or cut off before it
+├── UnexpectedStatusError             an answer, but neither 200 nor 204
+├── UnexpectedContentTypeError        an answer, but not an event stream
+├── StreamInterruptedError            the stream broke off instead of ending
+│   └── IdleTimeoutError              nothing came for longer than allowed
+├── EventTooLargeError                an event beyond max_event_size
+├── ChannelOverflowError              the channel was full, and overflow="error"
+├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
+└── SessionClosedError                the session was closed while sse() was still opening it
+
+``ChannelClosed`` (in ``channel``) is below the root, too: it tells a consumer that there is no
+more. A wrong argument is a plain TypeError or ValueError. No message holds a query or the user
+info of a URL.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import requests
+
+    from sse_client.events import ServerSentEvent
+
+
+class SSEClientError(Exception):
+    """The root of all errors of this package.
+
+    Attributes:
+        response: The ``requests.Response`` that the error is about, or None. Up to 64 KiB of the
+            body of a refused answer were read, and are in ``response.content``.
+        buffer: What was read of the stream before the error, as bytes, within what the session's
+            ``buffer_policy`` kept; empty without one.
+    """
+
+    def __init__(self, message: str, *, response: requests.Response | None = None) -> None:
+        super().__init__(message)
+        self.response = response
+        self.buffer = b""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the response: a stream can't travel to another process."""
+        state = {**self.__dict__, "response": None}
+        return _rebuild, (type(self), self.args), state
+
+
+def _rebuild(kind: type[SSEClientError], args: tuple[Any, ...]) -> SSEClientError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
+class PluginNotInstalledError(SSEClientError):
+    """A plugin was asked for that the client does not have: ``client.install(...)`` it first."""
+
+
+class DuplicatePluginError(SSEClientError):
+    """A plugin was installed a second time into the same client."""
+
+
+class ConnectionFailedError(SSEClientError):
+    """No answer came: name resolution, connecting, TLS or a proxy failed, or it took too long.
+
+    Attributes:
+        permanent: Whether another attempt cannot help, as with a certificate that does not verify.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class UnexpectedStatusError(SSEClientError):
+    """The server answered with a status other than 200 and 204.
+
+    Attributes:
+        status_code: The HTTP status.
+        body: What was read of the body, at most 64 KiB.
+        retry_after: What the ``Retry-After`` header asks for, in seconds, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        response: requests.Response,
+        body: bytes = b"",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, response=response)
+        self.status_code = response.status_code
+        self.body = body
+        self.retry_after = retry_after
+
+
+class UnexpectedContentTypeError(SSEClientError):
+    """The server answered 200, but not with ``text/event-stream``.
+
+    Attributes:
+        content_type: The Content-Type header, ``""`` if there was none.
+        body: What was read of the body, at most 64 KiB.
+    """
+
+    def __init__(
+        self, message: str, *, response: requests.Response, content_type: str, body: bytes = b""
+    ) -> None:
+        super().__init__(message, response=response)
+        self.content_type = content_type
+        self.body = body
+
+
+class StreamInterruptedError(SSEClientError):
+    """The stream broke off in the middle, instead of ending."""
+
+
+class IdleTimeoutError(StreamInterruptedError):
+    """Nothing came for longer than allowed, so the connection was given up for lost.
+
+    Attributes:
+        timeout: The limit that ran out, in seconds.
+        waited_for: ``"bytes"`` (the read part of ``timeout``) or ``"event"`` (``event_timeout``).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        timeout: float,
+        waited_for: str,
+        response: requests.Response | None = None,
+    ) -> None:
+        super().__init__(message, response=response)
+        self.timeout = timeout
+        self.waited_for = waited_for
+
+
+class EventTooLargeError(SSEClientError):
+    """An event of the stream is larger than ``max_event_size``.
+
+    Attributes:
+        limit: The limit, in bytes.
+        events: The events that were complete in the chunk before the large one.
+    """
+
+    def __init__(self, message: str, *, limit: int, events: Sequence[ServerSentEvent] = ()) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.events = tuple(events)
+
+
+class ChannelOverflowError(SSEClientError):
+    """The channel was full and ``overflow="error"``: the consumer did not keep up.
+
+    Attributes:
+        capacity: The most events that the channel holds.
+        capacity_bytes: The most bytes that it holds.
+    """
+
+    def __init__(self, message: str, *, capacity: int, capacity_bytes: int) -> None:
+        super().__init__(message)
+        self.capacity = capacity
+        self.capacity_bytes = capacity_bytes
+
+
+class ReconnectionExhaustedError(SSEClientError):
+    """The connection was lost, and reconnecting was given up.
+
+    Attributes:
+        attempts: How many attempts failed in a row.
+        last_cause: What the last one failed with (also chained), None for a stream that just ended.
+    """
+
+    def __init__(
+        self, message: str, *, attempts: int, last_cause: SSEClientError | None = None
+    ) -> None:
+        super().__init__(message, response=last_cause.response if last_cause else None)
+        self.attempts = attempts
+        self.last_cause = last_cause
+
+
+class SessionClosedError(SSEClientError):
+    """The session or its client was closed while ``sse()`` was still waiting for the answer."""

@@ -1,0 +1,128 @@
+"""The values that a stream consists of: immutable, hashable, comparable, and cheap to make.
+
+An event is a tuple underneath, since one is made for every block of a stream and a tuple costs a
+fifth of a frozen dataclass. That is a matter of speed only: use the attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+#: The longest ``retry`` value, in digits, that is taken literally. It is three hundred centuries in
+#: milliseconds; longer ones mean no more, and ``int`` refuses the longest.
+MAX_RETRY_DIGITS = 18
+
+_MAX_RETRY = 10**MAX_RETRY_DIGITS - 1
+
+
+class _Fields(NamedTuple):
+    data: str
+    event: str
+    id: str
+    retry: int | None
+    comments: str | None
+
+
+class ServerSentEvent(_Fields):
+    """One event of an event stream, as dispatched (WHATWG HTML, section 9.2.6).
+
+    Never blocks; immutable, so any number of threads may share one.
+
+    Args:
+        data: The payload: the block's data lines, joined with a line feed. Empty for an event that
+            has only comments or only a retry.
+        event: The event type, ``"message"`` unless the block names another.
+        id: The last event ID of the stream when the event was dispatched, ``""`` if there was none.
+        retry: The reconnection time in milliseconds, if this very block carried one.
+        comments: The block's comment lines, joined with a line feed, or None if it had none.
+
+    Raises:
+        TypeError: A field is of the wrong type.
+        ValueError: A field holds what the wire format has no way to write: a carriage return, a
+            line break in ``event`` or ``id``, a null in ``id``, a lone surrogate, a negative
+            ``retry``.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        data: str = "",
+        event: str = "message",
+        id: str = "",
+        retry: int | None = None,
+        comments: str | None = None,
+    ) -> ServerSentEvent:
+        """Check the fields and make the event."""
+        # The parser does not come through here: what it reads can't be wrong in these ways.
+        texts: dict[str, object] = {"data": data, "event": event, "id": id}
+        if comments is not None:
+            texts["comments"] = comments
+        for name, value in texts.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+            if "\r" in value or ("\n" in value and name in {"event", "id"}):
+                raise ValueError(f"{name} cannot hold this line break: {value[:80]!r}")
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name} cannot hold a lone surrogate: {value[:80]!r}") from error
+        if "\0" in id:
+            raise ValueError(f"id cannot hold a null: {id[:80]!r}")
+        if retry is not None:
+            if type(retry) is not int:
+                raise TypeError(f"retry must be an int or None, not {type(retry).__name__}")
+            if not 0 <= retry <= _MAX_RETRY:
+                raise ValueError(f"retry must be from 0 to {_MAX_RETRY} milliseconds, not {retry}")
+        return tuple.__new__(cls, (data, event or "message", id, retry, comments))
+
+    def json(self) -> Any:  # noqa: ANN401  # as json.loads
+        """Decode the data as JSON. Does not block.
+
+        Returns:
+            What ``json.loads`` makes of ``data``.
+
+        Raises:
+            ValueError: The data is not JSON (it is a ``json.JSONDecodeError``).
+        """
+        return json.loads(self.data)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with another event; a plain tuple is never equal to one."""
+        if isinstance(other, _Fields):
+            return type(self) is type(other) and tuple.__eq__(self, other)
+        return NotImplemented if not isinstance(other, tuple) else False
+
+    def __ne__(self, other: object) -> bool:
+        """Negate ``==``, which a tuple would not do by itself."""
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    __hash__ = tuple.__hash__
+
+    def __str__(self) -> str:
+        """Write the event in the wire format (WHATWG HTML, section 9.2.5), blank line included.
+
+        Parsing that gives the event back. One that carries only comments or a retry is written
+        without a data line, so that it stays what it is (a parser shows it if asked to); its ID
+        then goes ahead in a block of its own.
+        """
+        data, event, id, retry, comments = self
+        has_data = bool(data) or event != "message" or (comments is None and retry is None)
+        # Comments beside a retry make neither a comment event nor a retry event.
+        has_data = has_data or (comments is not None and retry is not None)
+        lines = []
+        if event != "message":
+            # Joined with +, since formatting a member of a str enumeration gives the member's name.
+            lines.append("event: " + event)
+        if id:
+            lines.append("id: " + id if has_data else "id: " + id + "\n")
+        if retry is not None:
+            lines.append(f"retry: {retry}")
+        if comments is not None:
+            lines.extend(f": {line}" if line else ":" for line in comments.split("\n"))
+        if has_data:
+            lines.extend(f"data: {line}" if line else "data:" for line in data.split("\n"))
+        lines.append("\n")
+        return "\n".join(lines)

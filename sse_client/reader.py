@@ -1,0 +1,366 @@
+"""The reader thread of a session: it connects, parses, delivers and reconnects.
+
+Threads and what they own:
+
+* The reader thread (one a session, daemon: it may be in the system's resolver, which nothing can
+  interrupt) runs ``_run``. It owns the parser, the reconnection, the diagnostic buffer and the
+  connection, opens and closes them, and calls the hooks. It ends when the stream does or ``stop``
+  was called. It holds the channel and the session weakly, so that abandoning both ends it.
+* Consumers touch only the channel. Any thread may call ``stop``, ``join`` and ``reconnect``.
+
+One lock, ``_lock``: it guards the state, the flags of what was asked for, and which connection is
+the current one. It is never held across I/O, a hook or a put. It is reentrant, for a finaliser
+that stops the reader may run on a thread that holds it; for the same reason the thread is woken by
+a doorbell.
+
+Every way out is one path: ``stop`` sets the flag, aborts the connection and rings; the thread
+notices at its next step (``_raise_if_stopped``), and ``_finish`` does the rest, whatever the
+reason.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import random
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from sse_client.channel import ChannelClosed, Doorbell, IncomingChannel
+from sse_client.diagnostics import DiagnosticBuffer
+from sse_client.errors import SessionClosedError, SSEClientError
+from sse_client.parser import EventStreamParser, parse_event_batches
+from sse_client.reconnection import Reconnection
+from sse_client.stream import MOVES, ReadyState, Statistics, StreamOptions
+from sse_client.transport import ConnectionAborted, StreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import requests
+
+    from sse_client.events import ServerSentEvent
+    from sse_client.session import SSESession
+
+logger = logging.getLogger("sse_client")
+
+_NO_CONTENT = 204
+
+
+class _Stopped(Exception):  # noqa: N818  # no error, but the way out
+    """Unwinds the reader thread once it was told to stop."""
+
+
+#: The readers whose threads may be running, to be stopped at the interpreter's exit.
+_live: weakref.WeakSet[StreamReader] = weakref.WeakSet()
+
+#: How long the interpreter's exit waits for all of them together, in seconds.
+_EXIT_TIMEOUT = 1.0
+
+
+def stop_all(readers: Iterable[StreamReader], timeout: float) -> None:
+    """Stop all the readers at once, and wait for their threads, ``timeout`` seconds in all."""
+    deadline = time.monotonic() + timeout
+    stopped = list(readers)
+    for reader in stopped:
+        reader.stop()
+    for reader in stopped:
+        reader.join(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
+
+
+class StreamReader:
+    """A stream that is being followed, and the thread that follows it.
+
+    Args:
+        connect: Makes the connection for one attempt.
+        channel: Where the events go. Held weakly.
+        options: How to follow the stream.
+        name: What to call it in a log and the thread's name; no secret.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], StreamConnection],
+        channel: IncomingChannel,
+        options: StreamOptions,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.statistics = Statistics()
+        self.response: requests.Response | None = None
+        self.error: Exception | None = None
+        #: Set once the first connection was answered well, or never will be.
+        self.settled = threading.Event()
+        self.was_answered = False
+        #: The session whose hooks are called. Held weakly.
+        self.session: Callable[[], SSESession | None] = lambda: None
+
+        self._connect = connect
+        self._channel = weakref.ref(channel)
+        self._doorbell: Doorbell = channel.room
+        self._options = options
+        self._reconnection = Reconnection(options.policy, time.monotonic, random.random)
+        self._buffer = DiagnosticBuffer(options.buffer_policy)
+        self._parser: EventStreamParser | None = None
+        self._last_event_id = options.last_event_id
+        self._last_event_at = 0.0
+        self._undelivered_bytes = 0
+
+        self._lock = threading.RLock()
+        self._state = ReadyState.CONNECTING
+        self._draining = False
+        self._reconnecting = False
+        self._connection: StreamConnection | None = None
+        self._thread = threading.Thread(target=self._run, name=f"sse-client:{name}", daemon=True)
+
+    # For any thread.
+
+    @property
+    def state(self) -> ReadyState:
+        """The current state."""
+        return self._state
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID that was received."""
+        parser = self._parser
+        return self._last_event_id if parser is None else parser.last_event_id
+
+    def start(self) -> None:
+        """Start the thread."""
+        _live.add(self)
+        try:
+            self._thread.start()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def stop(self, *, drain: bool = False) -> None:
+        """Tell the thread to end, and abort whatever it waits for. Does not block.
+
+        Args:
+            drain: Whether the consumers may still take what has arrived.
+        """
+        self.abandon(drain=drain)
+        channel = self._channel()
+        if channel is not None and not drain:
+            channel.close()
+        if not self.settled.is_set():
+            self.settled.set()
+
+    def abandon(self, *, drain: bool = False) -> None:
+        """Do the same for a finaliser: nobody waits for the first connection any more.
+
+        So this leaves ``settled`` alone, whose lock isn't reentrant.
+        """
+        with self._lock:
+            if self._state is not ReadyState.CLOSED:
+                self._draining = drain
+            self._move(ReadyState.CLOSED)
+            connection = self._connection
+        if connection is not None:
+            connection.abort()
+        self._doorbell.ring()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end, for ``timeout`` seconds at most; not from that thread."""
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def reconnect(self) -> None:
+        """Have the thread drop its connection, or its wait, and open the next now."""
+        with self._lock:
+            if self._state is ReadyState.CLOSED:
+                raise SessionClosedError("a session that has ended cannot reconnect")
+            self._reconnecting = True
+            connection = self._connection
+        if connection is not None:
+            connection.abort()
+        self._doorbell.ring()
+
+    # The reader thread.
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        try:
+            error = self._follow()
+        except (_Stopped, ChannelClosed):
+            pass
+        except BaseException as unforeseen:  # noqa: BLE001  # to the consumer, wherever it came from
+            error = unforeseen if isinstance(unforeseen, Exception) else None
+            if error is None:
+                error = SSEClientError(f"the reader thread was ended by {unforeseen!r}")
+                error.__cause__ = unforeseen
+        self._finish(error)
+
+    def _follow(self) -> Exception | None:
+        """Follow the stream to its end, over any number of connections; return its error."""
+        while True:
+            loss: Exception | None = None
+            try:
+                if self._stream_once():
+                    return None
+            except ConnectionAborted:
+                pass
+            except Exception as error:  # noqa: BLE001  # the policy knows which to retry
+                loss = error
+            self._raise_if_stopped()
+            with self._lock:
+                at_once, self._reconnecting = self._reconnecting, False
+            if at_once:
+                self._move(ReadyState.CONNECTING)
+                continue
+            verdict = self._reconnection.after(loss)
+            if loss is not None and isinstance(loss, SSEClientError):
+                loss.buffer = self._buffer.snapshot()
+            if verdict.delay is None:
+                if loss is not None and self.was_answered:
+                    self._call(self._options.hooks.on_disconnect, loss, None)
+                return verdict.error
+            self._move(ReadyState.CONNECTING)
+            logger.info(
+                "%s: %s; reconnecting in %.3g s", self.name, loss or "it ended", verdict.delay
+            )
+            self._call(self._options.hooks.on_disconnect, loss, verdict.delay)
+            self._wait(verdict.delay)
+
+    def _stream_once(self) -> bool:
+        """Open a connection and deliver what comes; return whether this was the last one."""
+        connection = self._connect()
+        with self._lock:
+            self._raise_if_stopped()
+            self._reconnecting = False  # this is the connection that was asked for
+            self._connection = connection
+        try:
+            self.statistics.attempts += 1
+            response = connection.open(self._last_event_id)
+            self.response = response
+            self.was_answered = True
+            if response.status_code == _NO_CONTENT:
+                return True
+            self._move(ReadyState.OPEN)
+            self.statistics.connections += 1
+            self._reconnection.opened()
+            self.settled.set()
+            logger.debug("%s: open", self.name)
+            self._call(self._options.hooks.on_open)
+            return self._deliver_all(connection)
+        finally:
+            with self._lock:
+                self._connection = None
+            connection.close()
+
+    def _deliver_all(self, connection: StreamConnection) -> bool:
+        """Deliver the events of one connection; return whether its end was announced."""
+        self._parser = parser = self._options.new_parser(self._last_event_id, self._comment)
+        self._buffer.clear()
+        self._last_event_at = time.monotonic()
+        chunks = connection.chunks(self._options.event_timeout, lambda: self._last_event_at)
+        is_end = self._options.end_of_stream
+        try:
+            for batch in parse_event_batches(self._counted(chunks), parser=parser):
+                events: Sequence[ServerSentEvent] = batch
+                ended = False
+                if is_end is not None:
+                    index = next((i for i, event in enumerate(events) if is_end(event)), None)
+                    if index is not None:
+                        events, ended = events[:index], True
+                self._last_event_at = time.monotonic()
+                self._reconnection.event_arrived()
+                self._deliver(events)
+                if ended:
+                    return True
+            return False
+        finally:
+            self._last_event_id = parser.last_event_id
+            self._parser = None
+            if parser.reconnection_time is not None:
+                self._reconnection.set_server_time(parser.reconnection_time)
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.statistics.bytes += len(chunk)
+            self._undelivered_bytes += len(chunk)
+            self._buffer.add(chunk)
+            yield chunk
+
+    def _deliver(self, events: Sequence[ServerSentEvent]) -> None:
+        """Put the events into the channel, waiting for room."""
+        self.statistics.events += len(events)
+        size, self._undelivered_bytes = self._undelivered_bytes, 0
+        while events:
+            channel = self._channel()
+            if channel is None:
+                raise _Stopped  # abandoned
+            if self._state is ReadyState.CLOSED:
+                if self._draining:
+                    channel.append_arrived(events)
+                raise _Stopped
+            rest = channel.offer(events, size)
+            if len(rest) < len(events):
+                size = 0
+            events = rest
+            self.statistics.dropped = channel.dropped
+            # While it waits nothing but the doorbell is held: the channel may be abandoned
+            # meanwhile.
+            del channel
+            if events:
+                self._doorbell.wait()
+
+    def _comment(self, text: str) -> None:
+        self.statistics.comments += 1
+        self._call(self._options.hooks.on_comment, text)
+
+    def _wait(self, delay: float) -> None:
+        """Wait before the next attempt, unless it is wanted now or never."""
+        deadline = time.monotonic() + delay
+        while not self._reconnecting and (left := deadline - time.monotonic()) > 0:
+            self._raise_if_stopped()
+            self._doorbell.wait(left)
+        self._raise_if_stopped()
+
+    def _finish(self, error: Exception | None) -> None:
+        """End the session, whatever the reason. This is the last that the thread does."""
+        with self._lock:
+            if self._state is ReadyState.CLOSED:
+                error = None  # it was stopped, and what broke then is what stopping broke
+            self.error = error
+            self._move(ReadyState.CLOSED)
+        if isinstance(error, SSEClientError) and not error.buffer:
+            error.buffer = self._buffer.snapshot()
+        channel = self._channel()
+        if channel is not None:
+            channel.end(error)
+        self.settled.set()
+        logger.debug("%s: closed%s", self.name, f" with {error!r}" if error else "")
+        self._call(self._options.hooks.on_close)
+
+    def _move(self, state: ReadyState) -> None:
+        """Change the state: the one place that does. A closed session stays closed."""
+        with self._lock:
+            if state is not ReadyState.CLOSED:
+                self._raise_if_stopped()
+            if state is not self._state:
+                assert state in MOVES[self._state], f"{self._state} -> {state}"
+                self._state = state
+
+    def _raise_if_stopped(self) -> None:
+        if self._state is ReadyState.CLOSED:
+            raise _Stopped
+
+    def _call(self, hook: Callable[..., object] | None, *args: object) -> None:
+        """Call a hook with the session; an error of it is logged, and hurts nobody else."""
+        if hook is None:
+            return
+        session = self.session()
+        if session is None:
+            return
+        try:
+            hook(session, *args)
+        except Exception:
+            logger.exception("%s: a hook raised", self.name)

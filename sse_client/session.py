@@ -1,0 +1,195 @@
+"""The session: what a user holds of a stream that a reader thread follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+import weakref
+from typing import TYPE_CHECKING
+
+from sse_client.answers import check_response, read_chunks
+from sse_client.errors import SessionClosedError
+from sse_client.parser import EventStreamParser, parse_event_stream
+from sse_client.stream import ReadyState, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    import requests
+
+    from sse_client.channel import IncomingChannel
+    from sse_client.events import ServerSentEvent
+    from sse_client.reader import StreamReader
+
+#: How long ``close`` waits for the reader thread, in seconds. It ends at once, but for a resolver.
+CLOSE_TIMEOUT = 1.0
+
+
+class _Lease:
+    """Held by the session and by its channel: when both are gone, nobody wants the stream."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+
+    def __del__(self) -> None:
+        """Stop the reader without waiting: this may run on any thread, in any state."""
+        try:
+            if self._reader.state is not ReadyState.CLOSED:
+                message = f"unclosed SSE session to {self._reader.name}"
+                warnings.warn(message, ResourceWarning, stacklevel=2)
+        finally:  # also where warnings are errors
+            self._reader.abandon()
+
+
+class SSESession:
+    """An open event stream, followed by a thread of its own until it ends or is closed.
+
+    Comes from ``client.sse(...)``. All methods are thread-safe. A session is a context manager that
+    closes itself at the end of the block. One that is dropped without being closed closes itself,
+    with a ``ResourceWarning``; holding ``incoming`` is enough to keep it.
+
+    Attributes:
+        incoming: The events: a ``queue.Queue`` that can be iterated.
+    """
+
+    incoming: IncomingChannel
+
+    def __init__(self, reader: StreamReader, channel: IncomingChannel) -> None:
+        self._reader = reader
+        self.incoming = channel
+        if channel.owner is None:
+            channel.owner = _Lease(reader)
+        self._lease = channel.owner
+        reader.session = _SessionFinder(self, reader)
+
+    def __repr__(self) -> str:
+        """Name the host and the state."""
+        return f"<SSESession {self._reader.name} {self.state.name}>"
+
+    @property
+    def state(self) -> ReadyState:
+        """``CONNECTING``, ``OPEN`` or ``CLOSED`` (WHATWG HTML, section 9.2.2, readyState)."""
+        return self._reader.state
+
+    @property
+    def response(self) -> requests.Response | None:
+        """The response of the current connection, or of the last one; None before the first."""
+        return self._reader.response
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID received, which the next connection will ask to go on after."""
+        return self._reader.last_event_id
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the session ended, None if it has not, or cleanly."""
+        return self._reader.error
+
+    @property
+    def statistics(self) -> Statistics:
+        """The figures up to now, as a copy."""
+        return dataclasses.replace(self._reader.statistics)
+
+    def reconnect(self) -> None:
+        """Drop the connection and open the next one now, without a wait. Does not block.
+
+        What was received stays in ``incoming``; the new connection goes on after it.
+
+        Raises:
+            SessionClosedError: The session has ended.
+        """
+        self._reader.reconnect()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT, *, drain: bool = False) -> None:
+        """End the session: abort the connection, wake the consumers, wait for the thread.
+
+        Can be called any number of times, from any thread, and from the session's own hooks (then
+        it does not wait). No event is delivered after it (WHATWG HTML, section 9.2.2, ``close()``).
+
+        Args:
+            timeout: How long to wait for the thread, in seconds. It ends at once, unless it is in
+                the system's resolver: then it ends silently when that returns.
+            drain: Let the consumers take what has arrived, instead of dropping it.
+        """
+        self._reader.stop(drain=drain)
+        self._reader.join(timeout)
+        self.incoming.end()
+
+    def wait_until_open(self) -> None:
+        """Block until the first connection is open, or raise why it never will be."""
+        try:
+            self._reader.settled.wait()
+        except BaseException:
+            self.close()
+            raise
+        if not self._reader.was_answered:
+            error = self._reader.error
+            if error is None:
+                raise SessionClosedError("the session was closed while it was connecting")
+            self._reader.join(CLOSE_TIMEOUT)
+            raise error
+
+    def __enter__(self) -> SSESession:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        self.close()
+
+
+class _SessionFinder:
+    """Finds the session for a hook, without keeping it alive.
+
+    If the user holds nothing but the channel, it makes another session for the same stream.
+    """
+
+    def __init__(self, session: SSESession, reader: StreamReader) -> None:
+        self._session = weakref.ref(session)
+        self._channel = weakref.ref(session.incoming)
+        self._reader = weakref.ref(reader)
+
+    def __call__(self) -> SSESession | None:
+        session = self._session()
+        if session is None:
+            reader, channel = self._reader(), self._channel()
+            if reader is not None and channel is not None:
+                return SSESession(reader, channel)
+        return session
+
+
+def iter_events(
+    response: requests.Response, *, parser: EventStreamParser | None = None
+) -> Iterator[ServerSentEvent]:
+    """Read the events of a streamed response that you already have. No thread, no reconnection.
+
+    Blocks for each event, as long as the response's own read timeout allows. The response stays
+    yours to close.
+
+    Example:
+        >>> with requests.get(url, stream=True) as response:  # doctest: +SKIP
+        ...     for event in iter_events(response):
+        ...         print(event.data)
+
+    Args:
+        response: A response of requests, asked for with ``stream=True``.
+        parser: A new parser with options of your own.
+
+    Yields:
+        Each event, as soon as it has arrived.
+
+    Raises:
+        UnexpectedStatusError: The status is neither 200 nor 204.
+        UnexpectedContentTypeError: It is no event stream.
+        StreamInterruptedError: It broke off; IdleTimeoutError: its read timeout ran out.
+        EventTooLargeError: An event exceeds the parser's ``max_event_size``.
+    """
+    check_response(response)
+    yield from parse_event_stream(read_chunks(response), parser=parser)

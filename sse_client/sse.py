@@ -1,0 +1,324 @@
+"""The SSE plugin, and every option that a stream can be given."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args
+
+from sse_client.channel import (
+    DEFAULT_CAPACITY,
+    DEFAULT_CAPACITY_BYTES,
+    IncomingChannel,
+    Overflow,
+)
+from sse_client.diagnostics import BufferPolicy
+from sse_client.events import ServerSentEvent
+from sse_client.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
+from sse_client.reader import StreamReader
+from sse_client.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
+from sse_client.session import SSESession
+from sse_client.stream import Hooks, StreamOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Unpack
+
+    from sse_client.transport import StreamConnection
+
+Duration = float | timedelta
+OpenHook = Callable[[SSESession], object]
+DisconnectHook = Callable[[SSESession, Exception | None, float | None], object]
+CommentHook = Callable[[SSESession, str], object]
+EndOfStream = str | Callable[[ServerSentEvent], object]
+
+#: The methods that may be replayed unasked (RFC 9110, section 9.2.2).
+_REPLAYED_METHODS = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True)
+class SSEConfig:
+    """The options of a stream, for ``client.install(SSE, ...)`` and for each ``client.sse(...)``.
+
+    Durations are seconds, or ``timedelta``.
+
+    Args:
+        reconnection_time: How long to wait before the first attempt of an outage. A server's
+            ``retry`` replaces it (WHATWG HTML, section 9.2.3).
+        max_reconnection_attempts: How many attempts may fail in a row before it gives up with
+            ``ReconnectionExhaustedError``; None for any number, 0 to never reconnect.
+        reconnect: ``"always"``, also when the server ends the stream; ``"on_error"``, only when it
+            breaks; ``"never"``. None is always for GET and HEAD, and never for other methods.
+        reconnection_backoff: The factor by which the wait grows with each failed attempt.
+        max_reconnection_time: What it grows to at most.
+        reconnection_jitter: The part of the wait that is added to it at most, by chance.
+        reconnection_deadline: Gives up once an outage has lasted so long; None for never.
+        retry_statuses: The statuses that are worth another attempt. ``Retry-After`` is obeyed.
+        retry_first_connection: Whether to try again when the very first connection fails, instead
+            of raising at once. With ``reconnect="never"`` it has no say.
+        reset_after: An outage is over once a connection has held so long, or an event has arrived.
+        show_comment_events: Whether to deliver blocks that have only comments.
+        show_retry_events: Whether to deliver blocks that have only a ``retry``.
+        max_event_size: The most bytes that one event may take.
+        capacity: The most events that ``incoming`` holds.
+        capacity_bytes: The most bytes of the stream that it holds.
+        overflow: What happens when it is full: ``"block"`` lets the server feel it,
+            ``"drop_oldest"`` and ``"drop_newest"`` lose events, ``"error"`` ends the session.
+        event_timeout: How long no event may come, although the connection is alive, before it is
+            given up for lost; None for any time.
+        end_of_stream: The data, or a test, of the event that ends the session cleanly; that event
+            is not delivered.
+        buffer_policy: What an error's ``buffer`` shows of what was read before it.
+        last_event_id: The ID after which the stream is to begin.
+        on_open: ``on_open(session)``: a connection has been opened.
+        on_disconnect: ``on_disconnect(session, error, delay)``: a connection was lost or an attempt
+            failed, with ``error`` (None: the stream ended); the next comes after ``delay``
+            seconds, or never if that is None.
+        on_comment: ``on_comment(session, text)``: a comment line came, such as a heartbeat.
+        on_close: ``on_close(session)``: the session has ended. Nobody calls it for one abandoned.
+
+    The hooks are called on the reader thread; one that raises is logged. What they do keeps the
+    stream waiting.
+
+    Raises:
+        TypeError, ValueError: An option is of the wrong kind, or out of its range.
+    """
+
+    reconnection_time: Duration = 3.0
+    max_reconnection_attempts: int | None = None
+    reconnect: Reconnect | None = None
+    reconnection_backoff: float = 2.0
+    max_reconnection_time: Duration = 30.0
+    reconnection_jitter: float = 0.25
+    reconnection_deadline: Duration | None = None
+    retry_statuses: Collection[int] = DEFAULT_RETRY_STATUSES
+    retry_first_connection: bool = False
+    reset_after: Duration = 5.0
+    show_comment_events: bool = False
+    show_retry_events: bool = False
+    max_event_size: int = DEFAULT_MAX_EVENT_SIZE
+    capacity: int = DEFAULT_CAPACITY
+    capacity_bytes: int = DEFAULT_CAPACITY_BYTES
+    overflow: Overflow = "block"
+    event_timeout: Duration | None = None
+    end_of_stream: EndOfStream | None = None
+    buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
+    last_event_id: str = ""
+    on_open: OpenHook | None = None
+    on_disconnect: DisconnectHook | None = None
+    on_comment: CommentHook | None = None
+    on_close: OpenHook | None = None
+
+    def __post_init__(self) -> None:
+        """Check each option, and turn each duration into seconds."""
+        check = _Check(self)
+        check.duration("reconnection_time")
+        check.integer("max_reconnection_attempts", least=0, optional=True)
+        check.choice("reconnect", get_args(Reconnect), optional=True)
+        check.number("reconnection_backoff", least=1.0)
+        check.duration("max_reconnection_time")
+        check.number("reconnection_jitter", least=0.0)
+        check.duration("reconnection_deadline", optional=True)
+        check.statuses("retry_statuses")
+        check.kind("retry_first_connection", bool)
+        check.duration("reset_after")
+        check.kind("show_comment_events", bool)
+        check.kind("show_retry_events", bool)
+        check.integer("max_event_size", least=1)
+        check.integer("capacity", least=1)
+        check.integer("capacity_bytes", least=1)
+        check.choice("overflow", get_args(Overflow))
+        check.duration("event_timeout", optional=True, above_zero=True)
+        check.kind("buffer_policy", BufferPolicy)
+        check.kind("last_event_id", str)
+        if any(forbidden in self.last_event_id for forbidden in "\0\r\n"):
+            raise ValueError("last_event_id must not hold a null or a line break")
+        for name in ("on_open", "on_disconnect", "on_comment", "on_close"):
+            check.function(name)
+        if not isinstance(self.end_of_stream, str):
+            check.function("end_of_stream")
+
+    def replace(self, options: Mapping[str, Any]) -> SSEConfig:
+        """Return the same with some options set anew.
+
+        Raises:
+            TypeError: There is no option of that name, or it is of the wrong kind.
+            ValueError: An option is out of its range.
+        """
+        _refuse_unknown(options)
+        return dataclasses.replace(self, **options)
+
+    def stream_options(self, method: str) -> StreamOptions:
+        """Return the options for a stream of this HTTP method, as its reader takes them."""
+        names = {field.name for field in dataclasses.fields(ReconnectionPolicy)}
+        chosen = {name: getattr(self, name) for name in names}
+        chosen["retry_statuses"] = frozenset(self.retry_statuses)
+        if self.reconnect is None:
+            chosen["reconnect"] = "always" if method.upper() in _REPLAYED_METHODS else "never"
+
+        def new_parser(last_event_id: str, on_comment: Callable[[str], None]) -> EventStreamParser:
+            return EventStreamParser(
+                last_event_id=last_event_id,
+                show_comment_events=self.show_comment_events,
+                show_retry_events=self.show_retry_events,
+                max_event_size=self.max_event_size,
+                on_comment=on_comment,
+            )
+
+        end = self.end_of_stream
+        return StreamOptions(
+            policy=ReconnectionPolicy(**chosen),
+            new_parser=new_parser,
+            last_event_id=self.last_event_id,
+            event_timeout=cast("float | None", self.event_timeout),
+            end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
+            buffer_policy=self.buffer_policy,
+            hooks=Hooks(self.on_open, self.on_disconnect, self.on_comment, self.on_close),
+        )
+
+
+class SSEOptions(TypedDict, total=False):
+    """The options of ``SSEConfig``, for type checkers."""
+
+    reconnection_time: Duration
+    max_reconnection_attempts: int | None
+    reconnect: Reconnect | None
+    reconnection_backoff: float
+    max_reconnection_time: Duration
+    reconnection_jitter: float
+    reconnection_deadline: Duration | None
+    retry_statuses: Collection[int]
+    retry_first_connection: bool
+    reset_after: Duration
+    show_comment_events: bool
+    show_retry_events: bool
+    max_event_size: int
+    capacity: int
+    capacity_bytes: int
+    overflow: Overflow
+    event_timeout: Duration | None
+    end_of_stream: EndOfStream | None
+    buffer_policy: BufferPolicy
+    last_event_id: str
+    on_open: OpenHook | None
+    on_disconnect: DisconnectHook | None
+    on_comment: CommentHook | None
+    on_close: OpenHook | None
+
+
+class SSE:
+    """The plugin that lets a client follow event streams: ``client.install(SSE, ...)``.
+
+    Args:
+        **options: What ``SSEConfig`` takes: the client's defaults for each stream.
+
+    Raises:
+        TypeError, ValueError: As ``SSEConfig``; an unknown option is refused by name.
+    """
+
+    def __init__(self, **options: Unpack[SSEOptions]) -> None:
+        given = dict(options)
+        _refuse_unknown(given)
+        self.config = SSEConfig(**options)
+
+    def new_session(
+        self,
+        connect: Callable[[], StreamConnection],
+        *,
+        method: str,
+        name: str,
+        options: Mapping[str, Any],
+        has_one_body: bool = False,
+    ) -> tuple[SSESession, StreamReader]:
+        """Make a session that is still to be started, and its reader."""
+        config = self.config.replace(options)
+        stream = config.stream_options(method)
+        reconnects = stream.policy.reconnect != "never" and config.max_reconnection_attempts != 0
+        if has_one_body and reconnects:
+            raise ValueError(
+                "data can be read only once, but this stream reconnects: "
+                "give a function that returns it anew, or reconnect='never'"
+            )
+        channel = IncomingChannel(config.capacity, config.capacity_bytes, config.overflow)
+        reader = StreamReader(connect, channel, stream, name)
+        return SSESession(reader, channel), reader
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(SSEConfig)]
+    for name in options:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {similar[0]!r}?" if similar else ""
+            raise TypeError(f"SSE has no option {name!r}{hint}")
+
+
+class _Check:
+    """Checks the fields of a configuration, each by name."""
+
+    def __init__(self, config: SSEConfig) -> None:
+        self._config = config
+
+    def _value(self, name: str) -> Any:  # noqa: ANN401  # of any kind: that is what is checked
+        return getattr(self._config, name)
+
+    def kind(self, name: str, kind: type) -> None:
+        if not isinstance(self._value(name), kind):
+            raise self._wrong_kind(name, f"a {kind.__name__}")
+
+    def function(self, name: str) -> None:
+        if self._value(name) is not None and not callable(self._value(name)):
+            raise self._wrong_kind(name, "a callable or None")
+
+    def choice(self, name: str, choices: tuple[str, ...], *, optional: bool = False) -> None:
+        value = self._value(name)
+        if value not in choices and not (optional and value is None):
+            listed = ", ".join(map(repr, choices))
+            raise ValueError(f"{name} must be one of {listed}, not {value!r}")
+
+    def integer(self, name: str, *, least: int, optional: bool = False) -> None:
+        value = self._value(name)
+        if optional and value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong_kind(name, "an int" + " or None" * optional)
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
+
+    def number(self, name: str, *, least: float) -> None:
+        value = self._value(name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self._wrong_kind(name, "a number")
+        if not (value >= least and math.isfinite(value)):
+            raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value}")
+
+    def duration(self, name: str, *, optional: bool = False, above_zero: bool = False) -> None:
+        value = self._value(name)
+        if optional and value is None:
+            return
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+            object.__setattr__(self._config, name, value)  # while it is being made
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self._wrong_kind(
+                name, "seconds (a number) or a timedelta" + " or None" * optional
+            )
+        if not (math.isfinite(value) and value >= 0) or (above_zero and not value):
+            least = "above 0" if above_zero else "of 0 or more"
+            raise ValueError(f"{name} must be a finite duration {least} seconds, not {value}")
+
+    def statuses(self, name: str) -> None:
+        value = self._value(name)
+        if isinstance(value, str | bytes) or not isinstance(value, Collection):
+            raise self._wrong_kind(name, "a collection of HTTP statuses")
+        for status in value:
+            if not isinstance(status, int) or status not in range(100, 600):
+                raise ValueError(f"{name} must hold HTTP statuses, not {status!r}")
+
+    def _wrong_kind(self, name: str, wanted: str) -> TypeError:
+        return TypeError(f"{name} must be {wanted}, not {type(self._value(name)).__name__}")

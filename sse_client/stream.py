@@ -1,0 +1,77 @@
+"""What a stream is followed with, and what is told of it: states, options, hooks, figures."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sse_client.diagnostics import BufferPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sse_client.events import ServerSentEvent
+    from sse_client.parser import EventStreamParser
+    from sse_client.reconnection import ReconnectionPolicy
+    from sse_client.session import SSESession
+
+
+class ReadyState(enum.Enum):
+    """The states of a session: the spec's readyState (WHATWG HTML, section 9.2.2)."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSED = 2
+
+
+#: The legal moves. All are made by ``StreamReader._move``.
+MOVES = {
+    ReadyState.CONNECTING: {ReadyState.OPEN, ReadyState.CLOSED},
+    ReadyState.OPEN: {ReadyState.CONNECTING, ReadyState.CLOSED},
+    ReadyState.CLOSED: set[ReadyState](),
+}
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the reader thread calls; ``SSEConfig`` documents each."""
+
+    on_open: Callable[[SSESession], object] | None = None
+    on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
+    on_comment: Callable[[SSESession, str], object] | None = None
+    on_close: Callable[[SSESession], object] | None = None
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a session follows its stream; ``SSEConfig`` documents and checks each."""
+
+    policy: ReconnectionPolicy
+    new_parser: Callable[[str, Callable[[str], None]], EventStreamParser]
+    last_event_id: str = ""
+    event_timeout: float | None = None
+    end_of_stream: Callable[[ServerSentEvent], object] | None = None
+    buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
+    hooks: Hooks = Hooks()
+
+
+@dataclass
+class Statistics:
+    """The figures of a session up to now.
+
+    Attributes:
+        events: Events that were received, dropped ones included.
+        bytes: Bytes of the stream, after content decoding.
+        comments: Comment lines.
+        connections: Connections that were opened.
+        attempts: Attempts to connect, failed ones included.
+        dropped: Events that the channel dropped because it was full.
+    """
+
+    events: int = 0
+    bytes: int = 0
+    comments: int = 0
+    connections: int = 0
+    attempts: int = 0
+    dropped: int = 0

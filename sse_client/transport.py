@@ -1,0 +1,370 @@
+"""One streaming response: opened, read as it arrives, and aborted from any other thread.
+
+With ``connections`` and ``answers`` this is all that knows the inside of requests and urllib3. Two
+facts shape it:
+
+* ``response.close()`` blocks behind a thread that is reading, and ``SSLSocket.shutdown`` drops the
+  TLS layer under it. So an abort shuts the raw socket down, and what is read then is thrown away.
+* ``raw.read1`` alone hands out what has arrived at once, in every framing and content encoding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from requests.utils import default_headers
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from sse_client.answers import (
+    READ_SIZE,
+    check_response,
+    printable_cause,
+    read_body,
+    reason_of,
+    redact_url,
+    root_cause,
+)
+from sse_client.connections import watch_pool, watched_by
+from sse_client.errors import (
+    ConnectionFailedError,
+    IdleTimeoutError,
+    SSEClientError,
+    StreamInterruptedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+#: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
+_MAX_LAST_EVENT_ID = 64 * 1024
+
+_STREAM_HEADERS = {
+    "Accept": "text/event-stream",
+    "Cache-Control": "no-store",
+    "Accept-Encoding": "identity",
+}
+
+Timeout = float | tuple[float | None, float | None] | None
+
+
+class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
+    """The connection was aborted by ``abort``: not an error, but the end of the work on it."""
+
+
+@dataclass(frozen=True)
+class SendOptions:
+    """How a request is sent, as opposed to what: the arguments of ``requests`` for that."""
+
+    timeout: Timeout = (10.0, None)
+    allow_redirects: bool = True
+    proxies: Mapping[str, str] | None = None
+    verify: bool | str | None = None
+    cert: str | tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the timeout, which would else be refused without its name."""
+        given: Any = self.timeout
+        pair = given if isinstance(given, tuple) else (given, given)
+        wanted = "timeout must be seconds, a pair of them (connect, read), or None"
+        if len(pair) != 2:
+            raise ValueError(f"{wanted}, not a tuple of {len(pair)}")
+        for seconds in pair:
+            if seconds is None:
+                continue
+            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+                raise TypeError(f"{wanted}, not {type(seconds).__name__}")
+            if not seconds > 0:
+                raise ValueError(f"{wanted}, above 0, not {seconds}")
+
+    @property
+    def read_timeout(self) -> float | None:
+        """How long no byte may come, in seconds."""
+        return self.timeout[1] if isinstance(self.timeout, tuple) else self.timeout
+
+
+class StreamConnection:
+    """One attempt to open a stream, and the connection that comes of it.
+
+    ``open``, ``chunks`` and ``close`` are for one thread, in that order; ``abort`` is for any.
+
+    Args:
+        session: The session of requests to send with.
+        make_request: Called to describe the request, so that callable values are asked anew.
+        options: How to send it.
+        on_response: Called with the answer before it is looked at.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        make_request: Callable[[], requests.Request],
+        options: SendOptions,
+        on_response: Callable[[requests.Response], None],
+    ) -> None:
+        self._session = session
+        self._make_request = make_request
+        self._options = options
+        self._on_response = on_response
+        self._response: requests.Response | None = None
+        # Guards the three below, and that no socket is shut down after it was closed here. It is
+        # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
+        self._lock = threading.RLock()
+        self._aborted = False
+        self._socket: socket.socket | None = None
+        self._owns_socket = False  # a duplicate of ours, as long as there is no answer
+
+    def open(self, last_event_id: str) -> requests.Response:
+        """Send the request and wait for the header of the answer. Blocks.
+
+        Returns:
+            An answer with status 204, or one with 200 and an event stream.
+
+        Raises:
+            ConnectionFailedError: There was no answer.
+            UnexpectedStatusError, UnexpectedContentTypeError: There was another.
+            ConnectionAborted: ``abort`` was called.
+            ValueError: The request can't be sent as it is.
+            Exception: Whatever else the user's own callables raised.
+        """
+        prepared = self._prepare(last_event_id)
+        try:
+            with watched_by(self):
+                response = self._send(prepared)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            self._raise_if_aborted()
+            raise _connection_failed(error, prepared.url or "") from printable_cause(error)
+        except ValueError as error:
+            # A header that an auth or a cookie has set; the message would spell it out.
+            raise _cannot_be_sent(error, prepared.url or "") from None
+        self._adopt(response)
+        self._raise_if_aborted()
+        self._on_response(response)
+        try:
+            check_response(response, self._limit_read)
+        finally:
+            self._raise_if_aborted()
+        return response
+
+    def _prepare(self, last_event_id: str) -> requests.PreparedRequest:
+        url = ""
+        try:
+            request = self._make_request()
+            url = request.url or ""
+            _set_stream_headers(request, self._session, last_event_id)
+            prepared = self._session.prepare_request(request)
+        except (requests.RequestException, OSError) as error:
+            if isinstance(error, ValueError):  # also one of requests' own
+                # An address or a header that requests refuses; its message would spell them out.
+                raise _cannot_be_sent(error, url) from None
+            raise _connection_failed(error, url) from printable_cause(error)
+        if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
+            raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
+        return prepared
+
+    def _send(self, prepared: requests.PreparedRequest) -> requests.Response:
+        """Send, and follow redirects as requests does, one at a time to watch each connection."""
+        session, options = self._session, self._options
+        hooks: Any = prepared.hooks
+        hooks["response"] = [*hooks.get("response", ()), self._bound_redirect_body]
+        history: list[requests.Response] = []
+        while True:
+            settings: Any = session.merge_environment_settings(
+                prepared.url or "",
+                proxies=dict(options.proxies or {}),
+                stream=True,
+                verify=options.verify,
+                cert=options.cert,
+            )
+            watch_pool(session, prepared, settings)
+            self._raise_if_aborted()
+            response = session.send(
+                prepared, timeout=options.timeout, allow_redirects=False, **settings
+            )
+            response.history = history[:]
+            following = response.next if options.allow_redirects else None
+            if following is None:
+                return response
+            history.append(response)
+            if len(history) > session.max_redirects:
+                raise requests.TooManyRedirects(f"more than {session.max_redirects} redirects")
+            authorization = prepared.headers.get("Authorization")
+            strips_auth: Any = session.should_strip_auth
+            if authorization and not strips_auth(prepared.url, following.url):
+                # Here, too, it wins over a .netrc, which requests asks for each redirect.
+                following.headers["Authorization"] = authorization
+            prepared = following
+
+    def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
+        # requests would read all of it, of whatever size, in whatever time.
+        if response.is_redirect:
+            read_body(response, self._limit_read)
+            response.raw.close()
+            try:
+                urlsplit(self._session.get_redirect_target(response) or "")
+            except ValueError:  # of which requests would spell out what it can't parse
+                raise requests.exceptions.InvalidURL("not an address") from None
+
+    def _adopt(self, response: requests.Response) -> None:
+        """Make the response the one that is read, aborted and closed."""
+        self._response = response
+        raw: Any = response.raw
+        pool = getattr(raw, "_pool", None)
+        if pool is not None and not pool.block:
+            # Never given back: a server may be about to close it, and a full pool logs a warning.
+            raw._pool = None
+        with self._lock:
+            if self._socket is None or self._owns_socket:
+                # It did not come through a connection of ours. This is the last resort.
+                shutdown = getattr(raw, "_sock_shutdown", None)
+                self._replace_socket(getattr(shutdown, "__self__", None), owned=False)
+
+    def chunks(
+        self, event_timeout: float | None, last_event_at: Callable[[], float]
+    ) -> Iterator[bytes]:
+        """Yield what arrives, as soon as it does. Blocks in between.
+
+        Args:
+            event_timeout: How long no event may come, in seconds.
+            last_event_at: When the last one came, on ``time.monotonic``.
+
+        Raises:
+            StreamInterruptedError: The connection broke off.
+            IdleTimeoutError: Nothing came for too long.
+            ConnectionAborted: ``abort`` was called.
+        """
+        response = self._response
+        assert response is not None, "open comes first"
+        read = response.raw.read1
+        read_timeout = self._options.read_timeout
+        left: float | None = None
+        try:
+            while True:
+                if event_timeout is not None:
+                    left = last_event_at() + event_timeout - time.monotonic()
+                    if left <= 0:
+                        raise self._idle("event", event_timeout)
+                    self._limit_read(left if read_timeout is None else min(left, read_timeout))
+                chunk = read(READ_SIZE, decode_content=True)
+                self._raise_if_aborted()
+                if not chunk:
+                    return
+                yield chunk
+        except ReadTimeoutError as error:
+            self._raise_if_aborted()
+            if left is not None and event_timeout is not None and left <= (read_timeout or left):
+                raise self._idle("event", event_timeout) from error
+            raise self._idle("bytes", read_timeout or 0.0) from error
+        except (HTTPError, OSError) as error:
+            self._raise_if_aborted()
+            raise StreamInterruptedError(
+                f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
+                response=response,
+            ) from printable_cause(error)
+
+    def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
+        response = self._response
+        target = redact_url(response.url if response is not None else "")
+        return IdleTimeoutError(
+            f"no {waited_for} came from {target} for {timeout:g} s",
+            timeout=timeout,
+            waited_for=waited_for,
+            response=response,
+        )
+
+    def abort(self) -> None:
+        """Make the thread that works on the connection stop. Thread-safe, and does not block.
+
+        It ends with ``ConnectionAborted``, at once unless it is in the system's resolver.
+        """
+        with self._lock:
+            self._aborted = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # not connected yet, or not any more
+                    # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Free the socket and all else. For the thread that reads."""
+        with self._lock:
+            self._replace_socket(None, owned=False)
+        if self._response is not None:
+            with contextlib.suppress(OSError, HTTPError):
+                self._response.raw.close()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Take note of a socket that this attempt is about to connect.
+
+        A duplicate is kept: TLS replaces the object, and may close it, while it shakes hands.
+        """
+        with self._lock:
+            self._raise_if_aborted()
+            self._replace_socket(sock.dup(), owned=True)
+
+    def answered(self, sock: socket.socket) -> None:
+        """Take note of the socket from which the header of the answer is about to be read."""
+        with self._lock:
+            self._raise_if_aborted()
+            # A TLS connection through a TLS proxy is no socket, but has one.
+            self._replace_socket(getattr(sock, "socket", sock), owned=False)
+
+    def _replace_socket(self, sock: socket.socket | None, *, owned: bool) -> None:
+        """Hold the lock for this."""
+        if self._owns_socket and self._socket is not None:
+            self._socket.close()
+        self._socket = sock
+        self._owns_socket = owned
+
+    def _limit_read(self, seconds: float) -> None:
+        with self._lock:
+            if self._socket is not None and not self._aborted:
+                with contextlib.suppress(OSError):  # closed by the other side of a redirect
+                    self._socket.settimeout(seconds)
+
+    def _raise_if_aborted(self) -> None:
+        if self._aborted:
+            raise ConnectionAborted
+
+
+def _set_stream_headers(
+    request: requests.Request, session: requests.Session, last_event_id: str
+) -> None:
+    """Set what each attempt sends (WHATWG HTML, section 9.2.2), but for what the user has set."""
+    headers: Any = CaseInsensitiveDict(request.headers or {})
+    untouched = default_headers()
+    for name, value in _STREAM_HEADERS.items():
+        if name not in headers and session.headers.get(name) == untouched.get(name):
+            headers[name] = value
+    # None takes out one that the session would add.
+    headers["Last-Event-ID"] = _header_value(last_event_id)
+    request.headers = headers
+
+
+def _header_value(last_event_id: str) -> bytes | None:
+    """Return the ID as a header's bytes, None if it is not fit to be one.
+
+    Blanks around it are left out: to the server they would be padding in any case.
+    """
+    value = last_event_id.encode("utf-8", "replace").strip(b" \t")
+    has_controls = any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in value)
+    return None if not value or has_controls or len(value) > _MAX_LAST_EVENT_ID else value
+
+
+def _cannot_be_sent(error: ValueError, url: str) -> ValueError:
+    return ValueError(f"the request to {redact_url(url)} can't be sent: {type(error).__name__}")
+
+
+def _connection_failed(error: BaseException, url: str) -> SSEClientError:
+    hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
+    return ConnectionFailedError(
+        f"cannot connect to {redact_url(url)}: {reason_of(error)}",
+        permanent=isinstance(root_cause(error), hopeless),
+    )

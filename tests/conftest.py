@@ -1,0 +1,118 @@
+"""What every test may ask for, and the check that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from sse_client.testing import SSEServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DESCRIPTORS = Path("/proc/self/fd")
+
+# Threads that are about to end get this long for it, all together.
+PATIENCE = 2.0
+
+
+def open_descriptors() -> dict[str, str]:
+    """What each file descriptor points to, where the system tells; sockets have unique names."""
+    if not DESCRIPTORS.is_dir():
+        return {}
+    found = {}
+    for descriptor in DESCRIPTORS.iterdir():
+        try:
+            found[descriptor.name] = str(descriptor.readlink())
+        except FileNotFoundError:
+            # The listing's own one, closed again.
+            continue
+    return found
+
+
+def describe_threads(threads: list[threading.Thread]) -> list[str]:
+    frames = sys._current_frames()
+    lines = []
+    for thread in threads:
+        stack = traceback.format_stack(frames[thread.ident])[-2:] if thread.ident in frames else []
+        lines.append(f"thread {thread.name!r} at\n{''.join(stack)}")
+    return lines
+
+
+class Leftovers:
+    """Compares what there is with what there was when it was made."""
+
+    def __init__(self) -> None:
+        self._threads = set(threading.enumerate())
+        self._descriptors = open_descriptors()
+
+    def find(self, patience: float) -> list[str]:
+        """Wait for threads that are ending, then name what is there beyond the beginning."""
+        deadline = time.monotonic() + patience
+        started = [thread for thread in threading.enumerate() if thread not in self._threads]
+        for thread in started:
+            # Threads that something other than `threading` started can't be joined.
+            if not isinstance(thread, threading._DummyThread):
+                thread.join(max(0.0, deadline - time.monotonic()))
+        found = describe_threads([thread for thread in started if thread.is_alive()])
+        for number, target in open_descriptors().items():
+            if self._descriptors.get(number) != target:
+                found.append(f"file descriptor {number} -> {target}")
+        return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test after which a thread, a socket or a file descriptor is left."""
+    leftovers = Leftovers()
+    yield
+    if leftovers.find(PATIENCE):
+        # Something may hang on a reference cycle only. What is then closed by the collector
+        # still warns, and warnings are errors.
+        gc.collect()
+        found = leftovers.find(PATIENCE)
+        if found:
+            pytest.fail("left behind by this test:\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.fixture
+def server() -> Iterator[SSEServer]:
+    """A started server, with nothing queued and no handler."""
+    with SSEServer() as started:
+        yield started
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A certificate authority that nobody knows, and a server certificate of it."""
+
+    server_context: ssl.SSLContext
+    ca_bundle: str
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A server-side context for 127.0.0.1 and localhost, and the bundle that trusts it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    bundle = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    return Tls(context, str(bundle))
+
+
+@pytest.fixture
+def tls_server(tls: Tls) -> Iterator[SSEServer]:
+    """A started server that speaks https."""
+    with SSEServer(ssl_context=tls.server_context) as started:
+        yield started

@@ -1,0 +1,339 @@
+"""The channel: a queue that is bounded in two ways, can be iterated, and ends."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+
+import pytest
+from support import PATIENCE, Running, fill
+
+from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
+from sse_client.channel import Doorbell
+
+
+def events(*data: str) -> list[ServerSentEvent]:
+    return [ServerSentEvent(each) for each in data]
+
+
+def data(channel: IncomingChannel) -> list[str]:
+    return [event.data for event in channel]
+
+
+class Waiters:
+    """Tells when threads have come to wait on a condition; made before they do."""
+
+    def __init__(self, condition: threading.Condition) -> None:
+        self._came = threading.Semaphore(0)
+        self._wait = condition.wait
+        condition.wait = self._enter
+
+    def _enter(self, timeout: float | None = None) -> bool:
+        # The condition's lock is held until it really waits.
+        self._came.release()
+        return self._wait(timeout)
+
+    def expect(self, count: int = 1) -> None:
+        for _ in range(count):
+            assert self._came.acquire(timeout=PATIENCE)
+
+
+def test_it_is_a_queue():
+    channel = IncomingChannel(capacity=3)
+    assert isinstance(channel, queue.Queue)
+    assert (channel.maxsize, channel.empty(), channel.full()) == (3, True, False)
+    assert channel.offer(events("a", "b", "c"), 30) == ()
+    assert (channel.qsize(), channel.full()) == (3, True)
+    assert channel.get().data == "a"
+    assert channel.get_nowait().data == "b"
+    assert channel.get(timeout=1).data == "c"
+
+
+def test_get_waits_for_an_event():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = Running(channel.get)
+    waiters.expect()
+    channel.offer(events("a"), 10)
+    assert getting.outcome().data == "a"
+
+
+def test_get_with_a_timeout_waits_for_an_event():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = Running(lambda: channel.get(timeout=PATIENCE))
+    waiters.expect()
+    channel.offer(events("a"), 10)
+    assert getting.outcome().data == "a"
+
+
+def test_get_raises_empty_without_an_event():
+    channel = IncomingChannel()
+    with pytest.raises(queue.Empty):
+        channel.get_nowait()
+    with pytest.raises(queue.Empty):
+        channel.get(timeout=0.001)
+    with pytest.raises(ValueError, match="non-negative"):
+        channel.get(timeout=-1)
+
+
+def test_a_batch_wakes_as_many_consumers_as_it_has_events():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = [Running(channel.get) for _ in range(3)]
+    waiters.expect(3)
+    channel.offer(events("a", "b", "c"), 30)
+    assert sorted(each.outcome().data for each in getting) == ["a", "b", "c"]
+
+
+def test_leaving_the_loop_loses_nothing():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b", "c"), 30)
+    channel.end()
+    for event in channel:
+        assert event.data == "a"
+        break
+    assert next(channel).data == "b"
+    assert data(channel) == ["c"]
+
+
+def test_the_end_comes_after_the_last_event():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end()
+    assert channel.get().data == "a"
+    for _ in range(2):
+        with pytest.raises(ChannelClosed, match="no more events will come"):
+            channel.get()
+    assert data(channel) == []
+
+
+def test_closed_is_what_python_calls_shut_down():
+    assert issubclass(ChannelClosed, getattr(queue, "ShutDown", Exception))
+    assert sys.version_info < (3, 13) or issubclass(ChannelClosed, queue.ShutDown)
+
+
+def test_an_error_comes_after_the_last_event_and_to_each_consumer():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end(RuntimeError("it broke"))
+    assert next(channel).data == "a"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="it broke"):
+            next(channel)
+        with pytest.raises(RuntimeError, match="it broke"):
+            channel.get(timeout=1)
+
+
+def test_the_end_wakes_all_consumers():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = [Running(channel.get) for _ in range(3)]
+    waiters.expect(3)
+    channel.end()
+    assert [type(each.outcome()) for each in getting] == [ChannelClosed] * 3
+
+
+def test_the_first_end_counts():
+    channel = IncomingChannel()
+    channel.end()
+    channel.end(RuntimeError("too late"))
+    assert data(channel) == []
+
+
+def test_closing_drops_what_is_there_and_any_error():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end(RuntimeError("it broke"))
+    channel.close()
+    assert data(channel) == []
+    channel.join()
+
+
+def test_shutdown_drains_or_drops():
+    draining, dropping = IncomingChannel(), IncomingChannel()
+    for channel in (draining, dropping):
+        channel.offer(events("a"), 10)
+    draining.shutdown()
+    dropping.shutdown(immediate=True)
+    assert (data(draining), data(dropping)) == (["a"], [])
+
+
+def test_nothing_comes_in_after_the_end():
+    channel = IncomingChannel()
+    channel.end()
+    with pytest.raises(ChannelClosed):
+        channel.offer(events("a"), 10)
+    with pytest.raises(ChannelClosed):
+        channel.put(ServerSentEvent("a"))
+    channel.append_arrived(events("a"))
+    assert data(channel) == []
+
+
+def test_what_has_arrived_comes_in_without_room():
+    channel = IncomingChannel(capacity=1)
+    channel.append_arrived(events("a", "b"))
+    channel.end()
+    assert data(channel) == ["a", "b"]
+
+
+def test_one_can_put_events_of_ones_own():
+    channel = IncomingChannel(capacity=1)
+    channel.put(ServerSentEvent("a"))
+    with pytest.raises(queue.Full):
+        channel.put_nowait(ServerSentEvent("b"))
+    with pytest.raises(queue.Full):
+        channel.put(ServerSentEvent("b"), timeout=0.001)
+    with pytest.raises(ValueError, match="non-negative"):
+        channel.put(ServerSentEvent("b"), timeout=-1)
+    waiters = Waiters(channel.not_full)
+    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=PATIENCE))
+    waiters.expect()
+    assert channel.get().data == "a"
+    assert putting.outcome() is None
+    assert channel.get().data == "b"
+
+
+def test_the_end_frees_a_blocked_put():
+    channel = IncomingChannel(capacity=1)
+    channel.put(ServerSentEvent("a"))
+    waiters = Waiters(channel.not_full)
+    putting = Running(lambda: channel.put(ServerSentEvent("b")))
+    waiters.expect()
+    channel.end()
+    assert isinstance(putting.outcome(), ChannelClosed)
+
+
+def test_tasks_are_counted():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b"), 20)
+    waiters = Waiters(channel.all_tasks_done)
+    joining = Running(channel.join)
+    waiters.expect()
+    for _ in range(2):
+        channel.get()
+        channel.task_done()
+    assert joining.outcome() is None
+    with pytest.raises(ValueError, match="called too many times"):
+        channel.task_done()
+
+
+def test_events_that_are_dropped_are_no_tasks():
+    channel = IncomingChannel(capacity=1, overflow="drop_oldest")
+    channel.offer(events("a"), 10)
+    channel.offer(events("b"), 10)
+    assert channel.get().data == "b"
+    channel.task_done()
+    channel.join()
+
+
+# Overflow.
+
+
+def test_block_returns_what_has_no_room_and_rings_at_half_full():
+    channel = IncomingChannel(capacity=4)
+    rest = channel.offer(events(*"abcdef"), 60)
+    assert [event.data for event in rest] == ["e", "f"]
+    rung = Running(channel.room.wait)
+    for expected in "ab":
+        assert channel.get().data == expected
+    assert rung.outcome() is None
+    assert channel.offer(rest, 0) == ()
+    assert channel.dropped == 0
+
+
+def test_block_counts_bytes_too():
+    channel = IncomingChannel(capacity_bytes=100)
+    assert channel.offer(events("a"), 60) == ()
+    waiting = events("b")
+    assert channel.offer(waiting, 60) == waiting
+    channel.get()
+    assert channel.offer(waiting, 60) == ()
+
+
+def test_an_event_larger_than_all_the_room_passes_alone():
+    channel = IncomingChannel(capacity_bytes=100)
+    assert channel.offer(events("large"), 1000) == ()
+    small = events("small")
+    assert channel.offer(small, 10) == small
+    channel.get()
+    assert channel.offer(small, 10) == ()
+
+
+def test_bytes_are_given_back_when_a_batch_is_taken():
+    channel = IncomingChannel(capacity_bytes=100)
+    for _ in range(10):
+        assert channel.offer(events("a", "b"), 90) == ()
+        assert [channel.get().data, channel.get().data] == ["a", "b"]
+
+
+def test_drop_oldest_keeps_the_newest():
+    channel = IncomingChannel(capacity=3, overflow="drop_oldest")
+    assert channel.offer(events("a", "b"), 20) == ()
+    assert channel.offer(events("c", "d"), 20) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["b", "c", "d"], 1)
+
+
+def test_drop_oldest_keeps_the_end_of_a_batch_beyond_capacity():
+    channel = IncomingChannel(capacity=2, overflow="drop_oldest")
+    assert channel.offer(events("x"), 10) == ()
+    assert channel.offer(events(*"abcd"), 40) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["c", "d"], 3)
+
+
+def test_drop_oldest_makes_room_in_bytes():
+    channel = IncomingChannel(capacity_bytes=100, overflow="drop_oldest")
+    for each in "abc":
+        assert channel.offer(events(each), 50) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["b", "c"], 1)
+
+
+def test_drop_newest_keeps_the_oldest():
+    channel = IncomingChannel(capacity=3, overflow="drop_newest")
+    assert channel.offer(events("a", "b"), 20) == ()
+    assert channel.offer(events("c", "d"), 20) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["a", "b", "c"], 1)
+
+
+def test_error_keeps_what_has_room_and_raises():
+    channel = IncomingChannel(capacity=3, overflow="error")
+    with pytest.raises(ChannelOverflowError, match="capacity=3") as caught:
+        channel.offer(events(*"abcd"), 40)
+    assert caught.value.capacity == 3
+    channel.end(caught.value)
+    assert [next(channel).data for _ in range(3)] == ["a", "b", "c"]
+    with pytest.raises(ChannelOverflowError):
+        next(channel)
+
+
+def test_many_consumers_share_the_events():
+    channel = IncomingChannel(capacity=64)
+    consumers = [Running(lambda: data(channel)) for _ in range(4)]
+    for number in range(0, 1000, 10):
+        rest = events(*(str(number + offset) for offset in range(10)))
+        while rest := channel.offer(rest, 10):
+            channel.room.wait(PATIENCE)
+    channel.end()
+    taken = [each for consumer in consumers for each in consumer.outcome()]
+    assert sorted(taken, key=int) == [str(number) for number in range(1000)]
+
+
+def test_a_doorbell_rung_before_the_wait_is_heard():
+    bell = Doorbell()
+    bell.ring()
+    bell.ring()
+    bell.wait()
+    bell.wait(0.001)
+
+
+def test_fill_waits():
+    channel = IncomingChannel()
+    filling = Running(lambda: fill(channel, 2))
+    channel.offer(events("a"), 1)
+    channel.offer(events("b"), 1)
+    assert filling.outcome() is None
