@@ -33,8 +33,7 @@ from sse_client.plugins import Plugin
 from sse_client.session import SSESession, iter_events
 from sse_client.sse import SSE, SSEConfig
 from sse_client.stream import ReadyState, Statistics
-
-__version__ = "0.1.0"
+from sse_client.version import __version__
 
 __all__ = [
     "SSE",

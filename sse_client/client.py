@@ -13,6 +13,7 @@ from sse_client.reader import StreamReader, stop_all
 from sse_client.request import RequestDescription, join_address, name_of
 from sse_client.sse import SSE
 from sse_client.transport import SendOptions, StreamConnection, Timeout
+from sse_client.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,6 @@ class HttpClient:
     """
 
     def __init__(self, session: requests.Session | None = None) -> None:
-        from sse_client import __version__  # noqa: PLC0415  # the package imports this module
-
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()

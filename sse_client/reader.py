@@ -4,8 +4,8 @@ Threads and what they own:
 
 * The reader thread (one a session, daemon: it may be in the system's resolver, which nothing can
   interrupt) runs ``_run``. It owns the parser, the reconnection, the diagnostic buffer and the
-  connection, opens and closes them, and calls the hooks. It ends when the stream does or ``stop``
-  was called. It holds the channel and the session weakly, so that abandoning both ends it.
+  connection, opens and closes them, and tells the listener. It ends when the stream does or
+  ``stop`` was called. It holds the channel and the session weakly: abandoning both ends it.
 * Consumers touch only the channel. Any thread may call ``stop``, ``join`` and ``reconnect``.
 
 One lock, ``_lock``: it guards the state, the flags of what was asked for, and which connection is
@@ -33,7 +33,7 @@ from sse_client.diagnostics import DiagnosticBuffer
 from sse_client.errors import SessionClosedError, SSEClientError
 from sse_client.parser import EventStreamParser, parse_event_batches
 from sse_client.reconnection import Reconnection
-from sse_client.stream import MOVES, ReadyState, Statistics, StreamOptions
+from sse_client.stream import MOVES, Listener, ReadyState, Statistics, StreamOptions
 from sse_client.transport import ConnectionAborted, StreamConnection
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.events import ServerSentEvent
-    from sse_client.session import SSESession
 
 logger = logging.getLogger("sse_client")
 
@@ -97,8 +96,8 @@ class StreamReader:
         #: Set once the first connection was answered well, or never will be.
         self.settled = threading.Event()
         self.was_answered = False
-        #: The session whose hooks are called. Held weakly.
-        self.session: Callable[[], SSESession | None] = lambda: None
+        #: Who is told; the session sets it before the start.
+        self.listener = Listener()
 
         self._connect = connect
         self._channel = weakref.ref(channel)
@@ -220,13 +219,13 @@ class StreamReader:
                 loss.buffer = self._buffer.snapshot()
             if verdict.delay is None:
                 if loss is not None and self.was_answered:
-                    self._call(self._options.hooks.on_disconnect, loss, None)
+                    self.listener.disconnected(loss, None)
                 return verdict.error
             self._move(ReadyState.CONNECTING)
             logger.info(
                 "%s: %s; reconnecting in %.3g s", self.name, loss or "it ended", verdict.delay
             )
-            self._call(self._options.hooks.on_disconnect, loss, verdict.delay)
+            self.listener.disconnected(loss, verdict.delay)
             self._wait(verdict.delay)
 
     def _stream_once(self) -> bool:
@@ -248,7 +247,7 @@ class StreamReader:
             self._reconnection.opened()
             self.settled.set()
             logger.debug("%s: open", self.name)
-            self._call(self._options.hooks.on_open)
+            self.listener.opened()
             return self._deliver_all(connection)
         finally:
             with self._lock:
@@ -314,7 +313,7 @@ class StreamReader:
 
     def _comment(self, text: str) -> None:
         self.statistics.comments += 1
-        self._call(self._options.hooks.on_comment, text)
+        self.listener.commented(text)
 
     def _wait(self, delay: float) -> None:
         """Wait before the next attempt, unless it is wanted now or never."""
@@ -338,7 +337,7 @@ class StreamReader:
             channel.end(error)
         self.settled.set()
         logger.debug("%s: closed%s", self.name, f" with {error!r}" if error else "")
-        self._call(self._options.hooks.on_close)
+        self.listener.closed()
 
     def _move(self, state: ReadyState) -> None:
         """Change the state: the one place that does. A closed session stays closed."""
@@ -352,15 +351,3 @@ class StreamReader:
     def _raise_if_stopped(self) -> None:
         if self._state is ReadyState.CLOSED:
             raise _Stopped
-
-    def _call(self, hook: Callable[..., object] | None, *args: object) -> None:
-        """Call a hook with the session; an error of it is logged, and hurts nobody else."""
-        if hook is None:
-            return
-        session = self.session()
-        if session is None:
-            return
-        try:
-            hook(session, *args)
-        except Exception:
-            logger.exception("%s: a hook raised", self.name)

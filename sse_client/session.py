@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import warnings
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sse_client.answers import check_response, read_chunks
 from sse_client.errors import SessionClosedError
 from sse_client.parser import EventStreamParser, parse_event_stream
-from sse_client.stream import ReadyState, Statistics
+from sse_client.stream import Listener, ReadyState, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     import requests
@@ -22,8 +24,20 @@ if TYPE_CHECKING:
     from sse_client.events import ServerSentEvent
     from sse_client.reader import StreamReader
 
+logger = logging.getLogger("sse_client")
+
 #: How long ``close`` waits for the reader thread, in seconds. It ends at once, but for a resolver.
 CLOSE_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is called on the reader thread; ``SSEConfig`` documents each."""
+
+    on_open: Callable[[SSESession], object] | None = None
+    on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
+    on_comment: Callable[[SSESession, str], object] | None = None
+    on_close: Callable[[SSESession], object] | None = None
 
 
 class _Lease:
@@ -55,13 +69,13 @@ class SSESession:
 
     incoming: IncomingChannel
 
-    def __init__(self, reader: StreamReader, channel: IncomingChannel) -> None:
+    def __init__(self, reader: StreamReader, channel: IncomingChannel, hooks: Hooks) -> None:
         self._reader = reader
         self.incoming = channel
         if channel.owner is None:
             channel.owner = _Lease(reader)
         self._lease = channel.owner
-        reader.session = _SessionFinder(self, reader)
+        reader.listener = _HookCaller(self, reader, hooks)
 
     def __repr__(self) -> str:
         """Name the host and the state."""
@@ -145,23 +159,46 @@ class SSESession:
         self.close()
 
 
-class _SessionFinder:
-    """Finds the session for a hook, without keeping it alive.
+class _HookCaller(Listener):
+    """Calls the hooks with the session, without keeping it alive.
 
-    If the user holds nothing but the channel, it makes another session for the same stream.
+    A hook that raises is logged, and hurts nobody else.
     """
 
-    def __init__(self, session: SSESession, reader: StreamReader) -> None:
+    def __init__(self, session: SSESession, reader: StreamReader, hooks: Hooks) -> None:
         self._session = weakref.ref(session)
         self._channel = weakref.ref(session.incoming)
         self._reader = weakref.ref(reader)
+        self._hooks = hooks
 
-    def __call__(self) -> SSESession | None:
+    def opened(self) -> None:
+        self._call(self._hooks.on_open)
+
+    def disconnected(self, error: Exception | None, delay: float | None) -> None:
+        self._call(self._hooks.on_disconnect, error, delay)
+
+    def commented(self, text: str) -> None:
+        self._call(self._hooks.on_comment, text)
+
+    def closed(self) -> None:
+        self._call(self._hooks.on_close)
+
+    def _call(self, hook: Callable[..., object] | None, *args: object) -> None:
+        session = None if hook is None else self._find_session()
+        if hook is None or session is None:
+            return
+        try:
+            hook(session, *args)
+        except Exception:
+            logger.exception("%r: a hook raised", session)
+
+    def _find_session(self) -> SSESession | None:
         session = self._session()
         if session is None:
+            # The user may hold nothing but the channel: then there is another for the same stream.
             reader, channel = self._reader(), self._channel()
             if reader is not None and channel is not None:
-                return SSESession(reader, channel)
+                return SSESession(reader, channel, self._hooks)
         return session
 
 

@@ -21,8 +21,8 @@ from sse_client.events import ServerSentEvent
 from sse_client.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
 from sse_client.reader import StreamReader
 from sse_client.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
-from sse_client.session import SSESession
-from sse_client.stream import Hooks, StreamOptions
+from sse_client.session import Hooks, SSESession
+from sse_client.stream import StreamOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +178,6 @@ class SSEConfig:
             event_timeout=cast("float | None", self.event_timeout),
             end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
             buffer_policy=self.buffer_policy,
-            hooks=Hooks(self.on_open, self.on_disconnect, self.on_comment, self.on_close),
         )
 
 
@@ -246,7 +245,8 @@ class SSE:
             )
         channel = IncomingChannel(config.capacity, config.capacity_bytes, config.overflow)
         reader = StreamReader(connect, channel, stream, name)
-        return SSESession(reader, channel), reader
+        hooks = Hooks(config.on_open, config.on_disconnect, config.on_comment, config.on_close)
+        return SSESession(reader, channel, hooks), reader
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

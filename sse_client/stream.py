@@ -1,4 +1,4 @@
-"""What a stream is followed with, and what is told of it: states, options, hooks, figures."""
+"""What a stream is followed with, and what is told of it: states, options, figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from sse_client.events import ServerSentEvent
     from sse_client.parser import EventStreamParser
     from sse_client.reconnection import ReconnectionPolicy
-    from sse_client.session import SSESession
 
 
 class ReadyState(enum.Enum):
@@ -33,14 +32,20 @@ MOVES = {
 }
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """What the reader thread calls; ``SSEConfig`` documents each."""
+class Listener:
+    """Who hears what happens to a stream, on the reader thread. This one does nothing."""
 
-    on_open: Callable[[SSESession], object] | None = None
-    on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
-    on_comment: Callable[[SSESession, str], object] | None = None
-    on_close: Callable[[SSESession], object] | None = None
+    def opened(self) -> None:
+        """Hear that a connection was opened."""
+
+    def disconnected(self, error: Exception | None, delay: float | None) -> None:
+        """Hear that a connection was lost or an attempt failed, and when the next one comes."""
+
+    def commented(self, text: str) -> None:
+        """Hear a comment line."""
+
+    def closed(self) -> None:
+        """Hear that the stream has ended."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ class StreamOptions:
     event_timeout: float | None = None
     end_of_stream: Callable[[ServerSentEvent], object] | None = None
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
-    hooks: Hooks = Hooks()
 
 
 @dataclass
