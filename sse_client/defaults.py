@@ -75,7 +75,7 @@ class DefaultRequest(Plugin):
 
     def _add_params(self, request: requests.Request) -> None:
         query = (request.url or "").partition("#")[0].partition("?")[2]
-        given: Any = request.params or ""
+        given: Any = request.params or {}
         if isinstance(given, bytes):
             given = given.decode()
         is_text = isinstance(given, str)
@@ -87,7 +87,9 @@ class DefaultRequest(Plugin):
             parts = (urlencode(defaults, doseq=True), given)
             request.params = "&".join(part for part in parts if part)
         else:
-            request.params = [*defaults, *own]
+            pairs = [*defaults, *own]
+            # With a mapping, and with that alone, requests merges those of its session.
+            request.params = dict(pairs) if isinstance(given, Mapping) else pairs
 
 
 def _is_base(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ import requests
 from sse_client.plugins import resolve_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from http.cookiejar import CookieJar
 
     from requests.auth import AuthBase
@@ -76,7 +77,7 @@ class RequestDescription:
         return requests.Request(
             self.method.upper(),
             self.url,
-            params=params if isinstance(params, str | bytes) else resolve_values(params or {}),
+            params=_resolve_params(params),
             headers=dict(resolve_values(self.headers or {})),
             data=data() if callable(data) else data,
             json=json() if callable(json) else json,
@@ -91,6 +92,14 @@ class RequestDescription:
                 text = value() if callable(value) else value
                 return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         return None
+
+
+def _resolve_params(params: Any) -> Any:
+    if not params or isinstance(params, str | bytes):
+        return params
+    resolved = resolve_values(params)
+    # With a mapping, and with that alone, requests merges those of its session.
+    return dict(resolved) if isinstance(params, Mapping) else resolved
 
 
 def join_address(
