@@ -150,12 +150,13 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
 def root_cause(error: BaseException) -> BaseException:
     """Unwrap what requests and urllib3 have wrapped."""
     while True:
+        inner: object = None
         if isinstance(error, MaxRetryError):
-            inner: object = error.reason
+            inner = error.reason
         elif isinstance(error, requests.RequestException | HTTPError):
+            # In its arguments, or, where urllib3 wrote a message of its own, as its cause.
             inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-        else:
-            inner = None
+            inner = inner or (error.__cause__ if isinstance(error.__cause__, OSError) else None)
         if not isinstance(inner, BaseException):
             return error
         error = inner

@@ -1,0 +1,60 @@
+"""Print the answer of a language model while it is being written.
+
+    API_KEY=... python examples/llm_chat.py https://llm.example/v1/chat/completions
+
+The answer to a POST is a stream that "[DONE]" ends. Without an address it asks a server of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from sse_client import SSE, HttpClient, SSEClientError
+from sse_client.testing import SSEServer
+
+if TYPE_CHECKING:
+    from sse_client.testing import Exchange
+
+
+def ask(url: str, prompt: str) -> None:
+    """Print the tokens as they come."""
+    question = {"messages": [{"role": "user", "content": prompt}], "stream": True}
+    headers = {"Authorization": f"Bearer {os.environ.get('API_KEY', '')}"}
+    with (
+        HttpClient().install(SSE, end_of_stream="[DONE]") as client,
+        client.sse(url, method="POST", headers=headers, json=question, timeout=60) as session,
+    ):
+        for event in session.incoming:
+            for choice in event.json()["choices"]:
+                print(choice["delta"].get("content") or "", end="", flush=True)
+    print()
+
+
+def answer(exchange: Exchange) -> None:
+    """Play a model that says the last message again, a word at a time."""
+    words = json.loads(exchange.request.body)["messages"][-1]["content"].split()
+    for word in ["You", "said:", *words]:
+        exchange.send(json.dumps({"choices": [{"delta": {"content": f"{word} "}}]}))
+        exchange.wait_closed(timeout=0.05)  # thinks, as long as somebody listens
+    exchange.send("[DONE]")
+
+
+def main() -> None:
+    """Ask the address given, or a server of our own."""
+    prompt = "Hello, stream!"
+    try:
+        if len(sys.argv) > 1:
+            ask(sys.argv[1], prompt)
+        else:
+            with SSEServer(answer) as server:
+                ask(server.url, prompt)
+    except SSEClientError as error:
+        # A POST is never sent again unasked: an answer that breaks off is an error.
+        sys.exit(f"\nno whole answer: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The examples run as they stand, without an address and with one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sse_client import ServerSentEvent
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+# How long a process may take to end, in seconds; beyond it is a hang.
+PATIENCE = 30
+
+
+def run(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *words],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_every_example_is_tested_here():
+    tested = Path(__file__).read_text(encoding="utf-8")
+    names = [path.name for path in EXAMPLES.glob("*.py")]
+    assert names
+    assert [name for name in names if f'"{name}"' not in tested] == []
+
+
+def test_the_quickstart_runs_by_itself():
+    done = run("quickstart.py")
+    assert done.stderr == ""
+    assert done.stdout == "1 message one\n2 message two\n3 news three\n"
+    assert done.returncode == 0
+
+
+def test_the_quickstart_follows_an_address(server):
+    server.serve([ServerSentEvent("one", id="1", retry=1)], then="reset")
+    server.respond(204)
+    done = run("quickstart.py", server.url)
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("1 message one\n", 0)
+
+
+def test_the_chat_runs_by_itself():
+    done = run("llm_chat.py")
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("You said: Hello, stream! \n", 0)
+
+
+def test_the_chat_prints_the_answer_to_its_question(server):
+    def token(delta: dict[str, str | None]) -> str:
+        return json.dumps({"choices": [{"delta": delta}]})
+
+    deltas = [{"role": "assistant", "content": None}, {"content": "Hel"}, {"content": "lo"}, {}]
+    server.serve([*map(token, deltas), '{"choices": []}', "[DONE]"], then="stall")
+    done = run("llm_chat.py", server.url, API_KEY="key")
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("Hello\n", 0)
+    (request,) = server.requests
+    assert request.method == "POST"
+    assert request.headers["Authorization"] == "Bearer key"
+    assert json.loads(request.body)["stream"] is True
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["broken off", "refused"])
+def test_the_chat_tells_that_the_answer_is_not_whole(server, broken):
+    if broken:
+        server.serve(['{"choices": [{"delta": {"content": "Hel"}}]}'], then="drop")
+    else:
+        server.respond(401)
+    done = run("llm_chat.py", server.url)
+    assert done.returncode == 1
+    assert done.stdout == ("Hel" if broken else "")
+    assert done.stderr.startswith("\nno whole answer: ")
+    assert len(server.requests) == 1
+
+
+def test_the_own_loop_runs_by_itself():
+    done = run("own_loop.py")
+    assert done.stderr == ""
+    events = [line for line in done.stdout.splitlines() if not line.startswith("no event")]
+    assert events == ["event: one", "event: two", "event: three", "the stream has ended"]
+    assert done.returncode == 0
+
+
+def test_the_own_loop_works_while_no_event_comes(server):
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "own_loop.py"), server.url],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        exchange = server.accept(PATIENCE)
+        exchange.send("one")
+        lines = iter(process.stdout.readline, "")
+        assert [next(lines), next(lines)] == ["event: one\n", "no event: OPEN\n"]
+        exchange.send("two")
+        exchange.end()
+        rest = [line for line in lines if line != "no event: OPEN\n"]
+        assert rest == ["event: two\n", "the stream has ended\n"]
+    assert process.returncode == 0
+
+
+def test_the_own_loop_tells_why_the_stream_was_lost(server):
+    server.serve([ServerSentEvent("one", retry=1)], then="drop")
+    server.respond(404)
+    done = run("own_loop.py", server.url)
+    assert done.returncode == 1
+    assert "event: one\n" in done.stdout
+    assert done.stderr == f"the stream is lost: {server.url} answered 404 Not Found\n"

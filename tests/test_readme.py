@@ -1,0 +1,153 @@
+"""The README's code runs as it stands there, against a live server in place of 127.0.0.1:8080."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from sse_client import ServerSentEvent
+
+if TYPE_CHECKING:
+    from sse_client.testing import SSEServer
+
+ROOT = Path(__file__).resolve().parent.parent
+ADDRESS = "http://127.0.0.1:8080"
+
+
+class Block(NamedTuple):
+    heading: str
+    language: str
+    line: int  # of the block's first line of code, from 1
+    code: str
+
+
+def read_blocks(text: str) -> list[Block]:
+    """Find the fenced code blocks, each under the heading that it stands below."""
+    blocks = []
+    heading = ""
+    fence: tuple[str, int] | None = None
+    code: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if fence is None:
+            if line.startswith("#"):
+                heading = line.lstrip("#").strip()
+            elif line.startswith("```"):
+                fence, code = (line[3:].strip(), number + 1), []
+        elif line == "```":
+            blocks.append(Block(heading, *fence, "\n".join(code) + "\n"))
+            fence = None
+        else:
+            code.append(line)
+    assert fence is None, "an open code fence"
+    return blocks
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = read_blocks(README)
+PYTHON = {block.heading: block for block in BLOCKS if block.language == "python"}
+COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block.code.splitlines()]
+
+
+def run(block: Block, server: SSEServer) -> dict[str, object]:
+    """Execute a block; its lines have the README's numbers in a traceback."""
+    code = "\n" * (block.line - 1) + block.code.replace(ADDRESS, server.url.rstrip("/"))
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(code, str(ROOT / "README.md"), "exec"), names)
+    return names
+
+
+def test_every_python_block_has_a_test_of_its_own():
+    assert [block.heading for block in BLOCKS if block.language == "python"] == [
+        "Quickstart",
+        "A stream that answers a POST",
+        "In a loop of your own",
+        "Errors",
+        "Testing your code",
+    ]
+
+
+def test_the_quickstart_goes_on_behind_the_break(server, capsys):
+    server.serve([ServerSentEvent("one", id="1", retry=10)], then="drop")
+    server.serve([ServerSentEvent("two", event="news", id="2")], then="end")
+    server.respond(204)
+    run(PYTHON["Quickstart"], server)
+    assert capsys.readouterr().out == "1 message one\n2 news two\n"
+    asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
+    assert asked_for == [None, "1", "2"]
+
+
+def test_the_post_ends_at_its_mark(server, capsys):
+    server.serve(['{"text": "Hel"}', '{"text": "lo"}', "[DONE]"], then="stall")
+    run(PYTHON["A stream that answers a POST"], server)
+    assert capsys.readouterr().out == "Hello"
+    (request,) = server.requests
+    assert request.method == "POST"
+
+
+def test_the_loop_ends_with_the_stream(server, capsys):
+    server.serve([ServerSentEvent("one", retry=10)], then="end")
+    server.respond(204)
+    run(PYTHON["In a loop of your own"], server)
+    assert capsys.readouterr().out == "one\n"
+
+
+def test_a_refusal_is_told_with_its_body(server, capsys):
+    server.respond(403, body=b"no entry")
+    run(PYTHON["Errors"], server)
+    assert capsys.readouterr().out == "refused with 403 b'no entry'\n"
+
+
+def test_a_lost_stream_is_told_with_what_was_read_last(server, capsys):
+    server.serve([ServerSentEvent("one", retry=10)], then="drop")
+    server.respond(200, headers={"Content-Type": "text/plain"}, body=b"data: no stream\n\n")
+    run(PYTHON["Errors"], server)
+    told = capsys.readouterr().out
+    assert told.startswith("one\nlost: ")
+    assert " after b'" in told
+
+
+def test_the_test_in_the_readme_passes(server):
+    names = run(PYTHON["Testing your code"], server)
+    names["test_follows_the_stream"]()
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith("sse-client ")]
+)
+def test_a_command_line_does_what_it_says(command, server):
+    server.serve([ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two")], then="end")
+    server.respond(204)
+    arguments = command.replace(ADDRESS, server.url.rstrip("/")).split()[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "sse_client", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if "--json" in arguments:
+        assert [line[0] for line in done.stdout.splitlines()] == ["{", "{"]
+    elif "demo" in arguments:
+        assert done.stdout
+    else:
+        assert done.stdout == "one\ntwo\n"
+
+
+def test_every_make_command_exists():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = [command.split("#")[0].split() for command in COMMANDS]
+    named = [words[1] for words in commands if words and words[0] == "make"]
+    assert named == ["demo", "test"]
+    assert set(named) <= set(targets)
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
