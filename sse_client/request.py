@@ -74,10 +74,14 @@ class RequestDescription:
             raise ValueError("data was read already: give a function that returns it anew")
         self._was_made = True
         params, data, json = self.params, self.data, self.json
+        if params and not isinstance(params, str | bytes):
+            resolved = resolve_values(params)
+            # With a mapping, and with that alone, requests merges those of its session.
+            params = dict(resolved) if isinstance(params, Mapping) else resolved
         return requests.Request(
             self.method.upper(),
             self.url,
-            params=_resolve_params(params),
+            params=params,
             headers=dict(resolve_values(self.headers or {})),
             data=data() if callable(data) else data,
             json=json() if callable(json) else json,
@@ -92,14 +96,6 @@ class RequestDescription:
                 text = value() if callable(value) else value
                 return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         return None
-
-
-def _resolve_params(params: Any) -> Any:
-    if not params or isinstance(params, str | bytes):
-        return params
-    resolved = resolve_values(params)
-    # With a mapping, and with that alone, requests merges those of its session.
-    return dict(resolved) if isinstance(params, Mapping) else resolved
 
 
 def join_address(
