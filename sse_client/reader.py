@@ -191,10 +191,8 @@ class StreamReader:
         except (_Stopped, ChannelClosed):
             pass
         except BaseException as unforeseen:  # noqa: BLE001  # to the consumer, wherever it came from
-            error = unforeseen if isinstance(unforeseen, Exception) else None
-            if error is None:
-                error = SSEClientError(f"the reader thread was ended by {unforeseen!r}")
-                error.__cause__ = unforeseen
+            error = SSEClientError(f"the reader thread was ended by {type(unforeseen).__name__}")
+            error.__cause__ = unforeseen
         self._finish(error)
 
     def _follow(self) -> Exception | None:

@@ -321,6 +321,23 @@ def test_an_abandoned_session_closes_itself_with_a_warning(server):
         assert exchange.wait_closed()
 
 
+def test_nobody_is_told_of_the_end_of_an_abandoned_session(server):
+    closed = Signal()
+    with sse_client_for_tests(on_close=closed) as client:
+        opening = Running(lambda: client.sse(server.url))
+        exchange = server.accept()
+        exchange.open()
+        session = opening.outcome()
+        opening.result = None
+        reader = session._reader
+        with pytest.warns(ResourceWarning, match="unclosed SSE session"):  # noqa: PT031  # one act
+            del session
+            gc.collect()
+        assert exchange.wait_closed()
+        reader.join(PATIENCE)
+    assert not closed.is_set()
+
+
 def test_a_session_abandoned_with_a_full_channel_closes_itself(server):
     with sse_client_for_tests(capacity=2) as client:
         opening = Running(lambda: client.sse(server.url))

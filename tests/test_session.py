@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import queue
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
 
 from sse_client import (
@@ -28,7 +31,8 @@ from sse_client import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.reader import MOVES
+from sse_client.stream import MOVES
+from sse_client.transport import SendOptions, StreamConnection
 
 if TYPE_CHECKING:
     from sse_client.testing import SSEServer
@@ -531,6 +535,15 @@ def test_without_a_single_byte_the_event_timeout_holds_too(server):
         lost.await_()
         session.close()
     assert lost.calls[0][1].waited_for == "event"
+
+
+def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
+    connection = StreamConnection(requests.Session(), requests.Request, SendOptions(), print)
+    connection._response = requests.Response()
+    connection._response.url = "http://127.0.0.1/"
+    connection._response.raw = io.BytesIO()
+    with pytest.raises(IdleTimeoutError, match="no event came"):
+        next(connection.chunks(5.0, lambda: time.monotonic() - 6))
 
 
 def test_the_shorter_of_both_limits_counts(server):
