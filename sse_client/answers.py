@@ -84,6 +84,7 @@ def read_body(
     if internals._content_consumed:  # there is no public way to ask
         return (response.content or b"")[:MAX_ERROR_BODY]
     body = b""
+    is_whole = False
     deadline = time.monotonic() + _ERROR_BODY_TIMEOUT
     with contextlib.suppress(HTTPError, OSError, ValueError):
         while len(body) < MAX_ERROR_BODY:
@@ -94,8 +95,11 @@ def read_body(
                 limit_read(left)
             chunk = response.raw.read1(MAX_ERROR_BODY - len(body), decode_content=True)
             if not chunk:
+                is_whole = True
                 break
             body += chunk
+    if not is_whole:
+        response.raw.close()  # or its connection would go back to the pool in mid-body
     internals._content = body  # so that .content, .text and .json() work
     internals._content_consumed = True
     return body
@@ -118,9 +122,9 @@ def _seconds_of(http_date: str) -> float | None:
     """Read a date of HTTP, which is always in GMT (RFC 9110, section 5.6.7)."""
     try:
         date = parsedate_to_datetime(http_date)
-    except (ValueError, TypeError, IndexError):
+        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def read_chunks(response: requests.Response) -> Iterator[bytes]:

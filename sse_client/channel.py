@@ -35,6 +35,10 @@ DEFAULT_CAPACITY = 1024
 DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
 
+#: How long a waiter may sleep before it looks again by itself, in seconds.
+_LOOK_AGAIN = 1.0
+
+
 class ChannelClosed(SSEClientError, _ShutDown):
     """The channel is closed and drained: no event will come any more.
 
@@ -94,10 +98,7 @@ class IncomingChannel(_Base):
         overflow: Overflow = "block",
     ) -> None:
         super().__init__(capacity)
-        self.mutex: Any = threading.RLock()
-        self.not_empty = threading.Condition(self.mutex)
-        self.not_full = threading.Condition(self.mutex)
-        self.all_tasks_done = threading.Condition(self.mutex)
+        self._make_locks()
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
         #: Rung when a blocked ``offer`` may go on, or never will.
@@ -113,6 +114,13 @@ class IncomingChannel(_Base):
         self._batches: deque[tuple[int, int]] = deque()
         self._batch_bytes = 0
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
+
+    def _make_locks(self) -> None:
+        """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
+        self.mutex: Any = threading.RLock()
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+        self.all_tasks_done = threading.Condition(self.mutex)
 
     @property
     def dropped(self) -> int:
@@ -149,7 +157,9 @@ class IncomingChannel(_Base):
                 if not block:
                     raise queue.Empty
                 if deadline is None:
-                    self.not_empty.wait()
+                    # Not for ever: a signal handler that closes the session on this very thread,
+                    # between the look above and this wait, notifies nobody.
+                    self.not_empty.wait(_LOOK_AGAIN)
                 else:
                     remaining = deadline - time.monotonic()
                     if remaining <= 0:
@@ -196,7 +206,7 @@ class IncomingChannel(_Base):
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if not block or (remaining is not None and remaining <= 0):
                     raise queue.Full
-                self.not_full.wait(remaining)
+                self.not_full.wait(_LOOK_AGAIN if remaining is None else remaining)
             if self._ended:
                 raise ChannelClosed
             self._append([item])
@@ -287,6 +297,12 @@ class IncomingChannel(_Base):
                 self._ended = True
                 self._error = error
                 self._wake_everybody()
+
+    def disown(self, error: Exception) -> None:
+        """End with this error in a forked child, whatever lock was held at the fork."""
+        self._make_locks()
+        self.queue.clear()
+        self._ended, self._error = True, error
 
     def close(self) -> None:
         """Drop what is there, and let the consumers stop at once. Thread-safe."""

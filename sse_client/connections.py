@@ -65,6 +65,9 @@ class SocketWatcher(Protocol):
     def watch(self, sock: socket.socket) -> None:
         """Take note of a socket that is about to be connected."""
 
+    def connected(self) -> None:
+        """Take note that the socket is connected."""
+
     def answered(self, sock: socket.socket) -> None:
         """Take note of a socket from which an answer is about to be read."""
 
@@ -73,6 +76,8 @@ class _Opening(threading.local):
     """The watcher of what the current thread opens, if it opens a stream."""
 
     watcher: SocketWatcher | None = None
+    #: Tells the requests of a stream apart: each redirect begins another hop.
+    hop: object = None
 
 
 _opening = _Opening()
@@ -91,15 +96,23 @@ def watched_by(watcher: SocketWatcher) -> Iterator[None]:
 class _WatchedConnection(HTTPConnection):
     """Tells the attempt of its thread about its sockets. Mixed into the classes of any pool."""
 
+    _hop: object = None
+
     @property
     def is_connected(self) -> bool:
-        """Say no to a stream: it never takes over a connection that a server may be closing."""
-        return _opening.watcher is None and super().is_connected
+        """Say no to a stream, unless it is a connection of its own.
+
+        It never takes over one that a server may be closing, but an authentication that belongs to
+        the connection has to go on where it began.
+        """
+        is_fit = _opening.watcher is None or self._hop is _opening.hop
+        return is_fit and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         watcher = _opening.watcher
         if watcher is None or super()._new_conn.__func__ is not HTTPConnection._new_conn:  # type: ignore[attr-defined]  # a bound method has it
             return super()._new_conn()  # a plain request, or a SOCKS proxy, which has its own way
+        self._hop = _opening.hop
         try:
             return self._connect_watched(watcher)
         except socket.gaierror as error:
@@ -130,6 +143,7 @@ class _WatchedConnection(HTTPConnection):
                 if self.source_address:
                     sock.bind(self.source_address)
                 sock.connect(address)
+                watcher.connected()
             except OSError as error:
                 sock.close()
                 failure = error
@@ -157,6 +171,7 @@ def watch_pool(
     session: requests.Session, prepared: requests.PreparedRequest, settings: Mapping[str, Any]
 ) -> None:
     """Have the pool that will serve this request make connections that can be aborted."""
+    _opening.hop = object()
     adapter = session.get_adapter(prepared.url or "")
     if not isinstance(adapter, HTTPAdapter):
         return  # someone else's transport: it can be aborted once it has answered
@@ -164,14 +179,17 @@ def watch_pool(
         prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
     )
     watched = _watched(pool.ConnectionCls)
-    if watched is pool.ConnectionCls:
-        return
     pool.ConnectionCls = watched
-    # Idle connections of the old class could not be aborted before they answer: none is taken over.
-    if pool.pool is not None:
-        for _ in range(pool.pool.qsize()):
-            with contextlib.suppress(Exception):  # queue.Empty or Full: other threads use it, too
-                idle = pool.pool.get_nowait()
-                if idle is not None:
-                    idle.close()
-                pool.pool.put_nowait(None)
+    if pool.pool is None:
+        return
+    # An idle connection of another class could not be aborted before it answers: none is taken
+    # over. They may come back later, so this looks each time.
+    strangers = []
+    with pool.pool.mutex:
+        idle = pool.pool.queue
+        for index, connection in enumerate(idle):
+            if connection is not None and not isinstance(connection, _WatchedConnection):
+                strangers.append(connection)
+                idle[index] = None
+    for connection in strangers:
+        connection.close()

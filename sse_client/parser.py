@@ -104,6 +104,11 @@ class EventStreamParser:
         return self._last_event_id
 
     @property
+    def unfinished_size(self) -> int:
+        """How many bytes the unfinished block has so far, comments left out."""
+        return self._size + len(self._pending)
+
+    @property
     def reconnection_time(self) -> int | None:
         """The latest ``retry`` in milliseconds, None if there was none.
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import random
 import threading
 import time
@@ -70,6 +71,16 @@ def stop_all(readers: Iterable[StreamReader], timeout: float) -> None:
 
 
 atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
+
+
+def _disown_all() -> None:
+    """In a forked child: the threads are gone, and the sockets are still the parent's."""
+    for reader in list(_live):
+        reader.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 class StreamReader:
@@ -166,10 +177,24 @@ class StreamReader:
             connection.abort()
         self._doorbell.ring()
 
+    def disown(self) -> None:
+        """Leave the stream to the parent process: no shutdown, which would end it there, too."""
+        self._lock = threading.RLock()  # may be held by a thread that is no more
+        self._connection = None
+        self._state = ReadyState.CLOSED
+        self.error = SessionClosedError("the session belongs to another process, which opened it")
+        channel = self._channel()
+        if channel is not None:
+            channel.disown(self.error)
+
     def join(self, timeout: float) -> None:
         """Wait for the thread to end, for ``timeout`` seconds at most; not from that thread."""
         if self._thread is not threading.current_thread() and self._thread.ident is not None:
             self._thread.join(timeout)
+
+    def is_current(self) -> bool:
+        """Return whether this is called on the reader thread."""
+        return self._thread is threading.current_thread()
 
     def reconnect(self) -> None:
         """Have the thread drop its connection, or its wait, and open the next now."""
@@ -207,17 +232,16 @@ class StreamReader:
             except Exception as error:  # noqa: BLE001  # the policy knows which to retry
                 loss = error
             self._raise_if_stopped()
-            with self._lock:
-                at_once, self._reconnecting = self._reconnecting, False
-            if at_once:
-                self._move(ReadyState.CONNECTING)
+            if self._shall_reconnect_now():
                 continue
             verdict = self._reconnection.after(loss)
             if loss is not None and isinstance(loss, SSEClientError):
                 loss.buffer = self._buffer.snapshot()
             if verdict.delay is None:
-                if loss is not None and self.was_answered:
+                if self.was_answered and verdict.error is not None:
                     self.listener.disconnected(loss, None)
+                    if self._shall_reconnect_now():
+                        continue
                 return verdict.error
             self._move(ReadyState.CONNECTING)
             logger.info(
@@ -226,14 +250,23 @@ class StreamReader:
             self.listener.disconnected(loss, verdict.delay)
             self._wait(verdict.delay)
 
+    def _shall_reconnect_now(self) -> bool:
+        """Return whether ``reconnect`` was called, and prepare for it."""
+        with self._lock:
+            self._raise_if_stopped()
+            asked, self._reconnecting = self._reconnecting, False
+        if asked:
+            self._move(ReadyState.CONNECTING)
+        return asked
+
     def _stream_once(self) -> bool:
         """Open a connection and deliver what comes; return whether this was the last one."""
         connection = self._connect()
         with self._lock:
-            self._raise_if_stopped()
             self._reconnecting = False  # this is the connection that was asked for
             self._connection = connection
         try:
+            self._raise_if_stopped()
             self.statistics.attempts += 1
             response = connection.open(self._last_event_id)
             self.response = response
@@ -258,18 +291,12 @@ class StreamReader:
         self._buffer.clear()
         self._last_event_at = time.monotonic()
         chunks = connection.chunks(self._options.event_timeout, lambda: self._last_event_at)
-        is_end = self._options.end_of_stream
         try:
-            for batch in parse_event_batches(self._counted(chunks), parser=parser):
-                events: Sequence[ServerSentEvent] = batch
-                ended = False
-                if is_end is not None:
-                    index = next((i for i, event in enumerate(events) if is_end(event)), None)
-                    if index is not None:
-                        events, ended = events[:index], True
-                self._last_event_at = time.monotonic()
+            for batch in parse_event_batches(self._counted(chunks, parser), parser=parser):
                 self._reconnection.event_arrived()
-                self._deliver(events)
+                ended = self._deliver_batch(batch)
+                # Only from now on: the time that the consumers took is not the server's.
+                self._last_event_at = time.monotonic()
                 if ended:
                     return True
             return False
@@ -279,10 +306,27 @@ class StreamReader:
             if parser.reconnection_time is not None:
                 self._reconnection.set_server_time(parser.reconnection_time)
 
-    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _deliver_batch(self, batch: list[ServerSentEvent]) -> bool:
+        """Deliver the events before the one that announces the end; return whether there is one."""
+        is_end = self._options.end_of_stream
+        if is_end is None:
+            self._deliver(batch)
+            return False
+        count = 0
+        try:
+            while count < len(batch):
+                if is_end(batch[count]):
+                    return True
+                count += 1
+            return False
+        finally:  # also where the test of the user's own raised
+            self._deliver(batch[:count])
+
+    def _counted(self, chunks: Iterator[bytes], parser: EventStreamParser) -> Iterator[bytes]:
         for chunk in chunks:
             self.statistics.bytes += len(chunk)
-            self._undelivered_bytes += len(chunk)
+            # Heartbeats are nobody's bytes: they are not billed to the event that comes at last.
+            self._undelivered_bytes = parser.unfinished_size + len(chunk)
             self._buffer.add(chunk)
             yield chunk
 
@@ -334,7 +378,7 @@ class StreamReader:
         if channel is not None:
             channel.end(error)
         self.settled.set()
-        logger.debug("%s: closed%s", self.name, f" with {error!r}" if error else "")
+        logger.debug("%s: closed%s", self.name, f" with {type(error).__name__}" if error else "")
         self.listener.closed()
 
     def _move(self, state: ReadyState) -> None:

@@ -89,6 +89,7 @@ class Reconnection:
 
     def opened(self) -> None:
         """Take note that a connection was opened."""
+        self._settle()
         self._ever_opened = True
         self._opened_at = self._clock()
         self._event_arrived = False
@@ -109,12 +110,7 @@ class Reconnection:
             error: What went wrong, None for a stream that ended.
         """
         now = self._clock()
-        if self._opened_at is not None:
-            held = now - self._opened_at >= self._policy.reset_after
-            self._opened_at = None
-            if self._event_arrived or held:
-                self._outage_began = None
-                self._attempts = 0
+        self._settle()
         if self._outage_began is None:
             self._outage_began = now
 
@@ -136,6 +132,15 @@ class Reconnection:
             return Verdict(None, self._exhausted(error, "the next would come after the deadline"))
         self._attempts += 1
         return Verdict(delay)
+
+    def _settle(self) -> None:
+        """End the outage if the connection that is over was a good one."""
+        if self._opened_at is not None:
+            held = self._clock() - self._opened_at >= self._policy.reset_after
+            self._opened_at = None
+            if self._event_arrived or held:
+                self._outage_began = None
+                self._attempts = 0
 
     def _delay(self, error: Exception | None) -> float:
         policy = self._policy

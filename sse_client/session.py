@@ -129,7 +129,8 @@ class SSESession:
         """
         self._reader.stop(drain=drain)
         self._reader.join(timeout)
-        self.incoming.end()
+        if not drain or not self._reader.is_current():  # which ends it once all is delivered
+            self.incoming.end()
 
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""

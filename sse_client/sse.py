@@ -78,7 +78,8 @@ class SSEConfig:
         on_open: ``on_open(session)``: a connection has been opened.
         on_disconnect: ``on_disconnect(session, error, delay)``: a connection was lost or an attempt
             failed, with ``error`` (None: the stream ended); the next comes after ``delay``
-            seconds, or never if that is None.
+            seconds, or never if that is None. A stream that ends cleanly for good is told to
+            ``on_close`` alone.
         on_comment: ``on_comment(session, text)``: a comment line came, such as a heartbeat.
         on_close: ``on_close(session)``: the session has ended. Nobody calls it for one abandoned.
 

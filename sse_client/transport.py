@@ -155,16 +155,20 @@ class StreamConnection:
         return response
 
     def _prepare(self, last_event_id: str) -> requests.PreparedRequest:
-        url = ""
         try:
             request = self._make_request()
-            url = request.url or ""
+        except (requests.RequestException, OSError) as error:
+            # A token that could not be fetched, say: it may come the next time.
+            reason = f"the request could not be made: {reason_of(error)}"
+            raise ConnectionFailedError(reason) from printable_cause(error)
+        url = request.url or ""
+        try:
             _set_stream_headers(request, self._session, last_event_id)
             prepared = self._session.prepare_request(request)
+        except ValueError as error:
+            # An address, a header or an auth that is refused; the message would spell it out.
+            raise _cannot_be_sent(error, url) from None
         except (requests.RequestException, OSError) as error:
-            if isinstance(error, ValueError):  # also one of requests' own
-                # An address or a header that requests refuses; its message would spell them out.
-                raise _cannot_be_sent(error, url) from None
             raise _connection_failed(error, url) from printable_cause(error)
         if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
             raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
@@ -174,7 +178,8 @@ class StreamConnection:
         """Send, and follow redirects as requests does, one at a time to watch each connection."""
         session, options = self._session, self._options
         hooks: Any = prepared.hooks
-        hooks["response"] = [*hooks.get("response", ()), self._bound_redirect_body]
+        bound = self._bound_redirect_body
+        hooks["response"] = [bound, *hooks.get("response", ()), bound]
         history: list[requests.Response] = []
         while True:
             settings: Any = session.merge_environment_settings(
@@ -204,9 +209,11 @@ class StreamConnection:
             prepared = following
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
-        # requests would read all of it, of whatever size, in whatever time.
-        if response.is_redirect:
+        # requests would read all of it, of whatever size, in whatever time; and so does an auth
+        # that answers a challenge on the same connection.
+        if response.is_redirect or response.status_code in {401, 407}:
             read_body(response, self._limit_read)
+        if response.is_redirect:
             response.raw.close()
             try:
                 urlsplit(self._session.get_redirect_target(response) or "")
@@ -222,10 +229,10 @@ class StreamConnection:
             # Never given back: a server may be about to close it, and a full pool logs a warning.
             raw._pool = None
         with self._lock:
-            if self._socket is None or self._owns_socket:
-                # It did not come through a connection of ours. This is the last resort.
-                shutdown = getattr(raw, "_sock_shutdown", None)
-                self._replace_socket(getattr(shutdown, "__self__", None), owned=False)
+            # The response's own: a hook may have sent other requests in between.
+            own = getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+            if own is not None or self._owns_socket:
+                self._replace_socket(own, owned=False)
 
     def chunks(
         self, event_timeout: float | None, last_event_at: Callable[[], float]
@@ -299,6 +306,8 @@ class StreamConnection:
         if self._response is not None:
             with contextlib.suppress(OSError, HTTPError):
                 self._response.raw.close()
+                # A pool that blocks wants its place back; a foreign raw has no pool.
+                getattr(self._response.raw, "release_conn", lambda: None)()
 
     def watch(self, sock: socket.socket) -> None:
         """Take note of a socket that this attempt is about to connect.
@@ -308,6 +317,14 @@ class StreamConnection:
         with self._lock:
             self._raise_if_aborted()
             self._replace_socket(sock.dup(), owned=True)
+            self._raise_if_aborted()  # by a finaliser that ran meanwhile
+
+    def connected(self) -> None:
+        """Take note that the socket is connected, unless it was aborted just before that.
+
+        Linux lets such a socket "connect" at once, and then never be ready.
+        """
+        self._raise_if_aborted()
 
     def answered(self, sock: socket.socket) -> None:
         """Take note of the socket from which the header of the answer is about to be read."""
@@ -359,7 +376,10 @@ def _header_value(last_event_id: str) -> bytes | None:
 
 
 def _cannot_be_sent(error: ValueError, url: str) -> ValueError:
-    return ValueError(f"the request to {redact_url(url)} can't be sent: {type(error).__name__}")
+    missing = isinstance(error, requests.exceptions.MissingSchema)
+    hint = " (url must begin with http:// or https://)" if missing else ""
+    kind = type(error).__name__
+    return ValueError(f"the request to {redact_url(url)} can't be sent: {kind}{hint}")
 
 
 def _connection_failed(error: BaseException, url: str) -> SSEClientError:

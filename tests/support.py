@@ -12,6 +12,8 @@ from sse_client import SSE, HttpClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import requests
+
     from sse_client import IncomingChannel
 
 #: How long a test waits for what must come: far beyond what it takes, so that only a hang fails.
@@ -19,10 +21,12 @@ PATIENCE = 20.0
 
 
 @contextmanager
-def sse_client_for_tests(**options: Any) -> Iterator[HttpClient]:
+def sse_client_for_tests(
+    session: requests.Session | None = None, **options: Any
+) -> Iterator[HttpClient]:
     """A client that reconnects at once, unless told otherwise."""
     defaults = {"reconnection_time": 0.0, "reconnection_jitter": 0.0}
-    with HttpClient().install(SSE, **{**defaults, **options}) as client:
+    with HttpClient(session).install(SSE, **{**defaults, **options}) as client:
         yield client
 
 
