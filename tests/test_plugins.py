@@ -246,7 +246,7 @@ class TestErrors:
     def test_of_the_system_count_as_a_failed_connection(self, server, error):
         with sse_client_for_tests(max_reconnection_attempts=2) as client:
             client.install(self.failing(error))
-            with pytest.raises(ConnectionFailedError, match="the request could not be made") as caught:
+            with pytest.raises(ConnectionFailedError, match="could not be made") as caught:
                 client.sse(server.url)
             assert not caught.value.permanent
         assert server.requests == []
