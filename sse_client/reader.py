@@ -229,6 +229,8 @@ class StreamReader:
                     return None
             except ConnectionAborted:
                 pass
+            except (_Stopped, ChannelClosed):
+                raise  # the user has ended it
             except Exception as error:  # noqa: BLE001  # the policy knows which to retry
                 loss = error
             self._raise_if_stopped()

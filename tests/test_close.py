@@ -428,6 +428,8 @@ def test_shutting_the_channel_down_ends_the_session(server):
         exchange.send("too late")
         assert exchange.wait_closed()
         assert list(session.incoming) == []
+        session._reader.join(PATIENCE)
+        assert session.error is None
 
 
 def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):

@@ -16,9 +16,11 @@ from sse_client import (
     ConnectionFailedError,
     ReconnectionExhaustedError,
     ServerSentEvent,
+    SessionClosedError,
     UnexpectedStatusError,
     iter_events,
 )
+from sse_client.reader import _disown_all
 from sse_client.reconnection import Reconnection, ReconnectionPolicy
 from sse_client.testing import SSEServer
 
@@ -128,6 +130,35 @@ def test_a_forked_child_gets_an_error_and_leaves_the_stream_to_its_parent():
         check=False,
     )
     assert (done.stdout, done.stderr) == ("the parent goes on\n", "")
+
+
+def test_disowning_ends_the_channel_and_leaves_the_connection_alone(server):
+    # What a forked child does, here in the process whose connection it is.
+    with sse_client_for_tests() as client:
+        opening = Running(lambda: client.sse(server.url))
+        exchange = server.accept()
+        exchange.send("one")
+        session = opening.outcome()
+        fill(session.incoming, 1)
+        reader = session._reader
+        _disown_all()
+        with pytest.raises(SessionClosedError, match="another process"):
+            session.incoming.get()
+        exchange.send("two")
+        exchange.end()
+        reader.join(PATIENCE)
+
+
+def test_disowning_an_abandoned_session_is_nothing(server):
+    server.serve(["one"], then="end")
+    with sse_client_for_tests(reconnect="never") as client:
+        session = client.sse(server.url)
+        assert next(session.incoming).data == "one"
+        reader = session._reader
+        reader.join(PATIENCE)
+        del session
+        reader.disown()
+        assert isinstance(reader.error, SessionClosedError)
 
 
 def test_the_body_of_a_challenge_is_bounded(server):
