@@ -79,7 +79,7 @@ def _disown_all() -> None:
         reader.disown()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_disown_all)
 
 

@@ -204,6 +204,23 @@ def test_a_token_that_cannot_be_fetched_once_does_not_end_the_stream(server):
     assert [type(error) for error in seen] == [type(None)] + [ConnectionFailedError] * 2
 
 
+def test_an_auth_that_cannot_reach_its_server_does_not_end_the_stream(server):
+    failures = [requests.ConnectionError("down")]
+    seen = []
+
+    def auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if seen and failures:
+            raise failures.pop()
+        return request
+
+    server.serve(["a"], then="end")
+    server.respond(204)
+    with sse_client_for_tests(on_disconnect=lambda *args: seen.append(args[1])) as client:
+        session = client.sse(server.url, auth=auth)
+        assert [event.data for event in session.incoming] == ["a"]
+    assert [type(error) for error in seen] == [type(None), ConnectionFailedError]
+
+
 def test_an_end_of_stream_that_raises_loses_nothing_before_it(server):
     server.serve([b"data: 1\n\ndata: 2\n\ndata: 3\n\n"], then="stall")
 
