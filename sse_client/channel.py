@@ -34,7 +34,6 @@ DEFAULT_CAPACITY = 1024
 #: For streams of large events, of which a thousand would be too many. Counted as received.
 DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
-
 #: How long a waiter may sleep before it looks again by itself, in seconds.
 _LOOK_AGAIN = 1.0
 

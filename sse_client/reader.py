@@ -181,7 +181,7 @@ class StreamReader:
         """Leave the stream to the parent process: no shutdown, which would end it there, too."""
         self._lock = threading.RLock()  # may be held by a thread that is no more
         self._connection = None
-        self._state = ReadyState.CLOSED
+        self._move(ReadyState.CLOSED)
         self.error = SessionClosedError("the session belongs to another process, which opened it")
         channel = self._channel()
         if channel is not None:

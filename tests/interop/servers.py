@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -80,7 +81,7 @@ http {
 """)
 
 
-class Server:
+class Server(ABC):
     """A server in a process of its own, on ports that stay reserved while it is down.
 
     A socket that is bound but does not listen keeps each port: nobody else is given it, and who
@@ -103,8 +104,9 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What runs it."""
 
     def start(self) -> None:
         """Start the process, and wait until all of its ports are listened on."""
