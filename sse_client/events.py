@@ -7,7 +7,11 @@ fifth of a frozen dataclass. That is a matter of speed only: use the attributes.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The longest ``retry`` value, in digits, that is taken literally. It is three hundred centuries in
 #: milliseconds; longer ones mean no more, and ``int`` refuses the longest.
@@ -15,16 +19,45 @@ MAX_RETRY_DIGITS = 18
 
 _MAX_RETRY = 10**MAX_RETRY_DIGITS - 1
 
-
-class _Fields(NamedTuple):
-    data: str
-    event: str
-    id: str
-    retry: int | None
-    comments: str | None
+# Only its attributes are of use: a tuple without a ``__new__`` of its own is made in half the time.
+_Fields = namedtuple("_Fields", ("data", "event", "id", "retry", "comments"))  # noqa: PYI024  # untyped, see above
 
 
-class ServerSentEvent(_Fields):
+class _Checked(type):
+    """Checks what a user makes an event of. What a parser has read can't be wrong in these ways."""
+
+    def __call__(
+        cls,
+        data: str = "",
+        event: str = "message",
+        id: str = "",
+        retry: int | None = None,
+        comments: str | None = None,
+    ) -> Any:  # noqa: ANN401  # an instance of ``cls``, which is not known here
+        """Check the fields and make the event."""
+        texts: dict[str, object] = {"data": data, "event": event, "id": id}
+        if comments is not None:
+            texts["comments"] = comments
+        for name, value in texts.items():
+            if not isinstance(value, str):
+                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+            if "\r" in value or ("\n" in value and name in {"event", "id"}):
+                raise ValueError(f"{name} cannot hold this line break: {value[:80]!r}")
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name} cannot hold a lone surrogate: {value[:80]!r}") from error
+        if "\0" in id:
+            raise ValueError(f"id cannot hold a null: {id[:80]!r}")
+        if retry is not None:
+            if type(retry) is not int:
+                raise TypeError(f"retry must be an int or None, not {type(retry).__name__}")
+            if not 0 <= retry <= _MAX_RETRY:
+                raise ValueError(f"retry must be from 0 to {_MAX_RETRY} milliseconds, not {retry}")
+        return super().__call__((data, event or "message", id, retry, comments))
+
+
+class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclass=_Checked):
     """One event of an event stream, as dispatched (WHATWG HTML, section 9.2.6).
 
     Never blocks; immutable, so any number of threads may share one.
@@ -45,37 +78,51 @@ class ServerSentEvent(_Fields):
     """
 
     __slots__ = ()
+    __match_args__ = ("data", "event", "id", "retry", "comments")
 
-    def __new__(
-        cls,
-        data: str = "",
-        event: str = "message",
-        id: str = "",
-        retry: int | None = None,
-        comments: str | None = None,
-    ) -> ServerSentEvent:
-        """Check the fields and make the event."""
-        # The parser does not come through here: what it reads can't be wrong in these ways.
-        texts: dict[str, object] = {"data": data, "event": event, "id": id}
-        if comments is not None:
-            texts["comments"] = comments
-        for name, value in texts.items():
-            if not isinstance(value, str):
-                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-            if "\r" in value or ("\n" in value and name in {"event", "id"}):
-                raise ValueError(f"{name} cannot hold this line break: {value[:80]!r}")
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{name} cannot hold a lone surrogate: {value[:80]!r}") from error
-        if "\0" in id:
-            raise ValueError(f"id cannot hold a null: {id[:80]!r}")
-        if retry is not None:
-            if type(retry) is not int:
-                raise TypeError(f"retry must be an int or None, not {type(retry).__name__}")
-            if not 0 <= retry <= _MAX_RETRY:
-                raise ValueError(f"retry must be from 0 to {_MAX_RETRY} milliseconds, not {retry}")
-        return tuple.__new__(cls, (data, event or "message", id, retry, comments))
+    if TYPE_CHECKING:
+
+        def __new__(
+            cls,
+            data: str = "",
+            event: str = "message",
+            id: str = "",
+            retry: int | None = None,
+            comments: str | None = None,
+        ) -> ServerSentEvent:
+            """Check the fields and make the event."""
+
+        @property
+        def data(self) -> str:
+            """The payload."""
+
+        @property
+        def event(self) -> str:
+            """The event type."""
+
+        @property
+        def id(self) -> str:
+            """The last event ID of the stream at this event."""
+
+        @property
+        def retry(self) -> int | None:
+            """The reconnection time of the block, in milliseconds."""
+
+        @property
+        def comments(self) -> str | None:
+            """The comment lines of the block."""
+
+    else:
+        data, event, id, retry, comments = (getattr(_Fields, name) for name in _Fields._fields)
+
+    def __getnewargs__(self) -> tuple[tuple[object, ...]]:
+        """Return what a copy is made of."""
+        return (tuple(self),)
+
+    def __repr__(self) -> str:
+        """Name the fields."""
+        fields = zip(_Fields._fields, self, strict=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
 
     def json(self) -> Any:  # noqa: ANN401  # as json.loads
         """Decode the data as JSON. Does not block.
@@ -90,8 +137,8 @@ class ServerSentEvent(_Fields):
 
     def __eq__(self, other: object) -> bool:
         """Compare with another event; a plain tuple is never equal to one."""
-        if isinstance(other, _Fields):
-            return type(self) is type(other) and tuple.__eq__(self, other)
+        if type(self) is type(other):
+            return tuple.__eq__(self, other)
         return NotImplemented if not isinstance(other, tuple) else False
 
     def __ne__(self, other: object) -> bool:
@@ -126,3 +173,10 @@ class ServerSentEvent(_Fields):
             lines.extend(f"data: {line}" if line else "data:" for line in data.split("\n"))
         lines.append("\n")
         return "\n".join(lines)
+
+
+#: Makes an event of its five fields, unchecked: for what a parser has read. It is the plain call of
+#: a class, which ``_Checked`` replaces for users, and the fastest way there is.
+new_event: Callable[[tuple[str, str, str, int | None, str | None]], ServerSentEvent] = (
+    type.__call__.__get__(ServerSentEvent)
+)

@@ -1,8 +1,13 @@
 """Bytes in, events out: the event stream of WHATWG HTML, sections 9.2.5 and 9.2.6.
 
-No I/O, no threads, no clock, no logging. The chunking of the bytes never changes the events. Fields
-are told apart as bytes and decoded as late as can be: no byte of a longer UTF-8 sequence is a line
-end, a colon or a blank, so a line decoded by itself equals the stream decoded as a whole.
+No I/O, no threads, no clock, no logging. The chunking of the bytes never changes the events.
+
+This half deals in bytes: the byte order mark, line ends, what is unfinished, the bound. It cuts
+each chunk behind its last blank line: what is before that are whole blocks, which go to the
+``Interpreter`` all at once. What is behind it waits for the next chunk, as bytes if it is little,
+so that it will be interpreted together with the rest of its block; but it waits so only once,
+which keeps the work linear, and not with comments, which count at once. Whole lines can be decoded
+by themselves: no byte of a longer UTF-8 sequence is a line end.
 """
 
 from __future__ import annotations
@@ -10,21 +15,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sse_client.errors import EventTooLargeError
-from sse_client.events import MAX_RETRY_DIGITS, ServerSentEvent
+from sse_client.events import new_event
+from sse_client.interpreter import Interpreter, join_data_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from sse_client.events import ServerSentEvent
+
 #: The default bound of one event, in bytes: far above what servers send, far below what hurts.
 DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024
 
-#: How many bytes of comments are kept for the ``comments`` of one event. Servers send comments as
-#: heartbeats, perhaps for months without a blank line: that must neither grow nor be an error.
-_MAX_COMMENTS_SIZE = 64 * 1024
+#: How many bytes of finished lines of an unfinished block may wait for the rest of it.
+_MAX_WAITING_LINES = 512
+
+#: Pieces of fewer bytes are put together: each piece costs more than 40 bytes beyond its size.
+_TINY = 256
 
 _BOM = b"\xef\xbb\xbf"
 _CR = 13
 _LF = 10
+_COLON = 58
 
 
 class EventStreamParser:
@@ -74,39 +85,35 @@ class EventStreamParser:
             raise TypeError(f"max_event_size must be an int, not {type(max_event_size).__name__}")
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte, not {max_event_size}")
-        self._show_comment_events = show_comment_events
-        self._show_retry_events = show_retry_events
         self._max_event_size = max_event_size
-        self._on_comment = on_comment
-
-        self._last_event_id = last_event_id
-        self._reconnection_time: int | None = None
-
-        self._start: bytes | None = (
-            b""  # what may yet turn out to be a BOM; None once that is known
+        self._interpreter = Interpreter(
+            last_event_id,
+            on_comment,
+            show_comment_events=show_comment_events,
+            show_retry_events=show_retry_events,
         )
+        # What may yet turn out to be a BOM; None once that is known.
+        self._start: bytes | None = b""
         self._skip_lf = False  # the last line ended with a CR: an LF right behind belongs to it
-        self._pending = bytearray()  # the unfinished line; a list of tiny pieces is 20 times as big
         self._failed = False
-        self._id_buffer = last_event_id
-
-        self._data: list[bytes] = []
-        self._event_type = b""
-        self._retry: int | None = None
-        self._comments: list[bytes] = []
-        self._comments_size = 0
-        self._has_type_or_id = False
-        self._size = 0  # of the block's lines so far, comments left out
+        self._is_special = True  # whether one of these three matters to the next chunk
+        # What is not interpreted yet, in pieces, joined once a line ends: an unfinished line,
+        # perhaps with finished ones of its block before it.
+        self._waiting: list[bytes | bytearray] = []
+        self._waiting_size = 0
+        self._has_waiting_lines = False
+        self._size = 0  # of the interpreted lines of the unfinished block, comments left out
+        self._is_between_blocks = False  # whether none of all this matters to the next chunk
 
     @property
     def last_event_id(self) -> str:
         """The last event ID of the stream: the ``id`` of the last finished block that had one."""
-        return self._last_event_id
+        return self._interpreter.last_event_id
 
     @property
     def unfinished_size(self) -> int:
-        """How many bytes the unfinished block has so far, comments left out."""
-        return self._size + len(self._pending)
+        """How many bytes the unfinished block has so far, give or take comments and line ends."""
+        return self._size + self._waiting_size
 
     @property
     def reconnection_time(self) -> int | None:
@@ -114,9 +121,12 @@ class EventStreamParser:
 
         It counts as soon as its line is complete.
         """
-        return self._reconnection_time
+        self._interpret_waiting_lines()
+        return self._interpreter.reconnection_time
 
-    def feed(self, chunk: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
+    def feed(  # noqa: C901, PLR0912  # on the hottest path a call of its own would cost a tenth
+        self, chunk: bytes | bytearray | memoryview
+    ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
 
         Args:
@@ -131,6 +141,39 @@ class EventStreamParser:
                 completed before it is in the error's ``events``; the parser is of no more use.
             TypeError: The chunk is not bytes.
         """
+        if self._is_between_blocks and type(chunk) is bytes and len(chunk) <= self._max_event_size:
+            # The usual chunk of a live stream is one event, and nearly as often that is one line.
+            if chunk[-2:] == b"\n\n":
+                if chunk[:6] == b"data: ":
+                    data = chunk[6:-2].decode("utf-8", "replace")
+                    if "\n" not in data and "\r" not in data:
+                        id = self._interpreter.last_event_id
+                        return [new_event((data, "message", id, None, None))]
+                elif _CR not in chunk:
+                    lines = chunk.decode("utf-8", "replace").split("\n")
+                    lines.pop()  # what is behind the last line end
+                    return self._interpreter.interpret_blocks(lines)
+                if _CR not in chunk:
+                    return self._interpret_blocks(chunk, has_cr=False)
+            elif chunk[-4:] == b"\r\n\r\n":
+                return self._interpret_blocks(chunk, has_cr=True)
+        if self._is_special or type(chunk) is not bytes:
+            chunk = self._admit(chunk)
+        if _LF not in chunk and _CR not in chunk:
+            if chunk:
+                self._wait(chunk)
+            return []
+        if self._waiting:
+            self._waiting.append(chunk)
+            chunk = b"".join(self._waiting)
+        if self._size + len(chunk) > self._max_event_size:
+            fitting = self._find_too_large(chunk)
+            if fitting is not None:
+                raise self._too_large(self._take(chunk[:fitting]) if fitting else [])
+        return self._take(chunk)
+
+    def _admit(self, chunk: bytes | bytearray | memoryview) -> bytes:
+        """Return the chunk as bytes, less a byte order mark and an LF that belongs to a CR."""
         if self._failed:
             raise self._too_large([])
         if not isinstance(chunk, bytes):
@@ -138,141 +181,178 @@ class EventStreamParser:
                 raise TypeError(f"chunk must be bytes, not {type(chunk).__name__}")
             chunk = bytes(chunk)
         if self._start is not None:
-            chunk = self._drop_bom(chunk)
-        if not chunk:
-            return []
-        if self._skip_lf:
+            chunk = self._start + chunk
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                self._start = chunk
+                return b""
+            self._start = None
+            chunk = chunk.removeprefix(_BOM)
+        if self._skip_lf and chunk:
             self._skip_lf = False
             if chunk[0] == _LF:
                 chunk = chunk[1:]
-                if not chunk:
-                    return []
-        if _LF not in chunk and _CR not in chunk:
-            self._keep(chunk)
-            return []
-        if self._pending:
-            self._pending += chunk
-            chunk = bytes(self._pending)
-            self._pending = bytearray()
-        # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
-        lines = chunk.splitlines()
-        last = chunk[-1]
-        tail = b"" if last in (_LF, _CR) else lines.pop()
-        self._skip_lf = last == _CR
-        events: list[ServerSentEvent] = []
-        self._interpret(lines, events)
-        if tail:
-            self._keep(tail, events)
+        self._is_special = self._skip_lf
+        return chunk
+
+    def _wait(self, piece: bytes) -> None:
+        """Keep a piece of an unfinished line."""
+        self._is_between_blocks = False
+        if len(piece) >= _TINY:
+            self._waiting.append(piece)
+        elif self._waiting and isinstance(self._waiting[-1], bytearray):
+            self._waiting[-1] += piece
+        else:
+            self._waiting.append(bytearray(piece))
+        self._waiting_size += len(piece)
+        if self._size + self._waiting_size > self._max_event_size:
+            self._interpret_waiting_lines()
+            others = 0 if self._waiting[0].startswith(b":") else self._size
+            if others + self._waiting_size > self._max_event_size:
+                raise self._too_large([])
+
+    def _take(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take all that is not interpreted yet, in which at least one line ends."""
+        events = self._take_with_cr(chunk) if _CR in chunk else self._take_without_cr(chunk)
+        self._is_between_blocks = not (
+            self._waiting or self._is_special or self._interpreter.is_in_block
+        )
         return events
 
-    def _drop_bom(self, chunk: bytes) -> bytes:
-        """Return the chunk less a leading BOM, or b"" while it is too short to tell."""
-        start = (self._start or b"") + chunk
-        if len(start) < len(_BOM) and _BOM.startswith(start):
-            self._start = start
-            return b""
-        self._start = None
-        return start.removeprefix(_BOM)
+    def _take_without_cr(self, chunk: bytes) -> list[ServerSentEvent]:
+        interpreter = self._interpreter
+        events: list[ServerSentEvent] = []
+        start = 0
+        if interpreter.is_in_block:
+            if chunk[0] != _LF:
+                start = chunk.find(b"\n\n") + 1 or chunk.rfind(b"\n") + 1
+                events = self._interpret_part(chunk[:start])
+            if chunk[start : start + 1] == b"\n":
+                events += self._interpret_part(b"\n")
+                start += 1
+        if not interpreter.is_in_block:
+            blank = chunk.rfind(b"\n\n", start)
+            if blank >= 0:
+                events += self._interpret_blocks(chunk[start : blank + 2], has_cr=False)
+                start = blank + 2
+        # Nothing waits for another blank line once it has waited for one.
+        may_wait = start > 0 or not self._has_waiting_lines
+        rest = chunk[start:]
+        lines_end = rest.rfind(b"\n") + 1
+        self._has_waiting_lines = lines_end > 0
+        if lines_end and not (may_wait and _can_wait(rest[:lines_end])):
+            events += self._interpret_part(rest[:lines_end])
+            rest = rest[lines_end:]
+            self._has_waiting_lines = False
+        self._let_wait(rest)
+        return events
 
-    def _keep(self, part: bytes, events: list[ServerSentEvent] | None = None) -> None:
-        """Keep a piece of an unfinished line."""
-        self._pending += part
-        others = 0 if self._pending.startswith(b":") else self._size
-        if others + len(self._pending) > self._max_event_size:
-            raise self._too_large(events or [])
+    def _take_with_cr(self, chunk: bytes) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        start = 0
+        if chunk[:6] == b"data: " and not self._interpreter.is_in_block:
+            blank = chunk.rfind(b"\r\n\r\n")
+            if blank >= 0:
+                start = blank + 4
+                events = self._interpret_blocks(chunk[:start], has_cr=True)
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if start < end:
+            events += self._interpret_part(chunk[start:end])
+        self._skip_lf = self._is_special = chunk[-1] == _CR
+        self._has_waiting_lines = False
+        self._let_wait(chunk[end:])
+        return events
 
-    def _interpret(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
-        """Process finished lines, adding to ``events`` (section 9.2.6, "interpreting")."""
-        for line in lines:
+    def _let_wait(self, rest: bytes) -> None:
+        self._waiting = [rest] if rest else []
+        self._waiting_size = len(rest)
+
+    def _interpret_blocks(self, blocks: bytes, *, has_cr: bool) -> list[ServerSentEvent]:
+        """Interpret whole blocks, which end with CRLF CRLF if there is a CR, with LF LF if not."""
+        if blocks[:6] == b"data: ":
+            text = blocks[6 : -4 if has_cr else -2].decode("utf-8", "replace")
+            blank = "\r\n\r\n" if has_cr else "\n\n"
+            events = self._interpreter.interpret_data_blocks(text, blank)
+            if events is not None:
+                return events
+        if has_cr:
+            lines = _decode_lines(blocks.splitlines())
+        else:
+            lines = blocks.decode("utf-8", "replace").split("\n")
+            lines.pop()  # what is behind the last line end
+        return self._interpreter.interpret_blocks(lines)
+
+    def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:
+        """Interpret finished lines of a block that may go on behind them."""
+        interpreter = self._interpreter
+        if part.startswith(b"data: ") and _CR not in part:
+            data = join_data_lines(part[6:-1].decode("utf-8", "replace"))
+            if data is not None:
+                interpreter.add_data_lines(data)
+                self._size += len(part) - data.count("\n") - 1
+                return []
+        # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
+        lines = part.splitlines()
+        events = interpreter.interpret_lines(_decode_lines(lines))
+        size = 0
+        for line in reversed(lines):
             if not line:
-                self._end_block(events)
-                continue
-            name, colon, value = line.partition(b":")
-            is_comment = colon and not name
-            size = len(line) if is_comment else self._size + len(line)
-            if size > self._max_event_size:
-                raise self._too_large(events)
-            if is_comment:
-                self._comment(value)
-                continue
-            self._size = size
-            if value.startswith(b" "):
-                value = value[1:]
-            if name == b"data":
-                self._data.append(value)
-            elif name == b"id":
-                if b"\0" not in value:
-                    self._id_buffer = value.decode("utf-8", "replace")
-                    self._has_type_or_id = True
-            elif name == b"event":
-                self._event_type = value
-                self._has_type_or_id = True
-            elif name == b"retry":
-                self._retry_field(value)
+                break
+            if line[0] != _COLON:
+                size += len(line)
+        else:
+            size += self._size
+        self._size = size
+        return events
 
-    def _comment(self, value: bytes) -> None:
-        text = value[1:] if value.startswith(b" ") else value
-        if self._comments_size < _MAX_COMMENTS_SIZE:
-            self._comments.append(text)
-            self._comments_size += len(text) + 1
-        if self._on_comment is not None:
-            self._on_comment(text.decode("utf-8", "replace"))
+    def _interpret_waiting_lines(self) -> None:
+        """Interpret what could have waited as bytes."""
+        if self._has_waiting_lines:
+            self._has_waiting_lines = False
+            waiting = b"".join(self._waiting)
+            cut = waiting.rfind(b"\n") + 1
+            self._waiting = [waiting[cut:]]
+            self._waiting_size -= cut
+            self._interpret_part(waiting[:cut])
 
-    def _retry_field(self, value: bytes) -> None:
-        if value.isdigit():  # of bytes: ASCII digits only
-            digits = value.lstrip(b"0") or b"0"
-            if len(digits) > MAX_RETRY_DIGITS:
-                digits = b"9" * MAX_RETRY_DIGITS
-            self._retry = self._reconnection_time = int(digits)
-
-    def _end_block(self, events: list[ServerSentEvent]) -> None:
-        """Process the blank line that ends a block (section 9.2.6, "dispatch the event")."""
-        # The ID counts even if the block has no data and so dispatches nothing.
-        self._last_event_id = self._id_buffer
-        if self._data or self._is_shown_without_data():
-            # A short circuit round ServerSentEvent.__new__, whose checks can't fail here.
-            events.append(
-                tuple.__new__(
-                    ServerSentEvent,
-                    (
-                        b"\n".join(self._data).decode("utf-8", "replace"),
-                        self._event_type.decode("utf-8", "replace") or "message",
-                        self._last_event_id,
-                        self._retry,
-                        b"\n".join(self._comments).decode("utf-8", "replace")
-                        if self._comments
-                        else None,
-                    ),
-                )
-            )
-        self._begin_block()
-
-    def _is_shown_without_data(self) -> bool:
-        """Whether the block is one of Ktor's extras, and is asked for."""
-        if self._has_type_or_id:
-            return False
-        if self._retry is None:
-            return self._show_comment_events and bool(self._comments)
-        return self._show_retry_events and not self._comments
-
-    def _begin_block(self) -> None:
-        self._data = []
-        self._event_type = b""
-        self._retry = None
-        self._comments = []
-        self._comments_size = 0
-        self._has_type_or_id = False
-        self._size = 0
+    def _find_too_large(self, chunk: bytes) -> int | None:
+        """Return where the first line is that makes an event too large, None if there is none."""
+        size = self._size
+        position = 0
+        for line in chunk.splitlines(keepends=True):
+            text = line.rstrip(b"\r\n")
+            if not text:
+                size = 0
+            elif text[0] != _COLON:
+                size += len(text)
+            if max(size, len(text)) > self._max_event_size:
+                return position
+            position += len(line)
+        return None
 
     def _too_large(self, events: list[ServerSentEvent]) -> EventTooLargeError:
-        self._failed = True
-        self._pending = bytearray()
-        self._begin_block()
+        self._interpret_waiting_lines()
+        self._failed = self._is_special = True
+        self._is_between_blocks = False
+        self._waiting = []
+        self._waiting_size = self._size = 0
+        self._interpreter.abandon_block()
         return EventTooLargeError(
             f"an event takes more than max_event_size={self._max_event_size} bytes",
             limit=self._max_event_size,
             events=events,
         )
+
+
+def _can_wait(lines: bytes) -> bool:
+    """Return whether the first lines of a block are few, and without a comment."""
+    return len(lines) <= _MAX_WAITING_LINES and lines[0] != _COLON and b"\n:" not in lines
+
+
+def _decode_lines(lines: list[bytes]) -> list[str]:
+    try:
+        return [*map(bytes.decode, lines)]
+    except UnicodeDecodeError:
+        return [line.decode("utf-8", "replace") for line in lines]
 
 
 def parse_event_stream(

@@ -76,7 +76,8 @@ class TestWireFormat:
         last_event_id = ""
         for event in several:
             last_event_id = event.id or last_event_id
-            expected.append(event._replace(id=last_event_id))
+            data, kind, _, retry, comments = event
+            expected.append(ServerSentEvent(data, kind, last_event_id, retry, comments))
         assert parse(stream, extras=True) == expected
 
     @settings(deadline=None)

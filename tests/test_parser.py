@@ -7,6 +7,7 @@ allocated, or by sizes at which a parser that goes back over old bytes would nev
 from __future__ import annotations
 
 import random
+import sys
 import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -223,7 +224,79 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
     return cut(stream, draw(st.lists(st.integers(0, len(stream)), max_size=12)))
 
 
+_TEXTS = [b"", b"a", b"x: y", b" ", b":", b"{}", "\u20ac\u2028".encode(), b"\xff", b"\0", b"data: "]
+
+#: Blocks as servers write them, so that there are runs of them; %a to %c stand for texts.
+_SHAPES = [
+    b"data: %a\n\n",
+    b"data: %a\n\n",
+    b"id: %a\ndata: %b\n\n",
+    b"event: %a\nid: %b\ndata: %c\n\n",
+    b"id: %a\nevent: %b\ndata: %c\n\n",
+    b"data: %a\nid: %b\n\n",
+    b"data: %a\ndata: %b\ndata: %c\n\n",
+    b"data: %a\ndata:%b\n\n",
+    b"data: %a\nevent: %b\ndata: %c\n\n",
+    b"event: %a\ndata: %b\n\n",
+    b"id: %a\nid: %b\ndata: %c\n\n",
+    b"id: %a\n\n",
+    b"data:%a\n\n",
+    b": %a\n\n",
+    b":%a\ndata: %b\n\n",
+    b"retry: 1%a\ndata: %b\n\n",
+    b"\n",
+]
+
+
+@st.composite
+def runs_of_blocks(draw: st.DrawFn) -> bytes:
+    """Many blocks of one shape or of a few, with a flaw here and there."""
+    texts = st.sampled_from(_TEXTS)
+    stream = b""
+    for _ in range(draw(st.integers(1, 4))):
+        shape = draw(st.sampled_from(_SHAPES))
+        for _ in range(draw(st.integers(1, 14))):
+            block = shape
+            for name in (b"%a", b"%b", b"%c"):
+                block = block.replace(name, draw(texts))
+            stream += block
+    if draw(st.booleans()):
+        stream = stream.replace(b"\n", draw(st.sampled_from([b"\r\n", b"\r\n", b"\r"])))
+    if not draw(st.integers(0, 3)):
+        position = draw(st.integers(0, len(stream)))
+        stream = stream[:position] + draw(st.sampled_from(FRAGMENTS)) + stream[position:]
+    return draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"])) + stream
+
+
+@st.composite
+def cut_runs(draw: st.DrawFn) -> list[bytes]:
+    stream = draw(runs_of_blocks())
+    size = draw(st.sampled_from([1, 7, 64, 500, 10_000]))
+    if draw(st.booleans()):
+        return [stream[start : start + size] for start in range(0, len(stream), size)]
+    return cut(stream, draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+
+
 class TestRandomStreams:
+    @settings(deadline=None, max_examples=1000)
+    @given(chunks=cut_runs(), show=st.booleans())
+    @example(chunks=[b"data: 1\n\n", b"data: a\r:\n\n"], show=True)
+    @example(chunks=[b"data: 1\n\n", b"id: 1\rdata: a\n\n"], show=True)
+    @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
+    def test_of_usual_blocks_lead_to_what_the_reference_says(
+        self, chunks: list[bytes], show: bool
+    ) -> None:
+        options = {"show_comment_events": show, "show_retry_events": show}
+        assert outcome_of(chunks, **options) == reference_of(b"".join(chunks), **options)
+
+    @settings(deadline=None, max_examples=300)
+    @given(chunks=cut_runs(), max_event_size=st.integers(8, 60))
+    def test_of_usual_blocks_stop_where_the_reference_does(
+        self, chunks: list[bytes], max_event_size: int
+    ) -> None:
+        expected = reference_of(b"".join(chunks), max_event_size)
+        assert outcome_of(chunks, max_event_size=max_event_size) == expected
+
     @settings(deadline=None, max_examples=1000)
     @given(
         chunks=cut_streams(),
@@ -599,6 +672,71 @@ class TestBounds:
             taken.append(peak - before)
         # A buffer may happen to grow, which it does ever more rarely.
         assert sum(size > MIB for size in taken) <= 1, taken
+
+
+def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Parse and count: the bytes that are looked at, once for each time, and the calls."""
+    seen = calls = 0
+
+    def counting(method: Callable[[Any, bytes], object]) -> Callable[[Any, bytes], object]:
+        def counted(self: Any, chunk: bytes) -> object:
+            nonlocal seen
+            seen += len(chunk)
+            return method(self, chunk)
+
+        return counted
+
+    def count_calls(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    parser = EventStreamParser(max_event_size=64 * MIB)
+    with monkeypatch.context() as patch:
+        for name in ("_take", "_wait", "_interpret_part"):
+            patch.setattr(EventStreamParser, name, counting(getattr(EventStreamParser, name)))
+        sys.setprofile(count_calls)
+        try:
+            for chunk in chunks:
+                parser.feed(chunk)
+        finally:
+            sys.setprofile(None)
+    return seen, calls
+
+
+def pieces_of(stream: bytes, size: int) -> list[bytes]:
+    return [stream[start : start + size] for start in range(0, len(stream), size)]
+
+
+class TestWorkForEachByte:
+    """Does not grow with the size of a line, a block or a stream."""
+
+    @pytest.mark.parametrize("size", [1, 3, 300, 16 * 1024])
+    @pytest.mark.parametrize(
+        ("begin", "unit"),
+        [
+            pytest.param(b"data: ", b"x" * 64, id="a long line"),
+            pytest.param(b": ", b"x" * 64, id="a long comment"),
+            pytest.param(b"", b"data: x\n" * 8, id="a block of many lines"),
+            pytest.param(b"", b"data: x\r\n" * 8, id="a block of many lines under CRLF"),
+            pytest.param(b"id: 1\n", b"foo: x\n" * 8, id="a block of other fields"),
+            pytest.param(b"", b": x\n" * 16, id="comments without an end"),
+            pytest.param(b"", b"id: 1\ndata: x\n\n" * 4, id="small blocks"),
+            pytest.param(b"", b"data: x\n\n" * 8, id="small blocks of data"),
+        ],
+    )
+    def test_is_bounded_and_constant(
+        self, begin: bytes, unit: bytes, size: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        figures = []
+        for count in (64, 256, 1024):
+            stream = begin + unit * count
+            seen, calls = work_of(pieces_of(stream, size), monkeypatch)
+            figures.append((seen / len(stream), calls / len(stream)))
+        (seen, calls), *larger = figures
+        assert seen <= 6
+        for seen_of_larger, calls_of_larger in larger:
+            assert seen_of_larger <= 1.1 * seen + 0.1
+            assert calls_of_larger <= 1.1 * calls + 0.1
 
 
 class TestWork:

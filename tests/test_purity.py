@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure.
-INNER = ["events", "errors", "parser", "diagnostics", "reconnection"]
+INNER = ["events", "errors", "interpreter", "parser", "diagnostics", "reconnection"]
 
 #: What none of them may bring along.
 OUTER = {"socket", "threading", "requests", "urllib3", "queue", "logging", "ssl"}
@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "events": set(),
     "errors": set(),
-    "parser": {"events", "errors"},
+    "interpreter": {"events"},
+    "parser": {"events", "errors", "interpreter"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
     "cursor": {"errors"},

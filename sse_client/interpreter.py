@@ -1,0 +1,249 @@
+"""Text in, events out: "interpreting an event stream" of WHATWG HTML, section 9.2.6.
+
+The general way is a loop over the lines (``interpret_lines``). Two kinds of blocks, of which most
+streams are made, go faster: many at a time, without a step of Python for each line. Each of these
+ways first proves that it gives the same events, and else leaves the blocks to the loop:
+
+* blocks of ``data: `` lines alone: the text is cut between them (``interpret_data_blocks``);
+* many blocks with the same fields in the same order: field by field (``_columns``).
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from sse_client.events import MAX_RETRY_DIGITS, new_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sse_client.events import ServerSentEvent
+
+#: How much of the comments is kept for the ``comments`` of one event, in characters. Servers send
+#: comments as heartbeats, perhaps for months without a blank line: that must neither grow nor be an
+#: error.
+_MAX_COMMENTS_SIZE = 64 * 1024
+
+#: How many lines make it worth looking for columns, and how many fields a block may have for that.
+_COLUMNS_FROM = 24
+_MAX_COLUMNS = 3
+
+#: After a proof has failed, how many times to go straight to the loop.
+_PAUSE = 15
+
+_DATA = "data: "
+_NEXT_DATA = "\n" + _DATA
+
+
+class Interpreter:
+    """The state of the stream and of the block in work. For one thread at a time; never blocks.
+
+    Attributes:
+        last_event_id: The ``id`` of the last finished block that had one.
+        reconnection_time: The latest ``retry`` in milliseconds, None if there was none.
+        is_in_block: Whether a block has begun.
+    """
+
+    def __init__(
+        self,
+        last_event_id: str,
+        on_comment: Callable[[str], None] | None,
+        *,
+        show_comment_events: bool,
+        show_retry_events: bool,
+    ) -> None:
+        self.last_event_id = last_event_id
+        self.reconnection_time: int | None = None
+        self.is_in_block = False
+        self._on_comment = on_comment
+        self._show_comment_events = show_comment_events
+        self._show_retry_events = show_retry_events
+        self._shows_extras = show_comment_events or show_retry_events
+        self._id_buffer = last_event_id
+        self._failed_proofs = 0
+        self.abandon_block()
+
+    def abandon_block(self) -> None:
+        """Forget the block in work, its ``id`` with it."""
+        self.is_in_block = False
+        self._id_buffer = self.last_event_id
+        self._data: list[str] = []
+        self._event_type = ""
+        self._retry: int | None = None
+        self._comments: list[str] = []
+        self._comments_size = 0
+        self._has_type_or_id = False
+
+    def interpret_blocks(self, lines: list[str]) -> list[ServerSentEvent]:
+        """Interpret the lines of whole blocks, the blank one at the end included."""
+        if len(lines) >= _COLUMNS_FROM:
+            if self._failed_proofs:
+                self._failed_proofs -= 1
+            else:
+                events = self._columns(lines)
+                if events is not None:
+                    return events
+                self._failed_proofs = _PAUSE
+        return self.interpret_lines(lines)
+
+    def interpret_data_blocks(self, text: str, blank: str) -> list[ServerSentEvent] | None:
+        """Interpret whole blocks, of which the first begins with ``data: ``.
+
+        Args:
+            text: The blocks, less the ``data: `` at the beginning and the blank line at the end.
+            blank: The end of a line and a blank line, as they are between the blocks.
+
+        Returns:
+            The events; None if there are other fields or line ends.
+        """
+        if "\n" not in text and "\r" not in text:
+            return [new_event((text, "message", self.last_event_id, None, None))]
+        if self._failed_proofs:
+            self._failed_proofs -= 1
+            return None
+        payloads = text.split(blank + _DATA)
+        joined = "".join(payloads)  # to look for line ends once instead of in each
+        if "\n" in joined or "\r" in joined:
+            for index, payload in enumerate(payloads):
+                data = join_data_lines(payload)
+                if data is None:
+                    self._failed_proofs = _PAUSE
+                    return None
+                payloads[index] = data
+        return self._messages(payloads, repeat("message"), repeat(self.last_event_id))
+
+    def _columns(self, lines: list[str]) -> list[ServerSentEvent] | None:
+        """Interpret blocks of the same fields in the same order; None if they are not that."""
+        try:
+            count = lines.index("", 0, _MAX_COLUMNS + 1)
+        except ValueError:
+            return None
+        if len(lines) % (count + 1) or any(lines[count :: count + 1]):
+            return None
+        columns: dict[str, list[str]] = {}
+        for number in range(count):
+            column = lines[number :: count + 1]
+            name = column[0].partition(": ")[0]
+            prefix = name + ": "
+            values = [*map(str.removeprefix, column, repeat(prefix))]
+            joined = "".join(values)
+            if len("".join(column)) - len(joined) != len(values) * len(prefix):
+                return None  # not all of them have the prefix
+            if name in columns or (name == "id" and "\0" in joined):
+                return None
+            columns[name] = values
+        types, ids = columns.pop("event", None), columns.pop("id", None)
+        if columns.keys() != {"data"} or (types and not all(types)):
+            return None  # an empty event type counts as "message"
+        events = self._messages(
+            columns["data"], types or repeat("message"), ids or repeat(self.last_event_id)
+        )
+        self._id_buffer = self.last_event_id = events[-1].id
+        return events
+
+    @staticmethod
+    def _messages(
+        data: Iterable[str], types: Iterable[str], ids: Iterable[str]
+    ) -> list[ServerSentEvent]:
+        return [*map(new_event, zip(data, types, ids, repeat(None), repeat(None)))]
+
+    def add_data_lines(self, data: str) -> None:
+        """Take data lines of the block in work, joined with a line feed."""
+        self._data.append(data)
+        self.is_in_block = True
+
+    def interpret_lines(self, lines: Iterable[str]) -> list[ServerSentEvent]:
+        """Interpret finished lines, at least one."""
+        events: list[ServerSentEvent] = []
+        data = self._data
+        line = ""
+        for line in lines:
+            if line:
+                # Almost all fields have the space behind the colon, and this cuts both off.
+                name, separator, value = line.partition(": ")
+                if name == "data":
+                    data.append(value)
+                elif name == "id" and "\0" not in value:
+                    self._id_buffer = value
+                    self._has_type_or_id = True
+                elif name == "event":
+                    self._event_type = value
+                    self._has_type_or_id = True
+                elif name:
+                    self._take_field(name, separator, value)
+                else:
+                    self._take_comment(value)
+                continue
+            # The blank line: "dispatch the event". The ID counts even if there is no event.
+            self.last_event_id = self._id_buffer
+            if data or (self._shows_extras and self._is_extra()):
+                events.append(
+                    new_event(
+                        (
+                            data[0] if len(data) == 1 else "\n".join(data),
+                            self._event_type or "message",
+                            self._id_buffer,
+                            self._retry,
+                            "\n".join(self._comments) if self._comments else None,
+                        )
+                    )
+                )
+                data.clear()
+            self._event_type = ""
+            self._has_type_or_id = False
+            self._retry = None
+            if self._comments:
+                self._comments.clear()
+                self._comments_size = 0
+        self.is_in_block = line != ""
+        return events
+
+    def _take_field(self, name: str, separator: str, value: str) -> None:
+        """Take a line that is written in another way, or that is none of the usual fields."""
+        if ":" in name:
+            name, _, begin = name.partition(":")
+            value = begin + separator + value
+        if not name:
+            self._take_comment(value)
+        elif name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event_type = value
+            self._has_type_or_id = True
+        elif name == "id" and "\0" not in value:
+            self._id_buffer = value
+            self._has_type_or_id = True
+        elif name == "retry" and value.isascii() and value.isdigit():
+            digits = value.lstrip("0") or "0"
+            if len(digits) > MAX_RETRY_DIGITS:
+                digits = "9" * MAX_RETRY_DIGITS
+            self._retry = self.reconnection_time = int(digits)
+
+    def _take_comment(self, text: str) -> None:
+        if self._comments_size < _MAX_COMMENTS_SIZE:
+            self._comments.append(text)
+            self._comments_size += len(text) + 1
+        if self._on_comment is not None:
+            self._on_comment(text)
+
+    def _is_extra(self) -> bool:
+        """Return whether the block is one of Ktor's extras, and is asked for."""
+        if self._has_type_or_id:
+            return False
+        if self._retry is None:
+            return self._show_comment_events and bool(self._comments)
+        return self._show_retry_events and not self._comments
+
+
+def join_data_lines(text: str) -> str | None:
+    """Join what follows the first ``data: `` of a block, or of a piece of one.
+
+    Returns:
+        The payload; None if not all lines are data lines with LF between them.
+    """
+    data = text.replace(_NEXT_DATA, "\n")
+    # Each line feed that is left must have had a prefix behind it.
+    if data.count("\n") * len(_DATA) != len(text) - len(data) or "\r" in data:
+        return None
+    return data
