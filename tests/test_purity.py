@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(sse_client.__file__).parent
 
-#: The modules that are pure.
-INNER = ["events", "errors", "parser", "diagnostics", "reconnection"]
+#: The modules that are pure, or know files, but no network and no threads.
+INNER = ["events", "errors", "parser", "diagnostics", "reconnection", "cursor", "sqlite_cursor"]
 
 #: What none of them may bring along.
 OUTER = {"socket", "threading", "requests", "urllib3", "queue", "logging", "ssl"}
@@ -34,7 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "parser": {"events", "errors"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
-    "cursor": {"errors"},
+    "filelock": {"errors"},
+    "cursor": {"errors", "filelock"},
+    "sqlite_cursor": {"cursor"},
     "channel": {"events", "errors"},
     "connections": {"errors"},
     "answers": {"errors"},
