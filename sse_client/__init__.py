@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from sse_client.auth import BearerAuth
 from sse_client.channel import ChannelClosed, IncomingChannel
 from sse_client.client import HttpClient
 from sse_client.cursor import CursorStore, FileCursor
@@ -40,6 +41,7 @@ from sse_client.version import __version__
 
 __all__ = [
     "SSE",
+    "BearerAuth",
     "BufferPolicy",
     "ChannelClosed",
     "ChannelOverflowError",

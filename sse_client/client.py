@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sse_client.connections import new_session
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Unpack
 
+    from sse_client.plugins import PendingRequest
     from sse_client.request import (
         Auth,
         Certificate,
@@ -50,6 +52,8 @@ R = TypeVar("R")
 #: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
 _PLAIN_TIMEOUT = (10.0, 60.0)
 _STREAM_TIMEOUT = (10.0, None)
+
+_UNAUTHORIZED = 401
 
 #: How long closing the client waits for the threads of all its sessions together, in seconds.
 _CLOSE_TIMEOUT = 1.0
@@ -129,18 +133,28 @@ class HttpClient:
 
         Raises:
             requests.RequestException: As requests does.
+            ConnectionFailedError: A plugin has no token.
+            SessionClosedError: The client is closed, or was while the request waited for a plugin.
         """
         self._raise_if_closed()
         session = self._session
-        request = RequestDescription(method, url, params, headers, data, json, auth, cookies)
-        prepared = session.prepare_request(self._describe(request))
-        settings: Any = session.merge_environment_settings(
-            prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
-        )
-        response = session.send(
-            prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
-        )
-        self._plugins.on_response(response)
+        description = RequestDescription(method, url, params, headers, data, json, auth, cookies)
+
+        def exchange() -> tuple[PendingRequest, requests.Response]:
+            request = self._describe(description, self._raise_if_closed)
+            prepared = session.prepare_request(request)
+            settings: Any = session.merge_environment_settings(
+                prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
+            )
+            response = session.send(
+                prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
+            )
+            self._plugins.on_response(response)
+            return request, response
+
+        request, response = exchange()
+        if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
+            _, response = exchange()
         return response
 
     def get(self, url: str, **arguments: Unpack[RequestArguments]) -> requests.Response:
@@ -233,11 +247,14 @@ class HttpClient:
         if "last_event_id" not in options and (initial_id := request.last_event_id()):
             options["last_event_id"] = initial_id
 
-        def make_request() -> requests.Request:
-            return self._describe(request)
-
         def connect() -> StreamConnection:
-            return StreamConnection(self._session, make_request, send, self._plugins.on_response)
+            return StreamConnection(
+                self._session,
+                partial(self._describe, request),
+                send,
+                self._plugins.on_response,
+                partial(self._repeats, request),
+            )
 
         session, reader = plugin.new_session(
             connect,
@@ -299,15 +316,23 @@ class HttpClient:
         if self._closed:
             raise SessionClosedError("the client is closed")
 
-    def _describe(self, description: RequestDescription) -> requests.Request:
+    def _describe(
+        self, description: RequestDescription, raise_if_aborted: Callable[[], None]
+    ) -> PendingRequest:
         """Make a request, and show it to the plugins."""
-        request = description.make()
+        request = description.make(raise_if_aborted)
         self._plugins.on_request(request)
         names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
         if request.auth is None and not self._session.auth and "authorization" in names:
             # Else requests would let a .netrc win over it.
             request.auth = _leave_as_it_is
         return request
+
+    def _repeats(
+        self, description: RequestDescription, request: PendingRequest, response: requests.Response
+    ) -> bool:
+        """Return whether to make and send a request once more, of which the answer is 401."""
+        return not description.is_made_once and self._plugins.on_unauthorized(request, response)
 
 
 def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

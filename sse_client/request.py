@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
-import requests
-
-from sse_client.plugins import resolve_values
+from sse_client.plugins import PendingRequest, resolve_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from http.cookiejar import CookieJar
 
+    import requests
     from requests.auth import AuthBase
 
     from sse_client.transport import Timeout
@@ -64,8 +63,11 @@ class RequestDescription:
         """Whether the data can be read only once: a file, or an iterator."""
         return hasattr(self.data, "read") or hasattr(self.data, "__next__")
 
-    def make(self) -> requests.Request:
+    def make(self, raise_if_aborted: Callable[[], None]) -> PendingRequest:
         """Make a request, asking each callable anew.
+
+        Args:
+            raise_if_aborted: Raises once the request isn't wanted any more.
 
         Raises:
             ValueError: The data was read already.
@@ -78,7 +80,7 @@ class RequestDescription:
             resolved = resolve_values(params)
             # With a mapping, and with that alone, requests merges those of its session.
             params = dict(resolved) if isinstance(params, Mapping) else resolved
-        return requests.Request(
+        request = PendingRequest(
             self.method.upper(),
             self.url,
             params=params,
@@ -88,6 +90,8 @@ class RequestDescription:
             auth=self.auth,
             cookies=self.cookies,
         )
+        request.raise_if_aborted = raise_if_aborted
+        return request
 
     def last_event_id(self) -> str | None:
         """Return the value of a ``Last-Event-ID`` header, None if there is none."""

@@ -15,6 +15,7 @@ from sse_client.sse import SSEOptions
 
 NAMES = {
     "SSE",
+    "BearerAuth",
     "BufferPolicy",
     "ChannelClosed",
     "ChannelOverflowError",

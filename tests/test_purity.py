@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "answers": {"errors"},
     "transport": {"errors", "connections", "answers"},
     "plugins": {"errors"},
-    "auth": {"plugins"},
+    "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
     "cli": {PUBLIC, "testing"},
