@@ -144,7 +144,8 @@ class StreamConnection:
         """
         request, response = self._exchange(last_event_id)
         if response.status_code == 401:
-            self.close()  # a new token may take its time
+            # A new token may take its time, and the connection may serve somebody else by then.
+            self.close()
             with _making_request():
                 is_repeated = self._on_unauthorized(request, response)
             if is_repeated:

@@ -534,6 +534,24 @@ class TestClosing:
         assert isinstance(refreshing.outcome(), SessionClosedError)
         assert len(server.requests) == 1
 
+    def test_a_session_that_refreshes_leaves_the_connection_of_others_alone(
+        self, client, server, slow
+    ):
+        """The connection of the 401 went back to the pool, and serves somebody else by now."""
+        server.serve(["one"])
+        server.respond(401)
+        session = client.sse(server.url)
+        assert session.incoming.get().data == "one"
+        assert slow.begun.wait(PATIENCE)
+        plain = Running(lambda: client.get(server.url, headers={"Authorization": None}))
+        exchange = server.accept()
+        assert exchange.request.client_port == server.requests[1].client_port
+        session.close(timeout=0.0)
+        exchange.respond(200)
+        assert plain.outcome().ok
+        slow.go_on.set()
+        session.close()
+
     def test_a_session_that_refreshes_does_not_wait_for_that(self, client, server, slow):
         server.serve(["one"])
         server.respond(401)

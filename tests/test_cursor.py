@@ -725,6 +725,24 @@ class TestLock:
             first.load()
         second.close()
 
+    def test_ends_though_its_file_stays_and_is_open_elsewhere(self, kind, path, monkeypatch):
+        """As in a child that was forked, but has not run yet, where the file can't be removed."""
+
+        def refuse(*_, **__):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        cursor = new_cursor(kind, path)
+        cursor.load()
+        lock_file = lock_of(kind, path)
+        elsewhere = os.dup(cursor._lock._file.fileno())
+        monkeypatch.setattr(Path, "unlink", refuse)
+        cursor.close()
+        monkeypatch.undo()
+        assert lock_file.exists()
+        with new_cursor(kind, path) as cursor:
+            assert cursor.load() is None
+        os.close(elsewhere)
+
     def test_that_nobody_holds_is_given_back_without_a_word(self, path):
         lock = filelock.FileLock(path, path)
         lock.release()
