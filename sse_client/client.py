@@ -11,9 +11,15 @@ from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
 from sse_client.plugins import PluginRegistry
 from sse_client.reader import StreamReader, stop_all
-from sse_client.request import RequestDescription, join_address, name_of
+from sse_client.request import (
+    RequestDescription,
+    SendOptions,
+    Timeout,
+    join_address,
+    name_of,
+)
 from sse_client.sse import SSE
-from sse_client.transport import SendOptions, StreamConnection, Timeout
+from sse_client.transport import StreamConnection
 from sse_client.version import __version__
 
 if TYPE_CHECKING:
@@ -214,14 +220,15 @@ class HttpClient:
                 ``reconnect`` says so.
             params: As in requests; a callable value is called for each attempt.
             headers: As in requests; a callable value is called for each attempt. A
-                ``Last-Event-ID`` is where the stream begins, like the option ``last_event_id``.
+                ``Last-Event-ID``, also of the session of requests, is where the stream begins,
+                like the option ``last_event_id``.
             data: As in requests, or a callable that returns it, for each attempt.
             json: As in requests, or a callable that returns it, for each attempt.
             auth: As in requests.
             cookies: As in requests.
             proxies: As in requests.
-            verify: As in requests.
-            cert: As in requests.
+            verify: As in requests; a path has to be there.
+            cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
                 is given up for lost. None waits forever.
             allow_redirects: Whether to follow redirects.
@@ -244,7 +251,8 @@ class HttpClient:
         address = join_address(url, scheme, host, port, path)
         request = RequestDescription(method, address, params, headers, data, json, auth, cookies)
         send = SendOptions(timeout, allow_redirects, proxies, verify, cert)
-        if "last_event_id" not in options and (initial_id := request.last_event_id()):
+        initial_id = request.last_event_id(self._session.headers)
+        if initial_id and "last_event_id" not in options:
             options["last_event_id"] = initial_id
 
         def connect() -> StreamConnection:

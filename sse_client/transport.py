@@ -15,7 +15,6 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,9 +41,10 @@ from sse_client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from sse_client.plugins import PendingRequest
+    from sse_client.request import SendOptions
 
 #: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
 _MAX_LAST_EVENT_ID = 64 * 1024
@@ -55,42 +55,9 @@ _STREAM_HEADERS = {
     "Accept-Encoding": "identity",
 }
 
-Timeout = float | tuple[float | None, float | None] | None
-
 
 class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
     """The connection was aborted by ``abort``: not an error, but the end of the work on it."""
-
-
-@dataclass(frozen=True)
-class SendOptions:
-    """How a request is sent, as opposed to what: the arguments of ``requests`` for that."""
-
-    timeout: Timeout = (10.0, None)
-    allow_redirects: bool = True
-    proxies: Mapping[str, str] | None = None
-    verify: bool | str | None = None
-    cert: str | tuple[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the timeout, which would else be refused without its name."""
-        given: Any = self.timeout
-        pair = given if isinstance(given, tuple) else (given, given)
-        wanted = "timeout must be seconds, a pair of them (connect, read), or None"
-        if len(pair) != 2:
-            raise ValueError(f"{wanted}, not a tuple of {len(pair)}")
-        for seconds in pair:
-            if seconds is None:
-                continue
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-                raise TypeError(f"{wanted}, not {type(seconds).__name__}")
-            if not seconds > 0:
-                raise ValueError(f"{wanted}, above 0, not {seconds}")
-
-    @property
-    def read_timeout(self) -> float | None:
-        """How long no byte may come, in seconds."""
-        return self.timeout[1] if isinstance(self.timeout, tuple) else self.timeout
 
 
 class StreamConnection:

@@ -31,8 +31,9 @@ from sse_client import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
+from sse_client.request import SendOptions
 from sse_client.stream import MOVES
-from sse_client.transport import SendOptions, StreamConnection
+from sse_client.transport import StreamConnection
 
 if TYPE_CHECKING:
     from sse_client.testing import SSEServer
