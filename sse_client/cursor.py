@@ -182,7 +182,7 @@ class FileCursor(LockedCursor):
     call until ``close``, or until the process ends. A new file can be read by its owner alone; an
     existing one keeps its mode.
 
-    Each save waits for the disk: tens of microseconds to tens of milliseconds, as it is. For one
+    Each save waits for the disk: from a part of a millisecond to tens of them, as that is. For one
     thread at a time. A context manager that closes itself.
 
     Example:
