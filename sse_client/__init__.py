@@ -9,13 +9,16 @@ Example:
 
 from __future__ import annotations
 
+from sse_client.auth import BearerAuth
 from sse_client.channel import ChannelClosed, IncomingChannel
 from sse_client.client import HttpClient
+from sse_client.cursor import CursorStore, FileCursor
 from sse_client.defaults import DefaultRequest
 from sse_client.diagnostics import BufferPolicy
 from sse_client.errors import (
     ChannelOverflowError,
     ConnectionFailedError,
+    CursorError,
     DuplicatePluginError,
     EventTooLargeError,
     IdleTimeoutError,
@@ -31,20 +34,25 @@ from sse_client.events import ServerSentEvent
 from sse_client.parser import EventStreamParser, parse_event_batches, parse_event_stream
 from sse_client.plugins import Plugin
 from sse_client.session import SSESession, iter_events
+from sse_client.sqlite_cursor import SQLiteCursor
 from sse_client.sse import SSE, SSEConfig
 from sse_client.stream import ReadyState, Statistics
 from sse_client.version import __version__
 
 __all__ = [
     "SSE",
+    "BearerAuth",
     "BufferPolicy",
     "ChannelClosed",
     "ChannelOverflowError",
     "ConnectionFailedError",
+    "CursorError",
+    "CursorStore",
     "DefaultRequest",
     "DuplicatePluginError",
     "EventStreamParser",
     "EventTooLargeError",
+    "FileCursor",
     "HttpClient",
     "IdleTimeoutError",
     "IncomingChannel",
@@ -52,6 +60,7 @@ __all__ = [
     "PluginNotInstalledError",
     "ReadyState",
     "ReconnectionExhaustedError",
+    "SQLiteCursor",
     "SSEClientError",
     "SSEConfig",
     "SSESession",

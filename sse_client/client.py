@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
 from sse_client.plugins import PluginRegistry
 from sse_client.reader import StreamReader, stop_all
-from sse_client.request import RequestDescription, join_address, name_of
+from sse_client.request import (
+    RequestDescription,
+    SendOptions,
+    Timeout,
+    join_address,
+    name_of,
+)
 from sse_client.sse import SSE
-from sse_client.transport import SendOptions, StreamConnection, Timeout
+from sse_client.transport import StreamConnection
 from sse_client.version import __version__
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Unpack
 
+    from sse_client.plugins import PendingRequest
     from sse_client.request import (
         Auth,
         Certificate,
@@ -50,6 +58,8 @@ R = TypeVar("R")
 #: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
 _PLAIN_TIMEOUT = (10.0, 60.0)
 _STREAM_TIMEOUT = (10.0, None)
+
+_UNAUTHORIZED = 401
 
 #: How long closing the client waits for the threads of all its sessions together, in seconds.
 _CLOSE_TIMEOUT = 1.0
@@ -129,18 +139,28 @@ class HttpClient:
 
         Raises:
             requests.RequestException: As requests does.
+            ConnectionFailedError: A plugin has no token.
+            SessionClosedError: The client is closed, or was while the request waited for a plugin.
         """
         self._raise_if_closed()
         session = self._session
-        request = RequestDescription(method, url, params, headers, data, json, auth, cookies)
-        prepared = session.prepare_request(self._describe(request))
-        settings: Any = session.merge_environment_settings(
-            prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
-        )
-        response = session.send(
-            prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
-        )
-        self._plugins.on_response(response)
+        description = RequestDescription(method, url, params, headers, data, json, auth, cookies)
+
+        def exchange() -> tuple[PendingRequest, requests.Response]:
+            request = self._describe(description, self._raise_if_closed)
+            prepared = session.prepare_request(request)
+            settings: Any = session.merge_environment_settings(
+                prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
+            )
+            response = session.send(
+                prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
+            )
+            self._plugins.on_response(response)
+            return request, response
+
+        request, response = exchange()
+        if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
+            _, response = exchange()
         return response
 
     def get(self, url: str, **arguments: Unpack[RequestArguments]) -> requests.Response:
@@ -200,14 +220,15 @@ class HttpClient:
                 ``reconnect`` says so.
             params: As in requests; a callable value is called for each attempt.
             headers: As in requests; a callable value is called for each attempt. A
-                ``Last-Event-ID`` is where the stream begins, like the option ``last_event_id``.
+                ``Last-Event-ID``, also of the session of requests, is where the stream begins,
+                like the option ``last_event_id``.
             data: As in requests, or a callable that returns it, for each attempt.
             json: As in requests, or a callable that returns it, for each attempt.
             auth: As in requests.
             cookies: As in requests.
             proxies: As in requests.
-            verify: As in requests.
-            cert: As in requests.
+            verify: As in requests; a path has to be there.
+            cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
                 is given up for lost. None waits forever.
             allow_redirects: Whether to follow redirects.
@@ -230,14 +251,18 @@ class HttpClient:
         address = join_address(url, scheme, host, port, path)
         request = RequestDescription(method, address, params, headers, data, json, auth, cookies)
         send = SendOptions(timeout, allow_redirects, proxies, verify, cert)
-        if "last_event_id" not in options and (initial_id := request.last_event_id()):
+        initial_id = request.last_event_id(self._session.headers)
+        if initial_id and "last_event_id" not in options:
             options["last_event_id"] = initial_id
 
-        def make_request() -> requests.Request:
-            return self._describe(request)
-
         def connect() -> StreamConnection:
-            return StreamConnection(self._session, make_request, send, self._plugins.on_response)
+            return StreamConnection(
+                self._session,
+                partial(self._describe, request),
+                send,
+                self._plugins.on_response,
+                partial(self._repeats, request),
+            )
 
         session, reader = plugin.new_session(
             connect,
@@ -299,15 +324,23 @@ class HttpClient:
         if self._closed:
             raise SessionClosedError("the client is closed")
 
-    def _describe(self, description: RequestDescription) -> requests.Request:
+    def _describe(
+        self, description: RequestDescription, raise_if_aborted: Callable[[], None]
+    ) -> PendingRequest:
         """Make a request, and show it to the plugins."""
-        request = description.make()
+        request = description.make(raise_if_aborted)
         self._plugins.on_request(request)
         names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
         if request.auth is None and not self._session.auth and "authorization" in names:
             # Else requests would let a .netrc win over it.
             request.auth = _leave_as_it_is
         return request
+
+    def _repeats(
+        self, description: RequestDescription, request: PendingRequest, response: requests.Response
+    ) -> bool:
+        """Return whether to make and send a request once more, of which the answer is 401."""
+        return not description.is_made_once and self._plugins.on_unauthorized(request, response)
 
 
 def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

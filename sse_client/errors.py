@@ -11,6 +11,7 @@ SSEClientError                        everything that this package raises of its
 ├── EventTooLargeError                an event beyond max_event_size
 ├── ChannelOverflowError              the channel was full, and overflow="error"
 ├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
+├── CursorError                       the position of a stream can't be read, kept or locked
 └── SessionClosedError                the session was closed while sse() was still opening it
 
 ``ChannelClosed`` (in ``channel``) is below the root, too: it tells a consumer that there is no
@@ -187,3 +188,15 @@ class ReconnectionExhaustedError(SSEClientError):
 
 class SessionClosedError(SSEClientError):
     """The session or its client was closed while ``sse()`` was still waiting for the answer."""
+
+
+class CursorError(SSEClientError):
+    """The position of a stream can't be read or kept, or another cursor has it in use.
+
+    Attributes:
+        path: The file that holds the position, None if it isn't in a file.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path

@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import requests
+
 from sse_client.errors import DuplicatePluginError, PluginNotInstalledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import requests
-
 P = TypeVar("P")
+
+
+class PendingRequest(requests.Request):
+    """A request of requests that is about to be sent, and that may be called off meanwhile."""
+
+    #: Raises once the session or the client was closed. A hook that waits asks it now and then, and
+    #: lets through what it raises.
+    raise_if_aborted: Callable[[], None]
 
 
 class Plugin:
@@ -24,7 +32,7 @@ class Plugin:
     each session.
     """
 
-    def on_request(self, request: requests.Request) -> None:
+    def on_request(self, request: PendingRequest) -> None:
         """See and change a request before it is sent, for each attempt of a stream, too.
 
         An error that this raises fails the request; an OSError (also those of requests) counts as a
@@ -33,6 +41,19 @@ class Plugin:
 
     def on_response(self, response: requests.Response) -> None:
         """See a response, its header only, before it is looked at."""
+
+    def on_unauthorized(
+        self,
+        request: PendingRequest,  # noqa: ARG002  # for those who override it
+        response: requests.Response,  # noqa: ARG002  # the same
+    ) -> bool:
+        """Hear that the answer to a request is 401, and say whether to make and send it anew.
+
+        That happens once, at once, and begins with ``on_request``; the answer then counts, whatever
+        it is. The request is the one that ``on_request`` saw; the response may be that to a
+        redirect. Errors are treated like those of ``on_request``.
+        """
+        return False
 
     def close(self) -> None:
         """Free what the plugin holds: its client is being closed."""
@@ -64,7 +85,7 @@ class PluginRegistry:
             raise PluginNotInstalledError(f"{name} is not installed: client.install({name}) first")
         return found
 
-    def on_request(self, request: requests.Request) -> None:
+    def on_request(self, request: PendingRequest) -> None:
         """Show a request to each plugin."""
         for hook in self._hooks("on_request"):
             hook(request)
@@ -74,13 +95,17 @@ class PluginRegistry:
         for hook in reversed(self._hooks("on_response")):
             hook(response)
 
+    def on_unauthorized(self, request: PendingRequest, response: requests.Response) -> bool:
+        """Ask each plugin whether to send a request anew, until one says so."""
+        return any(hook(request, response) for hook in self._hooks("on_unauthorized"))
+
     def close(self) -> None:
         """Close each plugin that can be closed, the last installed first, even if one raises."""
         with contextlib.ExitStack() as stack:
             for hook in self._hooks("close"):
                 stack.callback(hook)
 
-    def _hooks(self, name: str) -> list[Callable[..., None]]:
+    def _hooks(self, name: str) -> list[Callable[..., Any]]:
         hooks = (getattr(plugin, name, None) for plugin in self._plugins.values())
         return [hook for hook in hooks if hook is not None]
 

@@ -15,7 +15,6 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,7 +41,10 @@ from sse_client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+    from sse_client.plugins import PendingRequest
+    from sse_client.request import SendOptions
 
 #: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
 _MAX_LAST_EVENT_ID = 64 * 1024
@@ -53,42 +55,9 @@ _STREAM_HEADERS = {
     "Accept-Encoding": "identity",
 }
 
-Timeout = float | tuple[float | None, float | None] | None
-
 
 class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
     """The connection was aborted by ``abort``: not an error, but the end of the work on it."""
-
-
-@dataclass(frozen=True)
-class SendOptions:
-    """How a request is sent, as opposed to what: the arguments of ``requests`` for that."""
-
-    timeout: Timeout = (10.0, None)
-    allow_redirects: bool = True
-    proxies: Mapping[str, str] | None = None
-    verify: bool | str | None = None
-    cert: str | tuple[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the timeout, which would else be refused without its name."""
-        given: Any = self.timeout
-        pair = given if isinstance(given, tuple) else (given, given)
-        wanted = "timeout must be seconds, a pair of them (connect, read), or None"
-        if len(pair) != 2:
-            raise ValueError(f"{wanted}, not a tuple of {len(pair)}")
-        for seconds in pair:
-            if seconds is None:
-                continue
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-                raise TypeError(f"{wanted}, not {type(seconds).__name__}")
-            if not seconds > 0:
-                raise ValueError(f"{wanted}, above 0, not {seconds}")
-
-    @property
-    def read_timeout(self) -> float | None:
-        """How long no byte may come, in seconds."""
-        return self.timeout[1] if isinstance(self.timeout, tuple) else self.timeout
 
 
 class StreamConnection:
@@ -98,22 +67,27 @@ class StreamConnection:
 
     Args:
         session: The session of requests to send with.
-        make_request: Called to describe the request, so that callable values are asked anew.
+        make_request: Called to describe the request, so that callable values are asked anew. It is
+            given a function that raises once the connection was aborted.
         options: How to send it.
         on_response: Called with the answer before it is looked at.
+        on_unauthorized: Called with the request and the answer if that is 401; says whether to
+            make and send the request once more.
     """
 
     def __init__(
         self,
         session: requests.Session,
-        make_request: Callable[[], requests.Request],
+        make_request: Callable[[Callable[[], None]], PendingRequest],
         options: SendOptions,
         on_response: Callable[[requests.Response], None],
+        on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
     ) -> None:
         self._session = session
         self._make_request = make_request
         self._options = options
         self._on_response = on_response
+        self._on_unauthorized = on_unauthorized
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
@@ -135,7 +109,23 @@ class StreamConnection:
             ValueError: The request can't be sent as it is.
             Exception: Whatever else the user's own callables raised.
         """
-        prepared = self._prepare(last_event_id)
+        request, response = self._exchange(last_event_id)
+        if response.status_code == 401:
+            # A new token may take its time, and the connection may serve somebody else by then.
+            self.close()
+            with _making_request():
+                is_repeated = self._on_unauthorized(request, response)
+            if is_repeated:
+                _, response = self._exchange(last_event_id)
+        try:
+            check_response(response, self._limit_read)
+        finally:
+            self._raise_if_aborted()
+        return response
+
+    def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
+        """Make the request, send it, and wait for the header of the answer, whatever it is."""
+        request, prepared = self._prepare(last_event_id)
         try:
             with watched_by(self):
                 response = self._send(prepared)
@@ -148,19 +138,11 @@ class StreamConnection:
         self._adopt(response)
         self._raise_if_aborted()
         self._on_response(response)
-        try:
-            check_response(response, self._limit_read)
-        finally:
-            self._raise_if_aborted()
-        return response
+        return request, response
 
-    def _prepare(self, last_event_id: str) -> requests.PreparedRequest:
-        try:
-            request = self._make_request()
-        except (requests.RequestException, OSError) as error:
-            # A token that could not be fetched, say: it may come the next time.
-            reason = f"the request could not be made: {reason_of(error)}"
-            raise ConnectionFailedError(reason) from printable_cause(error)
+    def _prepare(self, last_event_id: str) -> tuple[PendingRequest, requests.PreparedRequest]:
+        with _making_request():
+            request = self._make_request(self._raise_if_aborted)
         url = request.url or ""
         try:
             _set_stream_headers(request, self._session, last_event_id)
@@ -172,7 +154,7 @@ class StreamConnection:
             raise _connection_failed(error, url) from printable_cause(error)
         if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
             raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
-        return prepared
+        return request, prepared
 
     def _send(self, prepared: requests.PreparedRequest) -> requests.Response:
         """Send, and follow redirects as requests does, one at a time to watch each connection."""
@@ -349,6 +331,17 @@ class StreamConnection:
     def _raise_if_aborted(self) -> None:
         if self._aborted:
             raise ConnectionAborted
+
+
+@contextlib.contextmanager
+def _making_request() -> Iterator[None]:
+    """Take a failure of the user's own functions for a failed connection, where it may pass."""
+    try:
+        yield
+    except (requests.RequestException, OSError) as error:
+        # A token that could not be fetched, say: it may come the next time.
+        reason = f"the request could not be made: {reason_of(error)}"
+        raise ConnectionFailedError(reason) from printable_cause(error)
 
 
 def _set_stream_headers(

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import requests
@@ -277,6 +278,24 @@ class TestAddresses:
     def test_that_are_none_are_a_value_error(self, client, url):
         with pytest.raises(ValueError, match=r"can't be sent|must be an http or https address"):
             client.sse(url)
+
+
+class TestKinds:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"headers": [("a", "b")]}, r"^headers must be a mapping, not list$"),
+            ({"headers": "a: b"}, r"^headers must be a mapping, not str$"),
+            ({"auth": "user"}, r"^auth must be a pair \(user, password\), .+, not str$"),
+            ({"auth": ["user", "password"]}, r"^auth must be a pair .+, not list$"),
+            ({"auth": ("user",)}, r"^auth must be a pair .+, not tuple$"),
+            ({"auth": False}, r"^auth must be a pair .+, not bool$"),
+        ],
+    )
+    def test_that_are_wrong_are_refused_by_name(self, client, arguments, message):
+        for send in (client.sse, client.get, client.post):
+            with pytest.raises(TypeError, match=message):
+                send(STREAM, **arguments)
 
 
 class TestTimeouts:
@@ -1027,6 +1046,65 @@ class TestCertificates:
             with client.sse(tls_server.url, verify=False) as session:
                 assert session.incoming.get().data == "one"
 
-    def test_a_bundle_that_is_not_there_fails_the_connection(self, client, tls_server, tmp_path):
-        with pytest.raises(ConnectionFailedError, match="CA certificate bundle"):
-            client.sse(tls_server.url, verify=str(tmp_path / "none.pem"))
+    @pytest.mark.parametrize("name", ["verify", "cert"])
+    def test_a_file_that_is_not_there_is_refused_by_name(self, client, tls_server, tmp_path, name):
+        missing = str(tmp_path / "none.pem")
+        there = tmp_path / "there.pem"
+        there.touch()
+        wrong = [missing, ""] + [(str(there), missing), (missing, str(there))] * (name == "cert")
+        for value in wrong:
+            with pytest.raises(ValueError, match=rf"^{name} must be .+: there is no '") as caught:
+                client.sse(tls_server.url, **{name: value}, retry_first_connection=True)
+            if value:
+                assert missing in str(caught.value)
+        assert tls_server.requests == []
+
+    @pytest.mark.parametrize("name", ["verify", "cert"])
+    @pytest.mark.parametrize("value", [0, 1, b"ca.pem", ["ca.pem"], ("a", "b", "c"), object()])
+    def test_files_of_the_wrong_kind_are_refused_by_name(self, client, name, value):
+        with pytest.raises(TypeError, match=rf"^{name} must be .+, not {type(value).__name__}$"):
+            client.sse(STREAM, **{name: value})
+
+    @pytest.mark.parametrize("is_pair", [False, True])
+    def test_of_the_client_are_presented(self, client, tmp_path, is_pair):
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.configure_trust(context)
+        own = authority.issue_cert("client.invalid")
+        bundle, both, key = (tmp_path / name for name in ("ca.pem", "both.pem", "key.pem"))
+        authority.cert_pem.write_to_path(str(bundle))
+        own.private_key_and_cert_chain_pem.write_to_path(str(both))
+        own.private_key_pem.write_to_path(str(key))
+        cert = (str(both), str(key)) if is_pair else str(both)
+        with SSEServer(ssl_context=context) as server:
+            server.serve(["one"], then="stall")
+            with client.sse(server.url, verify=str(bundle), cert=cert) as session:
+                assert session.incoming.get().data == "one"
+
+    def test_files_may_be_given_as_paths(self, client, tls_server, tls):
+        tls_server.serve(["one"], then="stall")
+        with client.sse(tls_server.url, verify=Path(tls.ca_bundle)) as session:
+            assert session.incoming.get().data == "one"
+
+    def test_a_bundle_that_is_taken_away_later_is_waited_for(
+        self, client, tls_server, tls, tmp_path
+    ):
+        """As while certificates are replaced."""
+        bundle, content = tmp_path / "ca.pem", Path(tls.ca_bundle).read_bytes()
+        bundle.write_bytes(content)
+        lost = []
+
+        def on_disconnect(session, error, delay):
+            lost.append(error)
+            if len(lost) == 1:
+                bundle.unlink()
+            else:
+                bundle.write_bytes(content)
+
+        tls_server.serve(["one"])
+        tls_server.serve(["two"], then="stall")
+        with client.sse(tls_server.url, verify=str(bundle), on_disconnect=on_disconnect) as session:
+            assert [session.incoming.get().data for _ in range(2)] == ["one", "two"]
+        assert [type(error) for error in lost] == [type(None), ConnectionFailedError]

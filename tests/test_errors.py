@@ -26,6 +26,7 @@ TREE = {
     "ChannelOverflowError": "SSEClientError",
     "ReconnectionExhaustedError": "SSEClientError",
     "SessionClosedError": "SSEClientError",
+    "CursorError": "SSEClientError",
 }
 
 
@@ -86,6 +87,8 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
         {"attempts": 5, "last_cause": None, "response": None},
     ),
     (errors.SessionClosedError("no"), {"response": None}),
+    (errors.CursorError("no"), {"path": None, "response": None}),
+    (errors.CursorError("no", path="position.json"), {"path": "position.json"}),
 ]
 
 

@@ -230,6 +230,23 @@ class TestErrors:
             client.sse(server.url)
         assert caught.value is error
 
+    def test_of_the_system_at_a_401_count_as_a_failed_connection(self, client, server):
+        client.install(type("Failing", (), {"on_unauthorized": self.fail}))
+        server.serve(["one"])
+        server.respond(401)
+        server.respond(204)
+        seen = []
+        with client.sse(server.url, on_disconnect=lambda *seen_: seen.append(seen_[1])) as session:
+            assert [event.data for event in session.incoming] == ["one"]
+        assert seen[0] is None
+        assert str(seen[1]) == "the request could not be made: token server down"
+        server.respond(401)
+        with pytest.raises(OSError, match="token server down"):
+            client.get(server.url)
+
+    def fail(self, *_):
+        raise OSError("token server down")
+
     def test_reach_the_consumer_after_the_last_event(self, client, server):
         error = LookupError("no token")
         client.install(self.failing(error, after=1))

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(sse_client.__file__).parent
 
-#: The modules that are pure.
-INNER = ["events", "errors", "interpreter", "parser", "diagnostics", "reconnection"]
+#: The modules that are pure, or know files, but no network and no threads.
+INNER = [
+    *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
+    *("cursor", "sqlite_cursor"),
+]
 
 #: What none of them may bring along.
 OUTER = {"socket", "threading", "requests", "urllib3", "queue", "logging", "ssl"}
@@ -35,13 +38,15 @@ ALLOWED: dict[str, set[str]] = {
     "parser": {"events", "errors", "interpreter"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
-    "cursor": {"errors"},
+    "filelock": {"errors"},
+    "cursor": {"errors", "filelock"},
+    "sqlite_cursor": {"cursor"},
     "channel": {"events", "errors"},
     "connections": {"errors"},
     "answers": {"errors"},
     "transport": {"errors", "connections", "answers"},
     "plugins": {"errors"},
-    "auth": {"plugins"},
+    "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
     "cli": {PUBLIC, "testing"},

@@ -66,6 +66,7 @@ def test_every_python_block_has_a_test_of_its_own():
         "Quickstart",
         "A stream that answers a POST",
         "In a loop of your own",
+        "A token that expires",
         "Errors",
         "Testing your code",
     ]
@@ -94,6 +95,22 @@ def test_the_loop_ends_with_the_stream(server, capsys):
     server.respond(204)
     run(PYTHON["In a loop of your own"], server)
     assert capsys.readouterr().out == "one\n"
+
+
+def test_the_token_is_fetched_again_when_it_has_expired(server, capsys):
+    server.respond(200, body='{"access_token": "T1"}')
+    server.serve([ServerSentEvent("one", retry=10)], then="end")
+    server.respond(401)
+    server.respond(200, body='{"access_token": "T2"}')
+    server.serve(["two"], then="end")
+    server.respond(204)
+    run(PYTHON["A token that expires"], server)
+    assert capsys.readouterr().out == "one\ntwo\n"
+    sent = [(request.path, request.headers.get("Authorization")) for request in server.requests]
+    assert sent == [
+        *(("/token", None), ("/events", "Bearer T1"), ("/events", "Bearer T1")),
+        *(("/token", None), ("/events", "Bearer T2"), ("/events", "Bearer T2")),
+    ]
 
 
 def test_a_refusal_is_told_with_its_body(server, capsys):

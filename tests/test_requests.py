@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
+import requests
 from support import PATIENCE, Running, sse_client_for_tests
 
 from sse_client import (
@@ -126,6 +127,37 @@ class TestLastEventId:
         server.respond(204)
         follow(client, server, headers={"last-event-id": "5"})
         assert [r.headers.get_all("Last-Event-ID") for r in server.requests] == [["5"], ["7"]]
+
+    @pytest.mark.parametrize("value", ["5", b"5"])
+    def test_of_the_session_is_where_a_stream_begins(self, server, value):
+        with requests.Session() as own, sse_client_for_tests(own) as client:
+            own.headers["last-event-id"] = value
+            server.serve(["one"])
+            server.serve([ServerSentEvent("two", id="7")])
+            server.respond(204)
+            with client.sse(server.url) as session:
+                assert [event.id for event in session.incoming] == ["5", "7"]
+            assert [request.headers.get_all("Last-Event-ID") for request in server.requests] == [
+                *(["5"], ["5"], ["7"])
+            ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "sent_at_first"),
+        [
+            ({"last_event_id": "3"}, "3"),
+            ({"last_event_id": ""}, None),
+            ({"headers": {"Last-Event-ID": "3"}}, "3"),
+            ({"headers": {"LAST-EVENT-ID": lambda: "3"}}, "3"),
+            ({"headers": {"Last-Event-ID": None}}, None),
+            ({"headers": {"Last-Event-ID": ""}}, None),
+        ],
+    )
+    def test_of_the_session_gives_way_to_that_of_the_call(self, server, arguments, sent_at_first):
+        with requests.Session() as own, sse_client_for_tests(own) as client:
+            own.headers["Last-Event-ID"] = "5"
+            server.serve(then="stall")
+            client.sse(server.url, **arguments).close()
+        assert sent(server, "Last-Event-ID") == [sent_at_first]
 
     def test_survives_a_connection_that_brings_none(self, client, server):
         server.serve([ServerSentEvent("one", id="7")])

@@ -14,6 +14,7 @@ import requests
 from support import Running, silent_listener, sse_client_for_tests
 
 from sse_client import (
+    BearerAuth,
     ConnectionFailedError,
     DefaultRequest,
     ReconnectionExhaustedError,
@@ -304,6 +305,77 @@ class TestAnswers:
         server.redirect(f"/there?{CANARY}")
         server.respond(403)
         refused(client, UnexpectedStatusError, secret_url(server))
+
+
+class TestBearerTokens:
+    def install(self, client, load=lambda: f"T{CANARY}", refresh=lambda: f"U{CANARY}"):
+        client.install(BearerAuth, load=load, refresh=refresh)
+        return client.plugin(BearerAuth)
+
+    @pytest.fixture
+    def without_authorization(self):
+        """The other secrets: an Authorization of the request's own would win over the token."""
+        headers = {**SECRETS["headers"]}
+        del headers["Authorization"]
+        return {**SECRETS, "headers": headers}
+
+    def test_that_are_refused(self, client, server, without_authorization):
+        plugin = self.install(client)
+        server.handler = lambda exchange: exchange.respond(401)
+        refused(client, UnexpectedStatusError, server.url, **without_authorization)
+        sent = [request.headers["Authorization"] for request in server.requests]
+        assert sent == [f"Bearer T{CANARY}", f"Bearer U{CANARY}"]
+        for held in (plugin, client, plugin._token, *vars(plugin).values()):
+            assert CANARY not in repr(held)
+
+    @pytest.mark.parametrize("then", ["drop", "reset"])
+    def test_that_are_cut_off_with_their_request(self, client, server, without_authorization, then):
+        self.install(client)
+        server.respond(401)
+        server.handler = lambda exchange: getattr(exchange, then)()
+        refused(client, ConnectionFailedError, server.url, **without_authorization)
+        assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("value", [f"{CANARY}\r\nX: y", f"{CANARY} ", f"{CANARY}\u20ac"])
+    def test_that_no_header_can_carry(self, client, server, without_authorization, value):
+        self.install(client, load=lambda: value)
+        refused(client, ConnectionFailedError, server.url, **without_authorization)
+        with pytest.raises(ConnectionFailedError) as caught:
+            client.get(server.url)
+        assert_silent(caught.value)
+        assert server.requests == []
+
+    @pytest.mark.parametrize("name", ["load", "refresh"])
+    def test_whose_server_is_gone(self, client, server, nobody, without_authorization, name):
+        def fetch():
+            return client.post(secret_url(nobody), data=CANARY).text
+
+        self.install(client, **{name: fetch})
+        server.handler = lambda exchange: exchange.respond(401)
+        refused(client, ConnectionFailedError, server.url, **without_authorization)
+
+    @pytest.mark.parametrize("status", [400, 503])
+    def test_whose_server_refuses(self, client, server, without_authorization, status):
+        def fetch():
+            client.post(secret_url(server, "/token"), data=CANARY).raise_for_status()
+
+        self.install(client, refresh=fetch)
+        server.respond(401)
+        server.respond(status, body=CANARY)
+        refused(client, ConnectionFailedError, server.url, **without_authorization)
+
+    def test_of_a_stream_that_breaks_off_and_is_refused(
+        self, client, server, without_authorization, records
+    ):
+        self.install(client)
+        server.serve(["one"], then="reset")
+        server.handler = lambda exchange: exchange.respond(401)
+        with client.sse(server.url, **without_authorization) as session:
+            with pytest.raises(UnexpectedStatusError) as caught:
+                for _ in session.incoming:
+                    pass
+            assert_silent(caught.value)
+        assert any("reconnecting in" in record.getMessage() for record in records())
 
 
 class TestStreams:

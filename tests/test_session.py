@@ -31,8 +31,9 @@ from sse_client import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
+from sse_client.request import SendOptions
 from sse_client.stream import MOVES
-from sse_client.transport import SendOptions, StreamConnection
+from sse_client.transport import StreamConnection
 
 if TYPE_CHECKING:
     from sse_client.testing import SSEServer
@@ -538,7 +539,7 @@ def test_without_a_single_byte_the_event_timeout_holds_too(server):
 
 
 def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
-    connection = StreamConnection(requests.Session(), requests.Request, SendOptions(), print)
+    connection = StreamConnection(requests.Session(), requests.Request, SendOptions(), print, print)
     connection._response = requests.Response()
     connection._response.url = "http://127.0.0.1/"
     connection._response.raw = io.BytesIO()
