@@ -1,0 +1,207 @@
+"""Parsing, without a network: each workload in each chunking, as multiples of the limit."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from contenders import LIMIT, NAMES, OURS, PEERS, contender, installed, limit
+from measuring import multiples, settle_garbage, take_turns
+from workloads import CHUNKINGS, Workload, all_workloads, long_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+LAUNCHDARKLY = "launchdarkly-eventsource"
+
+#: The multiples of the limit to reach, in the order of ``CHUNKINGS``.
+GOALS: dict[str, tuple[float, ...]] = {
+    "llm": (1.4, 1.85, 2.2),
+    "wikimedia": (1.25, 1.5, 1.5),
+    "50-lines": (4.4, 4.4, 2.2),
+    "ticks": (14.0, 14.0, 9.5),
+    "llm-crlf": (3.3,),
+    "wikimedia-crlf": (2.0,),
+    "heartbeats": (3.8, 4.0, 2.8),
+    "world": (1.2, 1.5, 1.8),
+}
+GREATEST_EXPONENT = 1.15
+LEAST_SPEED = 1.6
+
+#: Seconds after which a parser is said not to finish a long line.
+_PATIENCE = 8.0
+
+
+@dataclass
+class Cell:
+    """The figures of one workload in one chunking.
+
+    Attributes:
+        seconds: The median of each contender, for ``events`` events.
+        multiples: The median of each, as a multiple of the limit in the same round.
+        wrong: Who did not give the right events.
+        unfinished: Who did not finish in time.
+    """
+
+    workload: str
+    title: str
+    chunking: str
+    events: int
+    size: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    multiples: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    goal: float | None = None
+
+    def best_peer(self) -> str | None:
+        """Return the fastest of the peers that gave the right events."""
+        right = [name for name in PEERS if name in self.multiples and name not in self.wrong]
+        return min(right, key=self.multiples.__getitem__, default=None)
+
+    def lead(self) -> float | None:
+        """Return how many times the best peer's time is ours."""
+        peer = self.best_peer()
+        return None if peer is None else self.multiples[peer] / self.multiples[OURS]
+
+
+@dataclass
+class Parsing:
+    """All that was measured, and what it comes to."""
+
+    cells: list[Cell]
+    exponents: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def speed(self) -> float | None:
+        """Return the geometric mean of our speed, with launchdarkly's as 1."""
+        ratios = [
+            cell.multiples[LAUNCHDARKLY] / cell.multiples[OURS]
+            for cell in self.cells
+            if LAUNCHDARKLY in cell.multiples
+        ]
+        return statistics.geometric_mean(ratios) if ratios else None
+
+    def slower_than_a_peer(self) -> list[Cell]:
+        """Return the cells in which a peer that is right is faster."""
+        return [cell for cell in self.cells if (cell.lead() or math.inf) < 1]
+
+
+def measure(*, quick: bool, tell: Callable[[str], None]) -> Parsing:
+    """Measure all; ``tell`` is called with what is being worked on."""
+    workloads = all_workloads(0.1 if quick else 1.0)
+    cells = [
+        _cell(workload, chunking, rounds=3 if quick else 9, tell=tell)
+        for workload in workloads
+        for chunking in CHUNKINGS
+    ]
+    result = Parsing(cells)
+    sizes = (1, 4) if quick else (16, 64)
+    patience = 1.0 if quick else _PATIENCE
+    for chunking in CHUNKINGS:
+        smaller, larger = _long_lines(sizes, chunking, rounds=3, patience=patience, tell=tell)
+        cells += [smaller, larger]
+        growth = math.log(sizes[1] / sizes[0])
+        result.exponents[chunking] = {
+            name: math.log(seconds / smaller.seconds[name]) / growth
+            for name, seconds in larger.seconds.items()
+        }
+    return result
+
+
+def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str], None]) -> Cell:
+    tell(f"parsing: {workload.title}, {chunking}")
+    cut = CHUNKINGS[chunking]
+    chunks = list(cut(workload))
+    cell = _new_cell(workload, chunking)
+    goals = dict(zip(CHUNKINGS, GOALS.get(workload.name, ()), strict=False))
+    cell.goal = goals.get(chunking)
+    contenders = [limit(workload), *installed()]
+    sample = workload.sample()
+    pieces = list(cut(sample))
+    cell.wrong = [one.name for one in contenders[1:] if not one.is_right(sample, pieces)]
+    settle_garbage()
+    work = {one.name: (lambda consume=one.consume: consume(chunks)) for one in contenders}
+    taken = take_turns(work, rounds)
+    cell.seconds = {name: statistics.median(each) for name, each in taken.items()}
+    cell.multiples = multiples(taken, LIMIT)
+    return cell
+
+
+def _new_cell(workload: Workload, chunking: str) -> Cell:
+    size = sum(map(len, workload.blocks)) * workload.repeats
+    return Cell(workload.name, workload.title, chunking, workload.count, size)
+
+
+def _long_lines(
+    sizes: tuple[int, int],
+    chunking: str,
+    *,
+    rounds: int,
+    patience: float,
+    tell: Callable[[str], None],
+) -> tuple[Cell, Cell]:
+    """Measure both sizes, each run in a process that can be killed."""
+    cells = tuple(_new_cell(long_line(size), chunking) for size in sizes)
+    taken: list[dict[str, list[float]]] = [{}, {}]
+    given_up: set[str] = set()
+    for _ in range(rounds):
+        for number, size in enumerate(sizes):
+            cell = cells[number]
+            for name in (LIMIT, *NAMES):
+                if name in given_up:
+                    continue
+                tell(f"parsing: {cell.title}, {chunking}, {name}")
+                answer = _run_apart(name, size, chunking, patience)
+                if answer is None:
+                    given_up.add(name)
+                    for later in cells[number:]:
+                        later.unfinished.append(name)
+                    continue
+                seconds, right = answer
+                taken[number].setdefault(name, []).append(seconds)
+                if not right and name != LIMIT and name not in cell.wrong:
+                    cell.wrong.append(name)
+    for number, cell in enumerate(cells):
+        finished = {key: each for key, each in taken[number].items() if key not in cell.unfinished}
+        cell.seconds = {name: statistics.median(each) for name, each in finished.items()}
+        cell.multiples = multiples(finished, LIMIT)
+    return cells[0], cells[1]
+
+
+def _run_apart(name: str, size: int, chunking: str, patience: float) -> tuple[float, bool] | None:
+    """Return the seconds and whether the event was right; None if it was not there in time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_parse_long_line, args=(theirs, name, size, chunking))
+    process.start()
+    theirs.close()
+    try:
+        ours.recv()  # it has made the stream, and begins
+        if not ours.poll(patience):
+            return None
+        seconds: float = ours.recv()
+        right: bool = ours.recv()
+    except EOFError:
+        return None
+    else:
+        return seconds, right
+    finally:
+        process.kill()
+        process.join()
+
+
+def _parse_long_line(answers: Connection, name: str, size: int, chunking: str) -> None:
+    workload = long_line(size)
+    one = limit(workload) if name == LIMIT else contender(name)
+    chunks = list(CHUNKINGS[chunking](workload))
+    settle_garbage()
+    answers.send("ready")
+    start = time.perf_counter()
+    one.consume(chunks)
+    answers.send(time.perf_counter() - start)
+    answers.send(one.is_right(workload, chunks))
