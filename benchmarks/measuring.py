@@ -60,6 +60,8 @@ def _time(function: Callable[[], object], passes: int) -> float:
 
 def multiples(seconds: Mapping[str, list[float]], reference: str) -> dict[str, float]:
     """Return each one's median multiple of the reference in the same round."""
+    if reference not in seconds:
+        return {}
     return {
         name: statistics.median(
             own / base for own, base in zip(taken, seconds[reference], strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import statistics
@@ -95,15 +96,16 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> Parsing:
     """Measure all; ``tell`` is called with what is being worked on."""
     workloads = all_workloads(0.1 if quick else 1.0)
     cells = [
-        _cell(workload, chunking, rounds=3 if quick else 9, tell=tell)
+        _cell(workload, chunking, rounds=1 if quick else 9, tell=tell)
         for workload in workloads
         for chunking in CHUNKINGS
     ]
     result = Parsing(cells)
     sizes = (1, 4) if quick else (16, 64)
-    patience = 1.0 if quick else _PATIENCE
-    for chunking in CHUNKINGS:
-        smaller, larger = _long_lines(sizes, chunking, rounds=3, patience=patience, tell=tell)
+    for chunking in list(CHUNKINGS)[: 1 if quick else None]:
+        smaller, larger = _long_lines(
+            sizes, chunking, rounds=1 if quick else 3, patience=_PATIENCE, tell=tell
+        )
         cells += [smaller, larger]
         growth = math.log(sizes[1] / sizes[0])
         result.exponents[chunking] = {
@@ -145,63 +147,64 @@ def _long_lines(
     patience: float,
     tell: Callable[[str], None],
 ) -> tuple[Cell, Cell]:
-    """Measure both sizes, each run in a process that can be killed."""
+    """Measure both sizes, each contender in a process that can be killed."""
     cells = tuple(_new_cell(long_line(size), chunking) for size in sizes)
     taken: list[dict[str, list[float]]] = [{}, {}]
-    given_up: set[str] = set()
-    for _ in range(rounds):
-        for number, size in enumerate(sizes):
-            cell = cells[number]
-            for name in (LIMIT, *NAMES):
-                if name in given_up:
-                    continue
-                tell(f"parsing: {cell.title}, {chunking}, {name}")
-                answer = _run_apart(name, size, chunking, patience)
-                if answer is None:
-                    given_up.add(name)
-                    for later in cells[number:]:
-                        later.unfinished.append(name)
-                    continue
-                seconds, right = answer
-                taken[number].setdefault(name, []).append(seconds)
-                if not right and name != LIMIT and name not in cell.wrong:
-                    cell.wrong.append(name)
-    for number, cell in enumerate(cells):
-        finished = {key: each for key, each in taken[number].items() if key not in cell.unfinished}
-        cell.seconds = {name: statistics.median(each) for name, each in finished.items()}
-        cell.multiples = multiples(finished, LIMIT)
+    for _, name in itertools.product(range(rounds), (LIMIT, *NAMES)):
+        if name in cells[-1].unfinished:
+            continue
+        tell(f"parsing: {cells[0].title}, {cells[1].title}, {chunking}, {name}")
+        answers = _run_apart(name, sizes, chunking, patience)
+        for cell, seconds_of, answer in zip(cells, taken, answers, strict=True):
+            if answer is None:
+                cell.unfinished.append(name)
+                continue
+            seconds, is_right = answer
+            seconds_of.setdefault(name, []).append(seconds)
+            if not is_right and name != LIMIT and name not in cell.wrong:
+                cell.wrong.append(name)
+    for cell, seconds_of in zip(cells, taken, strict=True):
+        cell.seconds = {name: statistics.median(each) for name, each in seconds_of.items()}
+        cell.multiples = multiples(seconds_of, LIMIT)
     return cells[0], cells[1]
 
 
-def _run_apart(name: str, size: int, chunking: str, patience: float) -> tuple[float, bool] | None:
-    """Return the seconds and whether the event was right; None if it was not there in time."""
+#: The seconds, and whether the event was right; None if it was not there in time.
+_Answer = tuple[float, bool] | None
+
+
+def _run_apart(
+    name: str, sizes: tuple[int, int], chunking: str, patience: float
+) -> tuple[_Answer, _Answer]:
+    """Parse both lines in another process, and kill it when it takes too long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_parse_long_line, args=(theirs, name, size, chunking))
+    process = context.Process(target=_parse_lines, args=(theirs, name, sizes, chunking))
     process.start()
     theirs.close()
+    answers: list[_Answer] = [None, None]
     try:
-        ours.recv()  # it has made the stream, and begins
-        if not ours.poll(patience):
-            return None
-        seconds: float = ours.recv()
-        right: bool = ours.recv()
+        for number in range(len(sizes)):
+            ours.recv()  # it has made the stream, and begins
+            if not ours.poll(patience):
+                break
+            answers[number] = (ours.recv(), ours.recv())
     except EOFError:
-        return None
-    else:
-        return seconds, right
+        pass  # it failed, or is not installed
     finally:
         process.kill()
         process.join()
+    return answers[0], answers[1]
 
 
-def _parse_long_line(answers: Connection, name: str, size: int, chunking: str) -> None:
-    workload = long_line(size)
-    one = limit(workload) if name == LIMIT else contender(name)
-    chunks = list(CHUNKINGS[chunking](workload))
-    settle_garbage()
-    answers.send("ready")
-    start = time.perf_counter()
-    one.consume(chunks)
-    answers.send(time.perf_counter() - start)
-    answers.send(one.is_right(workload, chunks))
+def _parse_lines(answers: Connection, name: str, sizes: tuple[int, int], chunking: str) -> None:
+    for size in sizes:
+        workload = long_line(size)
+        one = limit(workload) if name == LIMIT else contender(name)
+        chunks = list(CHUNKINGS[chunking](workload))
+        settle_garbage()
+        answers.send("begins")
+        start = time.perf_counter()
+        one.consume(chunks)
+        answers.send(time.perf_counter() - start)
+        answers.send(one.is_right(workload, chunks))

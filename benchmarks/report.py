@@ -8,14 +8,17 @@ import importlib.metadata
 import json
 import os
 import platform
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contenders import LIMIT, OURS, OURS_SINGLY
+from contenders import LIMIT, NAMES, OURS, OURS_SINGLY
 from parsing import GREATEST_EXPONENT, LEAST_SPEED, Parsing
+from streams import GREATEST_CLOSE, GREATEST_SIZE, OpenStreams
+from whole_way import GREATEST_DELAY, Latencies, WholeWay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _PACKAGES = (
     "sse-client",
@@ -30,49 +33,52 @@ _PACKAGES = (
     "anthropic",
 )
 
-_HEADINGS = {
+_SHORT_NAMES = {
     OURS: "ours",
     OURS_SINGLY: "singly",
     "launchdarkly-eventsource": "launchd",
     "httpx-sse": "httpx-s",
     "sseclient-py": "sseclnt",
     "requests-sse": "req-sse",
-    "openai": "openai",
     "anthropic": "anthrop",
 }
 
 
+@dataclass
 class Report:
-    """Collects the results of the sections."""
+    """The results of the sections that were run."""
 
-    def __init__(self) -> None:
-        self.machine = _machine()
-        self.sections: dict[str, Any] = {}
-
-    def add(self, name: str, result: Parsing) -> None:
-        """Add the result of a section."""
-        self.sections[name] = result
+    parsing: Parsing | None = None
+    whole_way: WholeWay | None = None
+    latency: Latencies | None = None
+    streams: OpenStreams | None = None
+    machine: dict[str, Any] = field(default_factory=lambda: _machine())
 
     def heading(self) -> str:
         """Return on what it was measured."""
         machine = self.machine
-        versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+        packages = [f"{name} {version}" for name, version in machine["packages"].items()]
         return (
             f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
-            f"{machine['python']}\n{versions}\n"
+            f"{machine['python']}\n{', '.join(packages[:5])},\n{', '.join(packages[5:])}\n"
         )
 
     def tables(self) -> str:
         """Return all results for a terminal of 120 columns."""
-        parts = []
-        if "parsing" in self.sections:
-            parts.append(_parsing_table(self.sections["parsing"]))
-        return "\n\n".join(parts)
+        parts: list[str] = []
+        if self.parsing is not None:
+            parts += _parsing(self.parsing)
+        if self.whole_way is not None:
+            parts += _whole_way(self.whole_way)
+        if self.latency is not None:
+            parts += _latency(self.latency)
+        if self.streams is not None:
+            parts += _streams(self.streams)
+        return "\n".join(parts)
 
     def json(self) -> str:
         """Return all figures."""
-        sections = {name: dataclasses.asdict(each) for name, each in self.sections.items()}
-        return json.dumps({"machine": self.machine, **sections}, indent=2)
+        return json.dumps(dataclasses.asdict(self), indent=2)
 
 
 def _machine() -> dict[str, Any]:
@@ -101,7 +107,7 @@ def _cpu() -> str:
     return names[0] if names else platform.machine()
 
 
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, its first two columns aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     lines = []
@@ -111,49 +117,121 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
-def _parsing_table(result: Parsing) -> str:
-    heading = ["workload", "chunks", "limit ns", *_HEADINGS.values(), "best/ours", "goal", ""]
+def _short(names: Iterable[str]) -> list[str]:
+    return [_SHORT_NAMES.get(name, name) for name in names]
+
+
+def _met(*verdicts: bool) -> str:
+    return "met" if all(verdicts) else "not met"
+
+
+def _parsing(result: Parsing) -> list[str]:
     rows = []
     for cell in result.cells:
-        ours = cell.multiples[OURS]
-        row = [cell.title, cell.chunking, f"{cell.seconds[LIMIT] / cell.events * 1e9:,.0f}"]
-        for name in _HEADINGS:
-            if name in cell.unfinished:
-                row.append("never")
-            elif name not in cell.multiples:
-                row.append("")
-            else:
-                mark = "!" if name in cell.wrong else ""
-                row.append(f"{mark}{cell.multiples[name]:.2f}")
+        row = [cell.title, cell.chunking, f"{cell.size / cell.seconds[LIMIT] / 1e6:,.0f}"]
+        for name in NAMES:
+            mark = "!" if name in cell.wrong else ""
+            shown = f"{mark}{cell.multiples[name]:.2f}" if name in cell.multiples else ""
+            row.append("never" if name in cell.unfinished else shown)
         lead = cell.lead()
         row.append("" if lead is None else f"{lead:.2f}")
         row.append("" if cell.goal is None else f"{cell.goal:g}")
-        row.append("" if cell.goal is None else _met(ours <= cell.goal))
+        row.append("" if cell.goal is None else _met(cell.multiples[OURS] <= cell.goal))
         rows.append(row)
+    slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
     parts = [
-        "Parsing: multiples of the limit (decode and split each chunk), less is better; limit in "
-        "ns an event;\n! gives wrong events; never: not in time; best: of the peers that are right",
-        table(heading, rows),
+        "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
+        "MB/s: of the limit; ! gives wrong events; never: not in time; lead: the time of the best "
+        "peer that is right, by ours\n",
+        _table(["workload", "chunks", "MB/s", *_short(NAMES), "lead", "goal", ""], rows),
     ]
-    exponents = [each[OURS] for each in result.exponents.values()]
-    if exponents:
-        parts.append(
-            f"Growth of a long line: exponent {max(exponents):.2f} at most, "
-            f"goal {GREATEST_EXPONENT}: {_met(max(exponents) <= GREATEST_EXPONENT)}"
-        )
+    if result.exponents:
+        most = max(each[OURS] for each in result.exponents.values())
+        verdict = _met(most <= GREATEST_EXPONENT)
+        parts.append(f"Exponent of a long line's growth: {most:.2f}, {GREATEST_EXPONENT}: {verdict}")
     speed = result.speed()
     if speed is not None:
         parts.append(
-            f"Speed, geometric mean, launchdarkly-eventsource's as 1: {speed:.2f}, "
-            f"goal {LEAST_SPEED}: {_met(speed >= LEAST_SPEED)}"
+            f"Geometric mean of the speed, launchdarkly-eventsource's as 1: {speed:.2f}, "
+            f"{LEAST_SPEED}: {_met(speed >= LEAST_SPEED)}"
         )
-    slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
-    parts.append(f"Cells in which a peer is faster: {len(slower)} of {len(result.cells)}")
-    return "\n".join(parts)
+    parts.append(f"Slower than a peer in {len(slower)} of {len(rows)} cells: {_met(not slower)}\n")
+    return parts
 
 
-def _met(is_met: bool) -> str:  # noqa: FBT001  # the verdict itself
-    return "met" if is_met else "not met"
+def _pinning(*, pinned: bool) -> str:
+    return "a core each for client and server" if pinned else "client and server share the cores"
+
+
+def _whole_way(result: WholeWay) -> list[str]:
+    rows = []
+    for backlog in result.backlogs:
+        goals = backlog.goals()
+        for name, rate in backlog.rates.items():
+            against_ours, goal = goals.get(name, (backlog.against_ours[name], None))
+            rows.append(
+                [
+                    backlog.title,
+                    ("! " if name in backlog.wrong else "") + name,
+                    f"{rate:,.0f}",
+                    f"{backlog.cpu[name]:.2f}",
+                    f"{backlog.multiples[name]:.2f}",
+                    f"{against_ours:.2f}",
+                    "" if goal is None else f"{goal:g}",
+                    "" if goal is None else _met(against_ours >= goal),
+                ]
+            )
+    heading = ["framing", "client", "events/s", "CPU s/million", "of bare", "of ours", "goal", ""]
+    title = "THE WHOLE WAY of a backlog over loopback, " + _pinning(pinned=result.pinned)
+    return [title + " (! wrong or failed)\n", _table(heading, rows)]
+
+
+def _latency(result: Latencies) -> list[str]:
+    rows = []
+    for framing in result.framings:
+        held_back = framing.held_back()
+        for name in framing.median:
+            is_ours = name == OURS
+            rows.append(
+                [
+                    framing.title,
+                    name,
+                    f"{framing.median[name]:.3f}",
+                    f"{framing.p99[name]:.3f}",
+                    f"{framing.above[name]:+.3f}",
+                    f"{GREATEST_DELAY:g}" if is_ours else "",
+                    _met(framing.above[name] <= GREATEST_DELAY) if is_ours else "",
+                    "held back" if name in held_back else "",
+                ]
+            )
+        rows += [[framing.title, f"! {name}", *([""] * 5), "failed"] for name in framing.wrong]
+    heading = ["framing", "client", "median ms", "p99 ms", "above bare", "goal", "", ""]
+    title = "LATENCY of an event each 5 ms, " + _pinning(pinned=result.pinned)
+    return [title + "\n", _table(heading, rows)]
+
+
+def _streams(result: OpenStreams) -> list[str]:
+    rows = []
+    for case in result.cases:
+        goals = case.goals()
+        rows.append(
+            [
+                f"{case.count:,}",
+                case.contender,
+                "" if case.size is None else f"{case.size:.1f}",
+                f"{case.threads:.2f}",
+                f"{case.close_seconds * 1000:.1f}",
+                f"{case.threads_left}",
+                "" if case.files_left is None else f"{case.files_left}",
+                _met(*goals) if goals else "",
+            ]
+        )
+    closing = ", ".join(f"{count:,} in {seconds:g} s" for count, seconds in GREATEST_CLOSE.items())
+    heading = ["open", "client", "KiB each", "threads each", "ms to close", "threads left", "fds left"]
+    return [
+        f"OPEN STREAMS; goals: {GREATEST_SIZE:g} KiB and a thread each, closed {closing}, none left\n",
+        _table([*heading, ""], rows),
+    ]

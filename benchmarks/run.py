@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 import parsing
-import report
+import streams
+import whole_way
+from report import Report
 
 SECTIONS = ("parsing", "whole-way", "latency", "streams")
 
@@ -16,14 +19,23 @@ def main() -> None:
     """Measure what is asked for, print the tables, and write the files."""
     options = _options()
     wanted = options.only or SECTIONS
-    results = report.Report()
-    print(results.heading())
+    report = Report()
+    print(report.heading(), flush=True)
     if "parsing" in wanted:
-        results.add("parsing", parsing.measure(quick=options.quick, tell=_tell))
+        report.parsing = parsing.measure(quick=options.quick, tell=_tell)
+    if "whole-way" in wanted:
+        report.whole_way = whole_way.measure_backlogs(quick=options.quick, tell=_tell)
+    if "latency" in wanted:
+        report.latency = whole_way.measure_latency(quick=options.quick, tell=_tell)
+    if "streams" in wanted:
+        report.streams = streams.measure(quick=options.quick, tell=_tell)
     _tell("")
-    print(results.tables())
+    print(report.tables())
     if options.json is not None:
-        options.json.write_text(results.json() + "\n", encoding="utf-8")
+        options.json.write_text(report.json() + "\n", encoding="utf-8")
+    if options.picture is not None:
+        # Only now: drawing takes matplotlib, which none of the processes above should load.
+        importlib.import_module("picture").draw(report, options.picture)
 
 
 def _tell(text: str) -> None:
@@ -39,6 +51,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a first look, in under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them: .svg or .png")
     return parser.parse_args()
 
 
