@@ -52,7 +52,7 @@ bench: $(VENV)/.installed-bench
 clean:
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find sse_client tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find sse_client tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Stamps: what has been installed is installed again only when the metadata changed.
 

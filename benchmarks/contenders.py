@@ -6,7 +6,7 @@ A peer is imported when it is first asked for, and left out if it is not install
 from __future__ import annotations
 
 import codecs
-import datetime
+import datetime as dt
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -198,7 +198,7 @@ def _requests_sse() -> Contender:
         events = source(
             "http://127.0.0.1/",
             session=OneAnswer(chunks),
-            reconnection_time=datetime.timedelta(0),
+            reconnection_time=dt.timedelta(0),
             max_connect_retry=0,
         )
         events.connect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -37,11 +37,37 @@ _SHORT_NAMES = {
     OURS: "ours",
     OURS_SINGLY: "singly",
     "launchdarkly-eventsource": "launchd",
-    "httpx-sse": "httpx-s",
-    "sseclient-py": "sseclnt",
-    "requests-sse": "req-sse",
-    "anthropic": "anthrop",
+    "httpx-sse": "httpx",
+    "sseclient-py": "sseclt",
+    "requests-sse": "reqsse",
+    "anthropic": "anthr",
 }
+
+
+def _machine() -> dict[str, Any]:
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": packages,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 @dataclass
@@ -52,7 +78,7 @@ class Report:
     whole_way: WholeWay | None = None
     latency: Latencies | None = None
     streams: OpenStreams | None = None
-    machine: dict[str, Any] = field(default_factory=lambda: _machine())
+    machine: dict[str, Any] = field(default_factory=_machine)
 
     def heading(self) -> str:
         """Return on what it was measured."""
@@ -81,32 +107,6 @@ class Report:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
-def _machine() -> dict[str, Any]:
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": packages,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, its first two columns aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
@@ -118,6 +118,10 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _short(names: Iterable[str]) -> list[str]:
@@ -134,24 +138,27 @@ def _parsing(result: Parsing) -> list[str]:
         row = [cell.title, cell.chunking, f"{cell.size / cell.seconds[LIMIT] / 1e6:,.0f}"]
         for name in NAMES:
             mark = "!" if name in cell.wrong else ""
-            shown = f"{mark}{cell.multiples[name]:.2f}" if name in cell.multiples else ""
+            shown = mark + _rounded(cell.multiples[name]) if name in cell.multiples else ""
             row.append("never" if name in cell.unfinished else shown)
         lead = cell.lead()
         row.append("" if lead is None else f"{lead:.2f}")
         row.append("" if cell.goal is None else f"{cell.goal:g}")
-        row.append("" if cell.goal is None else _met(cell.multiples[OURS] <= cell.goal))
+        row.append(
+            "" if cell.goal is None else "yes" if cell.multiples[OURS] <= cell.goal else "no"
+        )
         rows.append(row)
     slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
     parts = [
         "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
-        "MB/s: of the limit; ! gives wrong events; never: not in time; lead: the time of the best "
-        "peer that is right, by ours\n",
-        _table(["workload", "chunks", "MB/s", *_short(NAMES), "lead", "goal", ""], rows),
+        "MB/s: of the limit; ! wrong events; never: not in time; lead: best right peer by ours\n",
+        _table(["workload", "chunks", "MB/s", *_short(NAMES), "lead", "goal", "met"], rows),
     ]
     if result.exponents:
         most = max(each[OURS] for each in result.exponents.values())
         verdict = _met(most <= GREATEST_EXPONENT)
-        parts.append(f"Exponent of a long line's growth: {most:.2f}, {GREATEST_EXPONENT}: {verdict}")
+        parts.append(
+            f"Exponent of a long line's growth: {most:.2f}, {GREATEST_EXPONENT}: {verdict}"
+        )
     speed = result.speed()
     if speed is not None:
         parts.append(
@@ -175,7 +182,7 @@ def _whole_way(result: WholeWay) -> list[str]:
             rows.append(
                 [
                     backlog.title,
-                    ("! " if name in backlog.wrong else "") + name,
+                    name,
                     f"{rate:,.0f}",
                     f"{backlog.cpu[name]:.2f}",
                     f"{backlog.multiples[name]:.2f}",
@@ -184,9 +191,10 @@ def _whole_way(result: WholeWay) -> list[str]:
                     "" if goal is None else _met(against_ours >= goal),
                 ]
             )
+        rows += [[backlog.title, name, *([""] * 5), "failed"] for name in backlog.wrong]
     heading = ["framing", "client", "events/s", "CPU s/million", "of bare", "of ours", "goal", ""]
     title = "THE WHOLE WAY of a backlog over loopback, " + _pinning(pinned=result.pinned)
-    return [title + " (! wrong or failed)\n", _table(heading, rows)]
+    return [title + "\n", _table(heading, rows)]
 
 
 def _latency(result: Latencies) -> list[str]:
@@ -207,7 +215,7 @@ def _latency(result: Latencies) -> list[str]:
                     "held back" if name in held_back else "",
                 ]
             )
-        rows += [[framing.title, f"! {name}", *([""] * 5), "failed"] for name in framing.wrong]
+        rows += [[framing.title, name, *([""] * 5), "failed"] for name in framing.wrong]
     heading = ["framing", "client", "median ms", "p99 ms", "above bare", "goal", "", ""]
     title = "LATENCY of an event each 5 ms, " + _pinning(pinned=result.pinned)
     return [title + "\n", _table(heading, rows)]
@@ -230,8 +238,8 @@ def _streams(result: OpenStreams) -> list[str]:
             ]
         )
     closing = ", ".join(f"{count:,} in {seconds:g} s" for count, seconds in GREATEST_CLOSE.items())
-    heading = ["open", "client", "KiB each", "threads each", "ms to close", "threads left", "fds left"]
+    heading = ["open", "client", "KiB each", "threads each", "ms to close", "threads left"]
     return [
-        f"OPEN STREAMS; goals: {GREATEST_SIZE:g} KiB and a thread each, closed {closing}, none left\n",
-        _table([*heading, ""], rows),
+        f"OPEN STREAMS; goals: {GREATEST_SIZE:g} KiB and a thread each, {closing}, nothing left\n",
+        _table([*heading, "fds left", ""], rows),
     ]

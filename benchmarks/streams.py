@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clients import LAUNCHDARKLY, OURS
 from serving import Server
 
 from sse_client import SSE, HttpClient, IncomingChannel
@@ -93,7 +92,8 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> OpenStreams:
                 tell(f"streams: {count}, {name}")
                 answers, theirs = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_measure_one, args=(theirs, name, count, url_for("/hold"), url_for("/go"))
+                    target=_measure_one,
+                    args=(theirs, name, count, url_for("/hold"), url_for("/go")),
                 )
                 process.start()
                 theirs.close()

@@ -135,13 +135,12 @@ def _measure_backlog(result: Backlog, clients: list[Client], url: str, rounds: i
     for _, client in itertools.product(range(rounds), right):
         gc.collect()
         began, began_cpu = time.perf_counter(), time.process_time()
-        _read(client, url)
+        read = _read(client, url)
         cpu[client.name].append(time.process_time() - began_cpu)
         wall[client.name].append(time.perf_counter() - began)
+        assert client.name == LIMIT or read == (result.events, last), client.name
     result.rates = {name: result.events / statistics.median(each) for name, each in wall.items()}
-    result.cpu = {
-        name: statistics.median(each) / result.events * 1e6 for name, each in cpu.items()
-    }
+    result.cpu = {name: statistics.median(each) / result.events * 1e6 for name, each in cpu.items()}
     result.multiples = multiples(cpu, LIMIT)
     result.against_ours = multiples(cpu, OURS)
 
@@ -161,7 +160,7 @@ def _read(client: Client, url: str) -> tuple[int, str]:
     event = None
     with client.opened(url) as events:
         for event in events:  # noqa: B007  # the last one is looked at
-            count += 1  # noqa: SIM113  # counted alike for all
+            count += 1
     return count, getattr(event, "data", "")
 
 
@@ -175,14 +174,13 @@ def measure_latency(*, quick: bool, tell: Callable[[str], None]) -> Latencies:
         for framing, title in PACED_FRAMINGS.items():
             tell(f"latency: {title}")
             url = url_for(f"/paced/{framing}/{count}")
-            result.framings.append(_measure_latency(framing, title, clients, url, rounds, count))
+            latency = Latency(framing, title, count * rounds)
+            _measure_latency(latency, clients, url, rounds)
+            result.framings.append(latency)
     return result
 
 
-def _measure_latency(
-    framing: str, title: str, clients: list[Client], url: str, rounds: int, count: int
-) -> Latency:
-    result = Latency(framing, title, count * rounds)
+def _measure_latency(result: Latency, clients: list[Client], url: str, rounds: int) -> None:
     delays: dict[str, list[float]] = {client.name: [] for client in clients}
     for _, client in itertools.product(range(rounds), clients):
         if client.name in result.wrong:
@@ -199,7 +197,6 @@ def _measure_latency(
             result.median[name] = statistics.median(each)
             result.p99[name] = sorted(each)[int(len(each) * 0.99)]
     result.above = {name: own - result.median[LIMIT] for name, own in result.median.items()}
-    return result
 
 
 def _delays(client: Client, url: str) -> list[float]:
@@ -212,5 +209,5 @@ def _delays(client: Client, url: str) -> list[float]:
                 arrived += [(now, text[6:]) for text in read.decode().split("\n\n") if text]
         else:
             for event in events:
-                arrived.append((time.monotonic_ns(), event.data))  # noqa: PERF401  # one by one
+                arrived.append((time.monotonic_ns(), event.data))
     return [(now - int(data.partition(" ")[0])) / 1e6 for now, data in arrived]
