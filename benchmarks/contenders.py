@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import datetime as dt
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def _launchdarkly() -> Contender:
     def iterate(chunks: list[bytes]) -> Iterable[Any]:
         lines = reader._BufferedLineReader.lines_from(chunks)  # noqa: SLF001  # as its SSEClient does
         found: Iterable[Any] = reader._SSEReader(lines).events_and_comments()  # noqa: SLF001
-        return found
+        return tuple(found)
 
     def plain(got: Any) -> Event | None:  # noqa: ANN401
         if isinstance(got, comment):
@@ -245,7 +246,8 @@ def contender(name: str) -> Contender:
     return _MAKERS[name]()
 
 
-def installed() -> list[Contender]:
+@functools.cache
+def installed() -> tuple[Contender, ...]:
     """Return all the contenders that are installed."""
     found: list[Contender] = []
     for name in NAMES:
@@ -253,4 +255,4 @@ def installed() -> list[Contender]:
             found.append(contender(name))
         except ImportError as error:
             print(f"{name} is left out: {error}")
-    return found
+    return tuple(found)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import operator
 import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contenders import LIMIT, NAMES, OURS, PEERS, contender, installed, limit
+from contenders import LIMIT, OURS, PEERS, contender, installed, limit
 from measuring import multiples, settle_garbage, take_turns
 from workloads import CHUNKINGS, Workload, all_workloads, long_line
 
@@ -35,7 +36,10 @@ GREATEST_EXPONENT = 1.15
 LEAST_SPEED = 1.6
 
 #: Seconds after which a parser is said not to finish a long line.
-_PATIENCE = 8.0
+_PATIENCE = 6.0
+
+#: How often a long line is parsed in a process, if that does not take long.
+_PASSES = 3
 
 
 @dataclass
@@ -103,15 +107,9 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> Parsing:
     result = Parsing(cells)
     sizes = (1, 4) if quick else (16, 64)
     for chunking in list(CHUNKINGS)[: 1 if quick else None]:
-        smaller, larger = _long_lines(
-            sizes, chunking, rounds=1 if quick else 3, patience=_PATIENCE, tell=tell
-        )
-        cells += [smaller, larger]
-        growth = math.log(sizes[1] / sizes[0])
-        result.exponents[chunking] = {
-            name: math.log(seconds / smaller.seconds[name]) / growth
-            for name, seconds in larger.seconds.items()
-        }
+        lines = _long_lines(sizes, chunking, rounds=1 if quick else 2, tell=tell)
+        cells += lines.cells
+        result.exponents[chunking] = lines.exponents
     return result
 
 
@@ -139,22 +137,26 @@ def _new_cell(workload: Workload, chunking: str) -> Cell:
     return Cell(workload.name, workload.title, chunking, workload.count, size)
 
 
+@dataclass
+class _LongLines:
+    """The cells of both sizes, and the exponent with which each contender's time grows."""
+
+    cells: list[Cell]
+    exponents: dict[str, float] = field(default_factory=dict)
+
+
 def _long_lines(
-    sizes: tuple[int, int],
-    chunking: str,
-    *,
-    rounds: int,
-    patience: float,
-    tell: Callable[[str], None],
-) -> tuple[Cell, Cell]:
+    sizes: tuple[int, int], chunking: str, *, rounds: int, tell: Callable[[str], None]
+) -> _LongLines:
     """Measure both sizes, each contender in a process that can be killed."""
-    cells = tuple(_new_cell(long_line(size), chunking) for size in sizes)
-    taken: list[dict[str, list[float]]] = [{}, {}]
-    for _, name in itertools.product(range(rounds), (LIMIT, *NAMES)):
+    cells = [_new_cell(long_line(size), chunking) for size in sizes]
+    names = [LIMIT, *(one.name for one in installed())]
+    taken: tuple[dict[str, list[float]], dict[str, list[float]]] = ({}, {})
+    for _, name in itertools.product(range(rounds), names):
         if name in cells[-1].unfinished:
             continue
         tell(f"parsing: {cells[0].title}, {cells[1].title}, {chunking}, {name}")
-        answers = _run_apart(name, sizes, chunking, patience)
+        answers = _run_apart(name, sizes, chunking)
         for cell, seconds_of, answer in zip(cells, taken, answers, strict=True):
             if answer is None:
                 cell.unfinished.append(name)
@@ -166,16 +168,19 @@ def _long_lines(
     for cell, seconds_of in zip(cells, taken, strict=True):
         cell.seconds = {name: statistics.median(each) for name, each in seconds_of.items()}
         cell.multiples = multiples(seconds_of, LIMIT)
-    return cells[0], cells[1]
+    growth = math.log(sizes[1] / sizes[0])
+    exponents = {
+        name: math.log(statistics.median(map(operator.truediv, larger, taken[0][name]))) / growth
+        for name, larger in taken[1].items()
+    }
+    return _LongLines(cells, exponents)
 
 
 #: The seconds, and whether the event was right; None if it was not there in time.
 _Answer = tuple[float, bool] | None
 
 
-def _run_apart(
-    name: str, sizes: tuple[int, int], chunking: str, patience: float
-) -> tuple[_Answer, _Answer]:
+def _run_apart(name: str, sizes: tuple[int, int], chunking: str) -> tuple[_Answer, _Answer]:
     """Parse both lines in another process, and kill it when it takes too long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -186,11 +191,11 @@ def _run_apart(
     try:
         for number in range(len(sizes)):
             ours.recv()  # it has made the stream, and begins
-            if not ours.poll(patience):
+            if not ours.poll(_PATIENCE):
                 break
             answers[number] = (ours.recv(), ours.recv())
     except EOFError:
-        pass  # it failed, or is not installed
+        pass  # it failed
     finally:
         process.kill()
         process.join()
@@ -204,7 +209,10 @@ def _parse_lines(answers: Connection, name: str, sizes: tuple[int, int], chunkin
         chunks = list(CHUNKINGS[chunking](workload))
         settle_garbage()
         answers.send("begins")
-        start = time.perf_counter()
-        one.consume(chunks)
-        answers.send(time.perf_counter() - start)
+        taken: list[float] = []
+        while not taken or (len(taken) < _PASSES and sum(taken) < _PATIENCE / 6):
+            start = time.perf_counter()
+            one.consume(chunks)
+            taken.append(time.perf_counter() - start)
+        answers.send(statistics.median(taken))
         answers.send(one.is_right(workload, chunks))

@@ -104,7 +104,10 @@ class Report:
 
     def json(self) -> str:
         """Return all figures."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        figures = dataclasses.asdict(self)
+        if self.parsing is not None:
+            figures["parsing"]["speed"] = self.parsing.speed()
+        return json.dumps(figures, indent=2)
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
