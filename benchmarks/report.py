@@ -195,7 +195,7 @@ def _whole_way(result: WholeWay) -> list[str]:
                 ]
             )
         rows += [[backlog.title, name, *([""] * 5), "failed"] for name in backlog.wrong]
-    heading = ["framing", "client", "events/s", "CPU s/million", "of bare", "of ours", "goal", ""]
+    heading = ["framing", "client", "events/s", "CPU s/M", "of bare", "of ours", "goal", ""]
     title = "THE WHOLE WAY of a backlog over loopback, " + _pinning(pinned=result.pinned)
     return [title + "\n", _table(heading, rows)]
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FRAMINGS = {
-    "chunks": "an HTTP chunk an event, in large sends",
+    "chunks": "an HTTP chunk an event, large sends",
     "coalesced": "64 KiB of events an HTTP chunk",
-    "close": "close-delimited, in large sends",
-    "singly": "a send an event (no ranking)",
+    "close": "close-delimited, large sends",
+    "singly": "a send an event (unranked)",
 }
 
 #: How many times the processor time of a peer has to be ours.
