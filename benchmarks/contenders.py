@@ -125,7 +125,7 @@ def _launchdarkly() -> Contender:
     def iterate(chunks: list[bytes]) -> Iterable[Any]:
         lines = reader._BufferedLineReader.lines_from(chunks)  # noqa: SLF001  # as its SSEClient does
         found: Iterable[Any] = reader._SSEReader(lines).events_and_comments()  # noqa: SLF001
-        return tuple(found)
+        return found
 
     def plain(got: Any) -> Event | None:  # noqa: ANN401
         if isinstance(got, comment):
