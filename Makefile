@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PYTEST ?=
+BENCH  ?= --json benchmarks/results.json --picture benchmarks/results.svg
 
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -10,13 +11,14 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client $(wildcard examples tests/typing)
 
-.PHONY: help python demo test lint format format-check types coverage check clean
+.PHONY: help python demo test lint format format-check types coverage check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      follow a stream that breaks and comes back'
 	@echo 'make test      run the tests'
 	@echo 'make check     everything a change must pass'
+	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
 	@echo 'make lint | format | types | coverage | clean'
 
 demo: $(VENV)/.installed
@@ -44,10 +46,13 @@ coverage: $(VENV)/.installed-test
 
 check: lint types coverage
 
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
 clean:
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find sse_client tests examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find sse_client tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Stamps: what has been installed is installed again only when the metadata changed.
 
@@ -75,3 +80,7 @@ $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
 $(VENV)/.installed-dev: $(VENV)/.created $(METADATA)
 	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable '.[bench]'
+	@touch $@ $(VENV)/.installed

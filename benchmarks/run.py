@@ -1,0 +1,59 @@
+"""Run the benchmarks: ``make bench``, or ``python benchmarks/run.py --help``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+import parsing
+import streams
+import whole_way
+from report import Report
+
+SECTIONS = ("parsing", "whole-way", "latency", "streams")
+
+
+def main() -> None:
+    """Measure what is asked for, print the tables, and write the files."""
+    options = _options()
+    wanted = options.only or SECTIONS
+    report = Report()
+    print(report.heading(), flush=True)
+    if "parsing" in wanted:
+        report.parsing = parsing.measure(quick=options.quick, tell=_tell)
+    if "whole-way" in wanted:
+        report.whole_way = whole_way.measure_backlogs(quick=options.quick, tell=_tell)
+    if "latency" in wanted:
+        report.latency = whole_way.measure_latency(quick=options.quick, tell=_tell)
+    if "streams" in wanted:
+        report.streams = streams.measure(quick=options.quick, tell=_tell)
+    _tell("")
+    print(report.tables())
+    if options.json is not None:
+        options.json.write_text(report.json() + "\n", encoding="utf-8")
+    if options.picture is not None:
+        # Only now: drawing takes matplotlib, which none of the processes above should load.
+        importlib.import_module("picture").draw(report, options.picture)
+
+
+def _tell(text: str) -> None:
+    """Show what is being measured, on a line that the next one replaces."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure sse_client against other clients.")
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="this section alone; can be given again"
+    )
+    parser.add_argument("--quick", action="store_true", help="a first look, in under a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them: .svg or .png")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
