@@ -3,11 +3,19 @@
 Locks: ``mutex`` (the one of ``queue.Queue``) guards the queue, its counters and the end. It is held
 for moments only, never while waiting for the network or calling anybody. It is reentrant, since a
 garbage collection may run a finaliser that closes the session on a thread that holds it.
+
+Consumers take events without it: ``deque.popleft`` is atomic, and what an event needs is far less
+than what a lock costs. So whoever holds the mutex may see the queue shrink, but never grow. Whoever
+waits for room first says so in ``_is_room_wanted`` and then looks again: a consumer either took its
+event before that look, or sees the flag behind it, takes the mutex and wakes. That needs the memory
+of an interpreter with a global lock; without one, consumers take the mutex.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -16,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from sse_client.errors import ChannelOverflowError, SSEClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sse_client.events import ServerSentEvent
 
@@ -33,6 +41,8 @@ DEFAULT_CAPACITY = 1024
 
 #: For streams of large events, of which a thousand would be too many. Counted as received.
 DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
+
+_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 #: How long a waiter may sleep before it looks again by itself, in seconds.
 _LOOK_AGAIN = 1.0
@@ -113,6 +123,11 @@ class IncomingChannel(_Base):
         self._batches: deque[tuple[int, int]] = deque()
         self._batch_bytes = 0
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
+        self._putters = 0  # how many threads wait in ``put``
+        self._is_room_wanted = False
+        self._take: Callable[[], ServerSentEvent] = (
+            self.queue.popleft if _HAS_GIL else self._take_locked
+        )
 
     def _make_locks(self) -> None:
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
@@ -141,8 +156,22 @@ class IncomingChannel(_Base):
             SSEClientError: The session has ended with this error, and all was taken.
             ValueError: A negative ``timeout``.
         """
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number")
+        if timeout is None or timeout >= 0:
+            try:
+                event = self._take()
+            except IndexError:
+                return self._wait_for_event(block, timeout)
+            if self._is_room_wanted:
+                self._tell_of_room()
+            return event
+        raise ValueError("'timeout' must be a non-negative number")
+
+    def _take_locked(self) -> ServerSentEvent:
+        with self.mutex:
+            event: ServerSentEvent = self.queue.popleft()
+            return event
+
+    def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
             while True:
@@ -153,22 +182,24 @@ class IncomingChannel(_Base):
                     pass
                 if self._ended:
                     self._raise_end()
-                if not block:
+                # Not for ever: a signal handler that closes the session on this very thread,
+                # between the look above and this wait, notifies nobody.
+                left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
+                if not block or left <= 0:
                     raise queue.Empty
-                if deadline is None:
-                    # Not for ever: a signal handler that closes the session on this very thread,
-                    # between the look above and this wait, notifies nobody.
-                    self.not_empty.wait(_LOOK_AGAIN)
-                else:
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0:
-                        raise queue.Empty
-                    self.not_empty.wait(remaining)
-            self.not_full.notify()
+                self.not_empty.wait(left)
+            if self._is_room_wanted:
+                self._tell_of_room()
+            return event
+
+    def _tell_of_room(self) -> None:
+        """Wake who waits for room, now that an event was taken."""
+        with self.mutex:
             if self._wake_at is not None and len(self.queue) <= self._wake_at:
                 self._wake_at = None
                 self.room.ring()
-            return event
+            self.not_full.notify()
+            self._is_room_wanted = self._wake_at is not None or self._putters > 0
 
     def __iter__(self) -> IncomingChannel:
         """Return the channel itself: all its iterators share the events."""
@@ -177,9 +208,15 @@ class IncomingChannel(_Base):
     def __next__(self) -> ServerSentEvent:
         """Wait for the next event; stop when the session has ended and all was taken."""
         try:
-            return self.get()
-        except ChannelClosed:
-            raise StopIteration from None
+            event = self._take()
+        except IndexError:
+            try:
+                return self._wait_for_event(block=True, timeout=None)
+            except ChannelClosed:
+                raise StopIteration from None
+        if self._is_room_wanted:
+            self._tell_of_room()
+        return event
 
     def _raise_end(self) -> NoReturn:
         if self._error is None:
@@ -201,11 +238,16 @@ class IncomingChannel(_Base):
             raise ValueError("'timeout' must be a non-negative number")
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
-            while not self._ended and 0 < self.maxsize <= len(self.queue):
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if not block or (remaining is not None and remaining <= 0):
-                    raise queue.Full
-                self.not_full.wait(_LOOK_AGAIN if remaining is None else remaining)
+            self._putters += 1
+            self._is_room_wanted = True
+            try:
+                while not self._ended and 0 < self.maxsize <= len(self.queue):
+                    left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
+                    if not block or left <= 0:
+                        raise queue.Full
+                    self.not_full.wait(left)
+            finally:
+                self._putters -= 1
             if self._ended:
                 raise ChannelClosed
             self._append([item])
@@ -256,6 +298,9 @@ class IncomingChannel(_Base):
                     capacity_bytes=self.capacity_bytes,
                 )
             self._wake_at = len(self.queue) // 2
+            self._is_room_wanted = True
+            if len(self.queue) <= self._wake_at:
+                self.room.ring()  # all was taken meanwhile
             return rest
 
     def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
@@ -281,9 +326,10 @@ class IncomingChannel(_Base):
         while self.queue and (
             len(self.queue) + count > self.maxsize or self._batch_bytes + size > self.capacity_bytes
         ):
-            self.queue.popleft()
-            self._dropped += 1
-            self._finish_tasks(1)
+            with contextlib.suppress(IndexError):  # a consumer took the last one just now
+                self.queue.popleft()
+                self._dropped += 1
+                self._finish_tasks(1)
             self._forget_taken_batches()
         return count
 
