@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
+from sse_client.body import body_reader
 from sse_client.errors import (
     IdleTimeoutError,
     StreamInterruptedError,
@@ -24,9 +25,6 @@ from sse_client.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-#: What one read may return, and what one step of decompression may give: a bound against bombs.
-READ_SIZE = 64 * 1024
 
 #: How much of a refused answer's body is read: enough to see the reason.
 MAX_ERROR_BODY = 64 * 1024
@@ -134,9 +132,10 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
         yield response.content
         return
     try:
-        while chunk := response.raw.read1(READ_SIZE, decode_content=True):
+        read = body_reader(response.raw)
+        while chunk := read():
             yield chunk
-    except ReadTimeoutError as error:
+    except (ReadTimeoutError, TimeoutError) as error:
         target = redact_url(response.url)
         raise IdleTimeoutError(
             f"no bytes came from {target} for too long",

@@ -18,7 +18,6 @@ import queue
 import sys
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sse_client.errors import ChannelOverflowError, SSEClientError
@@ -43,6 +42,8 @@ DEFAULT_CAPACITY = 1024
 DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+_RARE_CONDITIONS = ("not_full", "all_tasks_done")
 
 #: How long a waiter may sleep before it looks again by itself, in seconds.
 _LOOK_AGAIN = 1.0
@@ -120,7 +121,7 @@ class IncomingChannel(_Base):
         # Bytes are counted by batch and by the offering side alone: how many events had been put in
         # when a batch was complete, and its bytes. What left the queue is known from its length.
         self._put_count = 0
-        self._batches: deque[tuple[int, int]] = deque()
+        self._batches: list[tuple[int, int]] = []  # a deque, empty, has half a KiB
         self._batch_bytes = 0
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
         self._putters = 0  # how many threads wait in ``put``
@@ -133,8 +134,15 @@ class IncomingChannel(_Base):
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
         self.mutex: Any = threading.RLock()
         self.not_empty = threading.Condition(self.mutex)
-        self.not_full = threading.Condition(self.mutex)
-        self.all_tasks_done = threading.Condition(self.mutex)
+        for name in _RARE_CONDITIONS:
+            self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as of any object
+        """Make what few wait for once it is wanted: a thousand channels have none of it."""
+        if name not in _RARE_CONDITIONS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with self.mutex:
+            return self.__dict__.setdefault(name, threading.Condition(self.mutex))
 
     @property
     def dropped(self) -> int:
@@ -198,7 +206,8 @@ class IncomingChannel(_Base):
             if self._wake_at is not None and len(self.queue) <= self._wake_at:
                 self._wake_at = None
                 self.room.ring()
-            self.not_full.notify()
+            if self._putters:
+                self.not_full.notify()
             self._is_room_wanted = self._wake_at is not None or self._putters > 0
 
     def __iter__(self) -> IncomingChannel:
@@ -318,7 +327,7 @@ class IncomingChannel(_Base):
     def _forget_taken_batches(self) -> None:
         taken = self._put_count - len(self.queue)
         while self._batches and self._batches[0][0] <= taken:
-            self._batch_bytes -= self._batches.popleft()[1]
+            self._batch_bytes -= self._batches.pop(0)[1]
 
     def _drop_oldest(self, count: int, size: int) -> int:
         """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
@@ -369,11 +378,12 @@ class IncomingChannel(_Base):
 
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
-        if not self.unfinished_tasks:
+        if not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
         self._wake_at = None
         self.room.ring()
         self.not_empty.notify_all()
-        self.not_full.notify_all()
+        if self._putters:
+            self.not_full.notify_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -59,6 +60,11 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
     return cast("list[tuple[int, int, int]]", options)
 
 
+#: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
+#: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
+_BUFFER_SIZE = 2 * 1024
+
+
 class SocketWatcher(Protocol):
     """What wants to know the sockets that a thread is about to use."""
 
@@ -91,6 +97,49 @@ def watched_by(watcher: SocketWatcher) -> Iterator[None]:
         yield
     finally:
         _opening.watcher = None
+
+
+class _HeaderLines:
+    """Stands in for the file that a header is read from, and knows whether it just ended."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.has_ended = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self._file.readline(limit)
+        self.has_ended = not line
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _StreamAnswer(http.client.HTTPResponse):
+    """An answer whose header has to be whole, and that buffers little.
+
+    To the standard library the end of the connection is as good as the blank line: half a header
+    of a server that died would be taken for another answer.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        if isinstance(sock, socket.socket):  # which TLS in TLS is not
+            usual = self.fp
+            self.fp = cast("Any", sock.makefile("rb", _BUFFER_SIZE))
+            usual.close()
+
+    def begin(self) -> None:
+        file: Any = self.fp
+        lines: Any = _HeaderLines(file)
+        self.fp = lines
+        try:
+            super().begin()
+        finally:
+            self.fp = file
+        if lines.has_ended:
+            self._close_conn()  # type: ignore[attr-defined]  # typeshed leaves it out
+            raise http.client.RemoteDisconnected("the connection ended in the middle of the header")
 
 
 class _WatchedConnection(HTTPConnection):
@@ -157,6 +206,8 @@ class _WatchedConnection(HTTPConnection):
     def getresponse(self) -> Any:
         if _opening.watcher is not None and self.sock is not None:
             _opening.watcher.answered(self.sock)
+            if self.response_class is http.client.HTTPResponse:
+                self.response_class = _StreamAnswer
         return super().getresponse()
 
 

@@ -48,6 +48,10 @@ logger = logging.getLogger("sse_client")
 
 _NO_CONTENT = 204
 
+#: In place of each reader's own event once that is set: a thousand of them take a megabyte.
+_SETTLED = threading.Event()
+_SETTLED.set()
+
 
 class _Stopped(Exception):  # noqa: N818  # no error, but the way out
     """Unwinds the reader thread once it was told to stop."""
@@ -160,8 +164,7 @@ class StreamReader:
         channel = self._channel()
         if channel is not None and not drain:
             channel.close()
-        if not self.settled.is_set():
-            self.settled.set()
+        self._settle()
 
     def abandon(self, *, drain: bool = False) -> None:
         """Do the same for a finaliser: nobody waits for the first connection any more.
@@ -186,6 +189,11 @@ class StreamReader:
         channel = self._channel()
         if channel is not None:
             channel.disown(self.error)
+
+    def _settle(self) -> None:
+        settled, self.settled = self.settled, _SETTLED
+        if settled is not _SETTLED:
+            settled.set()
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end, for ``timeout`` seconds at most; not from that thread."""
@@ -278,7 +286,7 @@ class StreamReader:
             self._move(ReadyState.OPEN)
             self.statistics.connections += 1
             self._reconnection.opened()
-            self.settled.set()
+            self._settle()
             logger.debug("%s: open", self.name)
             self.listener.opened()
             return self._deliver_all(connection)
@@ -379,7 +387,7 @@ class StreamReader:
         channel = self._channel()
         if channel is not None:
             channel.end(error)
-        self.settled.set()
+        self._settle()
         logger.debug("%s: closed%s", self.name, f" with {type(error).__name__}" if error else "")
         self.listener.closed()
 

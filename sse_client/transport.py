@@ -5,7 +5,7 @@ facts shape it:
 
 * ``response.close()`` blocks behind a thread that is reading, and ``SSLSocket.shutdown`` drops the
   TLS layer under it. So an abort shuts the raw socket down, and what is read then is thrown away.
-* ``raw.read1`` alone hands out what has arrived at once, in every framing and content encoding.
+* What has arrived has to be handed out at once, in every framing and content encoding: ``body``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.answers import (
-    READ_SIZE,
     check_response,
     printable_cause,
     read_body,
@@ -32,6 +31,7 @@ from sse_client.answers import (
     redact_url,
     root_cause,
 )
+from sse_client.body import body_reader
 from sse_client.connections import watch_pool, watched_by
 from sse_client.errors import (
     ConnectionFailedError,
@@ -232,7 +232,7 @@ class StreamConnection:
         """
         response = self._response
         assert response is not None, "open comes first"
-        read = response.raw.read1
+        read = body_reader(response.raw)
         read_timeout = self._options.read_timeout
         left: float | None = None
         try:
@@ -242,12 +242,12 @@ class StreamConnection:
                     if left <= 0:
                         raise self._idle("event", event_timeout)
                     self._limit_read(left if read_timeout is None else min(left, read_timeout))
-                chunk = read(READ_SIZE, decode_content=True)
+                chunk = read()
                 self._raise_if_aborted()
                 if not chunk:
                     return
                 yield chunk
-        except ReadTimeoutError as error:
+        except (ReadTimeoutError, TimeoutError) as error:
             self._raise_if_aborted()
             if left is not None and event_timeout is not None and left <= (read_timeout or left):
                 raise self._idle("event", event_timeout) from error

@@ -10,7 +10,14 @@ import pytest
 from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
+from sse_client import channel as channel_module
 from sse_client.channel import Doorbell
+
+
+@pytest.fixture(params=["with a global lock", "without one"], autouse=True)
+def interpreter(request, monkeypatch):
+    """Run each test as on either kind of interpreter."""
+    monkeypatch.setattr(channel_module, "_HAS_GIL", request.param == "with a global lock")
 
 
 def events(*data: str) -> list[ServerSentEvent]:
@@ -19,6 +26,10 @@ def events(*data: str) -> list[ServerSentEvent]:
 
 def data(channel: IncomingChannel) -> list[str]:
     return [event.data for event in channel]
+
+
+def data_now(channel: IncomingChannel) -> list[str]:
+    return [channel.get_nowait().data for _ in range(channel.qsize())]
 
 
 class Waiters:
@@ -337,3 +348,50 @@ def test_fill_waits():
     channel.offer(events("a"), 1)
     channel.offer(events("b"), 1)
     assert filling.outcome() is None
+
+
+class Hasty(IncomingChannel):
+    """A channel of which all is taken just before a consumer could see that room is wanted."""
+
+    @property
+    def _is_room_wanted(self):
+        return False
+
+    @_is_room_wanted.setter
+    def _is_room_wanted(self, wanted):
+        if wanted:
+            self.queue.clear()
+
+
+def test_room_that_came_while_it_was_asked_for_is_told_of():
+    channel = Hasty(capacity=2)
+    assert [event.data for event in channel.offer(events("a", "b", "c"), 3)] == ["c"]
+    assert channel.room._rings.qsize() == 1
+
+
+def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
+    class Emptied(IncomingChannel):
+        def _forget_taken_batches(self):
+            super()._forget_taken_batches()
+            if len(self.queue) == 2:
+                self.queue.clear()  # consumers were faster
+
+    channel = Emptied(capacity=3, overflow="drop_oldest")
+    channel.offer(events("a", "b", "c"), 3)
+    channel.offer(events("d", "e", "f"), 3)
+    assert (data_now(channel), channel.dropped) == (["d", "e", "f"], 1)
+
+
+def test_closing_frees_who_joins():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 1)
+    waiters = Waiters(channel.all_tasks_done)
+    joining = Running(channel.join)
+    waiters.expect()
+    channel.close()
+    assert joining.outcome() is None
+
+
+def test_it_has_no_other_attributes():
+    with pytest.raises(AttributeError, match="nonsense"):
+        IncomingChannel().nonsense  # noqa: B018  # what is tested
