@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PYTEST ?=
+MINUTES ?= 60
+SEED   ?=
+SOAK   := build/soak.json
 
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -10,13 +13,14 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client $(wildcard examples tests/typing)
 
-.PHONY: help python demo test lint format format-check types coverage check clean
+.PHONY: help python demo test soak lint format format-check types coverage check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      follow a stream that breaks and comes back'
 	@echo 'make test      run the tests'
 	@echo 'make check     everything a change must pass'
+	@echo 'make soak      faults for MINUTES=60, of SEED=n or a new one; the figures go to $(SOAK)'
 	@echo 'make lint | format | types | coverage | clean'
 
 demo: $(VENV)/.installed
@@ -24,6 +28,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST)
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) --json $(SOAK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
