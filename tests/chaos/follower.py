@@ -66,6 +66,7 @@ class Follower:
         self._began_at = 0
         self._closing = False
         self._stopping = False
+        self._has_failed = False
         self._client: HttpClient | None = None
         self._session: SSESession | None = None
         self._unpaused = threading.Event()
@@ -92,11 +93,10 @@ class Follower:
     def wait_for(self, number: int) -> float:
         """Wait until the event of that number has been processed; return when that was seen."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.position >= number, PATIENCE):
+            self._changed.wait_for(lambda: self._has_failed or self.position >= number, PATIENCE)
+            if self.position < number:
                 state = None if self._session is None else self._session.state
-                raise TimeoutError(
-                    f"stream {self.stream} hangs: {self.position} instead of {number}, {state}"
-                )
+                raise TimeoutError(f"it hangs at {self.position}, before {number}: {state}")
             return time.monotonic()
 
     def pause(self) -> None:
@@ -152,7 +152,9 @@ class Follower:
                 pass
         except BaseException as error:
             self._complain(f"stream {self.stream}: {type(error).__name__}: {error}")
-            raise
+            with self._changed:
+                self._has_failed = True
+                self._changed.notify_all()
 
     def _follow_with_client(self) -> bool:
         """Follow with one client until it is closed; return whether the stream has ended."""
