@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 from storm import Storm
@@ -63,7 +64,7 @@ def test_a_socket_that_is_left_open_is_noticed(monkeypatch, certificates, seed):
     watch = StreamConnection.watch
 
     def keep(self, sock):
-        kept.append(sock.dup())
+        kept.append(socket.socket())
         watch(self, sock)
 
     monkeypatch.setattr(StreamConnection, "watch", keep)
