@@ -37,15 +37,17 @@ class Scene:
 
 
 @contextlib.contextmanager
-def set_scene(framing: str, certificates: Certificates | None = None) -> Iterator[Scene]:
-    """Start it; in TLS with certificates."""
+def set_scene(
+    framing: str, certificates: Certificates | None = None, rate: float = _RATE
+) -> Iterator[Scene]:
+    """Start it, with so many events a second; in TLS with certificates."""
     with Ports() as ports, Names(), bypassing_proxies():
         port, tls_port, lane = (ports.take() for _ in range(3))
         config = {
             "port": port,
             "tls_port": tls_port,
             "epoch": time.monotonic(),
-            "rate": _RATE,
+            "rate": rate,
             "with_retry": False,  # or each of many reconnections would take that long
         }
         if certificates is not None:

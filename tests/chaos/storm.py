@@ -7,6 +7,7 @@ that they share. After each fault the stream has to deliver what has come to be 
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,7 @@ class Storm:
                 self.summary.rounds += 1
                 self._measure()
             self._finish()
+        gc.collect()  # so that a socket that nobody closed warns here, and not in another test
         if left := held_beyond(before):
             self._complain(f"at the end there are {left}, at the start there were {before}")
         self.summary.minutes = (time.monotonic() - began) / 60
