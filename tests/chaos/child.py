@@ -22,6 +22,9 @@ HERE = Path(__file__).parent
 #: How long to wait for what must come, in seconds: beyond it something hangs.
 PATIENCE = 20.0
 
+#: The reports that `Child.wait_for` waits for. All others are handed on.
+_AWAITED = {"ready", "finishing", "ended"}
+
 
 class Ports:
     """Ports that stay ours while nobody listens there: each is held by a socket that is bound."""
@@ -51,7 +54,7 @@ class Ports:
 
 
 class Child:
-    """A script of this folder in a process of its own; each report goes to ``on_report``."""
+    """A script of this folder in a process of its own; what it reports goes to ``on_report``."""
 
     def __init__(
         self,
@@ -84,14 +87,15 @@ class Child:
                 report = json.loads(line)
             except ValueError:
                 continue  # of one that was killed in the middle of a line
-            if report["what"] in {"request", "offered", "accepted", "dropped"}:
+            what = report["what"]
+            if what != "over" and what not in _AWAITED:
                 self._on_report(report)
                 continue
             with self._changed:
-                if report["what"] == "over":
+                if what == "over":
                     self._over[report["order"]] = report["at"]
                 else:
-                    self._reports[report["what"]] = report
+                    self._reports[what] = report
                 self._changed.notify_all()
 
     def order(self, **order: object) -> int:

@@ -84,7 +84,9 @@ class Link:
         self._treatment: Treatment = {}
         self._finish: Callable[[], None] | None = None
         self._drip_until = 0.0
-        self.task = asyncio.create_task(self._run())
+        self._has_begun = False
+        self._is_dropped = False
+        self._task = asyncio.create_task(self._run())
 
     def treat(self, treatment: Treatment, finish: Callable[[], None]) -> None:
         """Do this to it from now on; positions count from here."""
@@ -96,7 +98,9 @@ class Link:
     def drop(self, how: str) -> None:
         """End it from outside."""
         self._how = how
-        self.task.cancel()
+        self._is_dropped = True
+        if self._has_begun:  # or it would never see the cancellation, and never close anything
+            self._task.cancel()
 
     def _finish_treatment(self) -> None:
         finish, self._finish, self._treatment = self._finish, None, {}
@@ -104,19 +108,21 @@ class Link:
             finish()
 
     async def _run(self) -> None:
-        is_dropped = False
+        self._has_begun = True
         try:
-            await self._forward_both()
+            if not self._is_dropped:
+                await self._forward_both()
         except Dropped as drop:
-            self._how, is_dropped = drop.how, True
+            self._how, self._is_dropped = drop.how, True
         except asyncio.CancelledError:
-            is_dropped = True
+            # By an order.
+            pass
         except OSError:
             self._how = "rst"
         finally:
             if self._how == "rst":
                 self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            if is_dropped:
+            if self._is_dropped:
                 report(what="dropped", lane=self._lane.name)
             for sock in (self._client, *self._upstreams):
                 sock.close()

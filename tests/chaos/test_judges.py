@@ -15,7 +15,7 @@ from sse_client.transport import StreamConnection
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.chaos,
-    pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
 ]
 
 #: How long a fault of the client's own may go unnoticed, in seconds.
