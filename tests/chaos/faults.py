@@ -52,12 +52,20 @@ def _pause(rng: random.Random) -> float:
     return round(rng.uniform(0.02, 0.4), 3)
 
 
+def _cut_behind(after: int, rng: random.Random) -> Settings:
+    ends = HEADER_ENDS if after < HEADER_SIZE else _ENDS
+    return {"kind": "cut", "after": after, "how": rng.choice(ends)}
+
+
 def _cut(rng: random.Random) -> Settings:
     """Cut the next connection, in its header, soon behind it, or anywhere."""
     after = rng.randrange(rng.choice((HEADER_SIZE, 600, 30_000)))
-    ends = HEADER_ENDS if after < HEADER_SIZE else _ENDS
-    treatment = {"kind": "cut", "after": after, "how": rng.choice(ends)}
-    return {"drop": rng.choice(_ENDS), "next": [treatment]}
+    return {"drop": rng.choice(_ENDS), "next": [_cut_behind(after, rng)]}
+
+
+def _cut_soon(rng: random.Random) -> Settings:
+    """Cut the connection that is open, or the next, if there is none."""
+    return {"now": _cut_behind(rng.randrange(400), rng)}
 
 
 def _silent_start(rng: random.Random) -> Settings:
@@ -120,11 +128,7 @@ _OWN: dict[str, tuple[int, str, Callable[[random.Random], Settings]]] = {
     "reset": (6, "proxy", lambda _: {"drop": "rst"}),
     "end": (4, "proxy", lambda _: {"drop": "fin"}),
     "cut": (12, "proxy", _cut),
-    "cut soon": (
-        6,
-        "proxy",
-        lambda rng: {"now": {"kind": "cut", "after": rng.randrange(400), "how": rng.choice(_ENDS)}},
-    ),
+    "cut soon": (6, "proxy", _cut_soon),
     "silence": (3, "proxy", lambda rng: {"now": {"kind": "silence", "after": rng.randrange(200)}}),
     "silent start": (3, "proxy", _silent_start),
     "drip": (3, "proxy", _drip),
