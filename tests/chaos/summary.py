@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -76,4 +75,4 @@ class Summary:
         return "\n".join(lines)
 
     def as_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
+        return json.dumps({**vars(self), "faults": dict(self.faults)}, indent=2)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import pytest
 from faults import KINDS, own_faults, shared_fault
 from numbered import due, first_due, last_retry, retry_of, wire_of
 from storm import STREAMS, Storm
+from summary import Summary
 
 from sse_client import parse_event_stream
 
@@ -39,6 +43,14 @@ def test_every_kind_of_fault_comes():
     chosen = [fault for number in range(100) for fault in own_faults(1, number, "1")]
     chosen += [shared_fault(1, number) for number in range(100)]
     assert {fault.kind for fault in chosen} == KINDS
+
+
+def test_the_figures_can_be_read_by_a_program():
+    summary = Summary(7, faults=Counter({"reset": 2}), delivered=3)
+    figures = json.loads(summary.as_json())
+    assert figures["faults"] == {"reset": 2}
+    assert (figures["seed"], figures["delivered"], figures["violations"]) == (7, 3, [])
+    assert "2 in 0 rounds: reset 2" in str(summary)
 
 
 def test_the_numbered_events_travel_as_they_are_judged():
