@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 PYTEST ?=
 BENCH  ?= --json benchmarks/results.json --picture benchmarks/results.svg
+MINUTES ?= 60
+SEED   ?=
+SOAK   := build/soak.json
 
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -11,7 +14,7 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client $(wildcard examples tests/typing)
 
-.PHONY: help python demo test lint format format-check types coverage check bench clean
+.PHONY: help python demo test soak lint format format-check types coverage check bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +22,7 @@ help:
 	@echo 'make test      run the tests'
 	@echo 'make check     everything a change must pass'
 	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
+	@echo 'make soak      faults for MINUTES=60, of SEED=n or a new one; the figures go to $(SOAK)'
 	@echo 'make lint | format | types | coverage | clean'
 
 demo: $(VENV)/.installed
@@ -26,6 +30,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST)
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) --json $(SOAK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

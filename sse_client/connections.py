@@ -136,7 +136,8 @@ class _StreamAnswer(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            self.fp = file
+            if self.fp is lines:  # not closed meanwhile
+                self.fp = file
         if lines.has_ended:
             self._close_conn()  # type: ignore[attr-defined]  # typeshed leaves it out
             raise http.client.RemoteDisconnected("the connection ended in the middle of the header")

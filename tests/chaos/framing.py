@@ -1,0 +1,60 @@
+"""The body of an answer in each framing, and in each how it may be spoilt."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+
+#: What a stream with a Content-Length promises, in bytes; it ends in the middle of an event. More
+#: than the largest takes, or nobody would get that.
+_LENGTH = 32_000
+
+
+class Body:
+    """The body of an answer, in one of the framings."""
+
+    def __init__(self, sock: socket.socket, framing: str) -> None:
+        self._sock = sock
+        self._framing = framing
+        self._left = _LENGTH
+        self._zip = zlib.compressobj(wbits=31) if framing.startswith("gzip") else None
+
+    def head(self) -> list[str]:
+        lines = ["Content-Encoding: gzip"] if self._zip else []
+        if self._framing.endswith("chunked"):
+            lines.append("Transfer-Encoding: chunked")
+        elif self._framing == "length":
+            lines.append(f"Content-Length: {_LENGTH}")
+        return lines
+
+    def write(self, data: bytes) -> None:
+        """Send the data. Raises EOFError once a promised length is reached."""
+        if self._zip:
+            data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._framing.endswith("chunked"):
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif self._framing == "length":
+            data = data[: self._left]
+            self._left -= len(data)
+        self._sock.sendall(data)
+        if not self._left:
+            raise EOFError
+
+    def end(self) -> None:
+        if self._zip:
+            self._send(self._zip.flush())
+        if self._framing.endswith("chunked"):
+            self._sock.sendall(b"0\r\n\r\n")
+
+    def corrupt(self) -> None:
+        """Send what no client can read; where anything may come it breaks off instead."""
+        if self._zip:
+            self._send(b"\x07")  # a block of a type that does not exist
+        elif self._framing == "chunked":
+            self._sock.sendall(b"no size\r\n")

@@ -1,0 +1,36 @@
+"""Soaks: ``make soak MINUTES=60 [SEED=n]``, or ``python tests/chaos/soak.py --minutes 60``."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from certificates import issue
+from storm import Storm
+
+
+def main() -> int:
+    """Run, print the figures, and return 0 if nothing went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, help="the same seed gives the same faults")
+    parser.add_argument("--faults", type=int, default=0, help="at least so many")
+    parser.add_argument("--json", type=Path, help="where to write the figures, too")
+    options = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        storm = Storm(seed, issue(Path(folder)))
+        summary = storm.run(options.minutes * 60, options.faults)
+    print(summary)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(summary.as_json() + "\n")
+    return 1 if summary.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

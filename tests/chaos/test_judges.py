@@ -1,0 +1,74 @@
+"""A storm that does no harm proves something only if one that does is noticed."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+
+import pytest
+from storm import Storm
+
+from sse_client.reader import StreamReader
+from sse_client.reconnection import Reconnection
+from sse_client.transport import StreamConnection
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chaos,
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+]
+
+#: How long a fault of the client's own may go unnoticed, in seconds.
+DURATION = 20.0
+
+
+def violations(certificates, seed):
+    return "\n".join(Storm(seed, certificates).run(DURATION).violations)
+
+
+def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
+    deliver, counter = StreamReader._deliver, itertools.count(1)
+
+    def lose(self, events):
+        deliver(self, events[1:] if next(counter) == 200 else events)
+
+    monkeypatch.setattr(StreamReader, "_deliver", lose)
+    assert "never came" in violations(certificates, seed)
+
+
+def test_an_event_that_is_doubled_is_noticed(monkeypatch, certificates, seed):
+    opens, counter = StreamConnection.open, itertools.count(1)
+
+    def go_back(self, last_event_id):
+        goes_back = next(counter) > 20 and last_event_id > "1"
+        return opens(self, f"{int(last_event_id) - 1}" if goes_back else last_event_id)
+
+    monkeypatch.setattr(StreamConnection, "open", go_back)
+    assert "came again" in violations(certificates, seed)
+
+
+def test_a_wait_that_is_too_short_is_noticed(monkeypatch, certificates, seed):
+    wait = StreamReader._wait
+    monkeypatch.setattr(StreamReader, "_wait", lambda self, delay: wait(self, delay / 2))
+    assert "too early" in violations(certificates, seed)
+
+
+def test_a_wait_that_is_announced_too_short_is_noticed(monkeypatch, certificates, seed):
+    delay = Reconnection._delay
+    monkeypatch.setattr(Reconnection, "_delay", lambda self, error: delay(self, error) / 2)
+    assert "asked for were" in violations(certificates, seed)
+
+
+def test_a_socket_that_is_left_open_is_noticed(monkeypatch, certificates, seed):
+    kept = []
+    watch = StreamConnection.watch
+
+    def keep(self, sock):
+        kept.append(socket.socket())
+        watch(self, sock)
+
+    monkeypatch.setattr(StreamConnection, "watch", keep)
+    found = violations(certificates, seed)
+    for sock in kept:
+        sock.close()
+    assert "are needed" in found
