@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MAX_COMMENTS_SIZE = 64 * 1024
 
 #: How many lines make it worth looking for columns, and how many fields a block may have for that.
-_COLUMNS_FROM = 24
+COLUMNS_FROM = 24
 _MAX_COLUMNS = 3
 
 #: After a proof has failed, how many times to go straight to the loop.
@@ -68,16 +68,27 @@ class Interpreter:
         """Forget the block in work, its ``id`` with it."""
         self.is_in_block = False
         self._id_buffer = self.last_event_id
-        self._data: list[str] = []
+        self._data: str | None = None  # the first data line, or what was joined so far
+        self._more_data: list[str] = []
+        self._has_more = False  # than data of one line, a type and an ID
         self._event_type = ""
         self._retry: int | None = None
         self._comments: list[str] = []
         self._comments_size = 0
         self._has_type_or_id = False
 
+    def interpret_heartbeat(self, comment: str) -> list[ServerSentEvent]:
+        """Interpret a block of one comment line, given what is behind its colon."""
+        text = comment[1:] if comment[:1] == " " else comment
+        if self._on_comment is not None:
+            self._on_comment(text)
+        if self._show_comment_events:
+            return [new_event(("", "message", self.last_event_id, None, text))]
+        return []
+
     def interpret_blocks(self, lines: list[str]) -> list[ServerSentEvent]:
         """Interpret the lines of whole blocks, the blank one at the end included."""
-        if len(lines) >= _COLUMNS_FROM:
+        if len(lines) >= COLUMNS_FROM:
             if self._failed_proofs:
                 self._failed_proofs -= 1
             else:
@@ -150,7 +161,11 @@ class Interpreter:
 
     def add_data_lines(self, data: str) -> None:
         """Take data lines of the block in work, joined with a line feed."""
-        self._data.append(data)
+        if self._data is None:
+            self._data = data
+        else:
+            self._more_data.append(data)
+            self._has_more = True
         self.is_in_block = True
 
     def interpret_lines(self, lines: Iterable[str]) -> list[ServerSentEvent]:
@@ -163,39 +178,35 @@ class Interpreter:
                 # Almost all fields have the space behind the colon, and this cuts both off.
                 name, separator, value = line.partition(": ")
                 if name == "data":
-                    data.append(value)
+                    if data is None:
+                        data = value
+                    else:
+                        self._more_data.append(value)
+                        self._has_more = True
                 elif name == "id" and "\0" not in value:
                     self._id_buffer = value
                     self._has_type_or_id = True
                 elif name == "event":
                     self._event_type = value
                     self._has_type_or_id = True
-                elif name:
-                    self._take_field(name, separator, value)
+                elif line[0] == ":":
+                    self._take_comment(line[1:] if name else value)
                 else:
-                    self._take_comment(value)
+                    self._data = data
+                    self._take_field(name, separator, value)
+                    data = self._data
                 continue
             # The blank line: "dispatch the event". The ID counts even if there is no event.
             self.last_event_id = self._id_buffer
-            if data or (self._shows_extras and self._is_extra()):
-                events.append(
-                    new_event(
-                        (
-                            data[0] if len(data) == 1 else "\n".join(data),
-                            self._event_type or "message",
-                            self._id_buffer,
-                            self._retry,
-                            "\n".join(self._comments) if self._comments else None,
-                        )
-                    )
-                )
-                data.clear()
+            if self._has_more:
+                self._end_block_with_more(data, events)
+            elif data is not None:
+                event_type = self._event_type or "message"
+                events.append(new_event((data, event_type, self._id_buffer, None, None)))
+            data = None
             self._event_type = ""
             self._has_type_or_id = False
-            self._retry = None
-            if self._comments:
-                self._comments.clear()
-                self._comments_size = 0
+        self._data = data
         self.is_in_block = line != ""
         return events
 
@@ -204,10 +215,8 @@ class Interpreter:
         if ":" in name:
             name, _, begin = name.partition(":")
             value = begin + separator + value
-        if not name:
-            self._take_comment(value)
-        elif name == "data":
-            self._data.append(value)
+        if name == "data":
+            self.add_data_lines(value)
         elif name == "event":
             self._event_type = value
             self._has_type_or_id = True
@@ -219,13 +228,28 @@ class Interpreter:
             if len(digits) > MAX_RETRY_DIGITS:
                 digits = "9" * MAX_RETRY_DIGITS
             self._retry = self.reconnection_time = int(digits)
+            self._has_more = True
 
     def _take_comment(self, text: str) -> None:
+        self._has_more = True
         if self._comments_size < _MAX_COMMENTS_SIZE:
             self._comments.append(text)
             self._comments_size += len(text) + 1
         if self._on_comment is not None:
             self._on_comment(text)
+
+    def _end_block_with_more(self, data: str | None, events: list[ServerSentEvent]) -> None:
+        """Dispatch a block with several data lines, a retry or comments."""
+        if data is not None or (self._shows_extras and self._is_extra()):
+            text = "\n".join([data or "", *self._more_data]) if self._more_data else data or ""
+            event_type = self._event_type or "message"
+            comments = "\n".join(self._comments) if self._comments else None
+            events.append(new_event((text, event_type, self._id_buffer, self._retry, comments)))
+        self._more_data.clear()
+        self._retry = None
+        self._comments.clear()
+        self._comments_size = 0
+        self._has_more = False
 
     def _is_extra(self) -> bool:
         """Return whether the block is one of Ktor's extras, and is asked for."""

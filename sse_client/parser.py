@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sse_client.errors import EventTooLargeError
 from sse_client.events import new_event
-from sse_client.interpreter import Interpreter, join_data_lines
+from sse_client.interpreter import COLUMNS_FROM, Interpreter, join_data_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -124,7 +124,7 @@ class EventStreamParser:
         self._interpret_waiting_lines()
         return self._interpreter.reconnection_time
 
-    def feed(  # noqa: C901, PLR0912  # on the hottest path a call of its own would cost a tenth
+    def feed(  # noqa: C901, PLR0911, PLR0912  # on the hottest path a call of its own would cost a tenth
         self, chunk: bytes | bytearray | memoryview
     ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
@@ -142,21 +142,25 @@ class EventStreamParser:
             TypeError: The chunk is not bytes.
         """
         if self._is_between_blocks and type(chunk) is bytes and len(chunk) <= self._max_event_size:
-            # The usual chunk of a live stream is one event, and nearly as often that is one line.
+            # The usual chunk of a live stream is one event or heartbeat, most often of one line.
             if chunk[-2:] == b"\n\n":
                 if chunk[:6] == b"data: ":
                     data = chunk[6:-2].decode("utf-8", "replace")
                     if "\n" not in data and "\r" not in data:
                         id = self._interpreter.last_event_id
                         return [new_event((data, "message", id, None, None))]
+                elif chunk[0] == _COLON:
+                    comment = chunk[1:-2].decode("utf-8", "replace")
+                    if "\n" not in comment and "\r" not in comment:
+                        return self._interpreter.interpret_heartbeat(comment)
                 elif _CR not in chunk:
                     lines = chunk.decode("utf-8", "replace").split("\n")
                     lines.pop()  # what is behind the last line end
                     return self._interpreter.interpret_blocks(lines)
                 if _CR not in chunk:
-                    return self._interpret_blocks(chunk, has_cr=False)
+                    return self._interpret_blocks(chunk)
             elif chunk[-4:] == b"\r\n\r\n":
-                return self._interpret_blocks(chunk, has_cr=True)
+                return self._interpret_crlf_blocks(chunk)
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
         if _LF not in chunk and _CR not in chunk:
@@ -212,87 +216,106 @@ class EventStreamParser:
 
     def _take(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take all that is not interpreted yet, in which at least one line ends."""
-        events = self._take_with_cr(chunk) if _CR in chunk else self._take_without_cr(chunk)
-        self._is_between_blocks = not (
-            self._waiting or self._is_special or self._interpreter.is_in_block
-        )
-        return events
-
-    def _take_without_cr(self, chunk: bytes) -> list[ServerSentEvent]:
+        if _CR in chunk:
+            return self._take_with_cr(chunk)
         interpreter = self._interpreter
         events: list[ServerSentEvent] = []
         start = 0
         if interpreter.is_in_block:
-            if chunk[0] != _LF:
-                start = chunk.find(b"\n\n") + 1 or chunk.rfind(b"\n") + 1
-                events = self._interpret_part(chunk[:start])
-            if chunk[start : start + 1] == b"\n":
-                events += self._interpret_part(b"\n")
-                start += 1
+            start = self._take_rest_of_block(chunk, events)
         if not interpreter.is_in_block:
             blank = chunk.rfind(b"\n\n", start)
             if blank >= 0:
-                events += self._interpret_blocks(chunk[start : blank + 2], has_cr=False)
+                events += self._interpret_blocks(chunk[start : blank + 2])
                 start = blank + 2
-        # Nothing waits for another blank line once it has waited for one.
-        may_wait = start > 0 or not self._has_waiting_lines
         rest = chunk[start:]
-        lines_end = rest.rfind(b"\n") + 1
-        self._has_waiting_lines = lines_end > 0
-        if lines_end and not (may_wait and _can_wait(rest[:lines_end])):
-            events += self._interpret_part(rest[:lines_end])
-            rest = rest[lines_end:]
-            self._has_waiting_lines = False
-        self._let_wait(rest)
-        return events
-
-    def _take_with_cr(self, chunk: bytes) -> list[ServerSentEvent]:
-        events: list[ServerSentEvent] = []
-        start = 0
-        if chunk[:6] == b"data: " and not self._interpreter.is_in_block:
-            blank = chunk.rfind(b"\r\n\r\n")
-            if blank >= 0:
-                start = blank + 4
-                events = self._interpret_blocks(chunk[:start], has_cr=True)
-        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
-        if start < end:
-            events += self._interpret_part(chunk[start:end])
-        self._skip_lf = self._is_special = chunk[-1] == _CR
-        self._has_waiting_lines = False
-        self._let_wait(chunk[end:])
-        return events
-
-    def _let_wait(self, rest: bytes) -> None:
+        end = rest.rfind(b"\n") + 1
+        # What is left of a block waits, if it is little and has no comment, which would be told at
+        # once. But nothing waits for another blank line once it has waited for one.
+        if end and not (
+            end <= _MAX_WAITING_LINES
+            and (start > 0 or not self._has_waiting_lines)
+            and rest[0] != _COLON
+            and rest.find(b"\n:", 0, end) < 0
+        ):
+            events += self._interpret_part(rest[:end])
+            rest = rest[end:]
+            end = 0
+        self._has_waiting_lines = end > 0
         self._waiting = [rest] if rest else []
         self._waiting_size = len(rest)
+        self._is_between_blocks = not (rest or interpreter.is_in_block)
+        return events
 
-    def _interpret_blocks(self, blocks: bytes, *, has_cr: bool) -> list[ServerSentEvent]:
-        """Interpret whole blocks, which end with CRLF CRLF if there is a CR, with LF LF if not."""
+    def _take_rest_of_block(self, chunk: bytes, events: list[ServerSentEvent]) -> int:
+        """Interpret the lines of the block in work; return where they end."""
+        end = 0
+        if chunk[0] != _LF:
+            end = chunk.find(b"\n\n") + 1 or chunk.rfind(b"\n") + 1
+            events += self._interpret_part(chunk[:end])
+        if chunk[end : end + 1] == b"\n":
+            events += self._interpret_part(b"\n")
+            end += 1
+        return end
+
+    def _take_with_cr(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Do the same with lines that end with CR or CRLF, or with this and that."""
+        interpreter = self._interpreter
+        events: list[ServerSentEvent] = []
+        if chunk[:6] == b"data: " and not interpreter.is_in_block:
+            blank = chunk.rfind(b"\r\n\r\n")
+            if blank >= 0:
+                events = self._interpret_crlf_blocks(chunk[: blank + 4])
+                chunk = chunk[blank + 4 :]
+        self._waiting, self._waiting_size, self._has_waiting_lines = [], 0, False
+        if chunk:
+            last = chunk[-1]
+            self._skip_lf = self._is_special = last == _CR
+            # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
+            lines = chunk.splitlines()
+            if last not in {_LF, _CR}:
+                rest = lines.pop()
+                self._waiting, self._waiting_size = [rest], len(rest)
+            if lines:
+                events += self._interpret_lines(lines)
+        self._is_between_blocks = not (self._waiting or self._is_special or interpreter.is_in_block)
+        return events
+
+    def _interpret_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
+        """Interpret whole blocks without CR, the blank line at the end included."""
         if blocks[:6] == b"data: ":
-            text = blocks[6 : -4 if has_cr else -2].decode("utf-8", "replace")
-            blank = "\r\n\r\n" if has_cr else "\n\n"
-            events = self._interpreter.interpret_data_blocks(text, blank)
+            text = blocks[6:-2].decode("utf-8", "replace")
+            events = self._interpreter.interpret_data_blocks(text, "\n\n")
             if events is not None:
                 return events
-        if has_cr:
-            lines = _decode_lines(blocks.splitlines())
-        else:
-            lines = blocks.decode("utf-8", "replace").split("\n")
-            lines.pop()  # what is behind the last line end
+        lines = blocks.decode("utf-8", "replace").split("\n")
+        lines.pop()  # what is behind the last line end
+        if len(lines) < COLUMNS_FROM:
+            return self._interpreter.interpret_lines(lines)
         return self._interpreter.interpret_blocks(lines)
 
+    def _interpret_crlf_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
+        """Interpret whole blocks that end with CRLF CRLF."""
+        if blocks[:6] == b"data: ":
+            text = blocks[6:-4].decode("utf-8", "replace")
+            events = self._interpreter.interpret_data_blocks(text, "\r\n\r\n")
+            if events is not None:
+                return events
+        return self._interpreter.interpret_blocks(_decode_lines(blocks.splitlines()))
+
     def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:
-        """Interpret finished lines of a block that may go on behind them."""
-        interpreter = self._interpreter
-        if part.startswith(b"data: ") and _CR not in part:
+        """Interpret finished lines of a block, without CR."""
+        if part.startswith(b"data: "):
             data = join_data_lines(part[6:-1].decode("utf-8", "replace"))
             if data is not None:
-                interpreter.add_data_lines(data)
+                self._interpreter.add_data_lines(data)
                 self._size += len(part) - data.count("\n") - 1
                 return []
-        # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
-        lines = part.splitlines()
-        events = interpreter.interpret_lines(_decode_lines(lines))
+        return self._interpret_lines(part.splitlines())
+
+    def _interpret_lines(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        """Interpret any finished lines, and reckon the size of the block in work."""
+        events = self._interpreter.interpret_lines(_decode_lines(lines))
         size = 0
         for line in reversed(lines):
             if not line:
@@ -341,11 +364,6 @@ class EventStreamParser:
             limit=self._max_event_size,
             events=events,
         )
-
-
-def _can_wait(lines: bytes) -> bool:
-    """Return whether the first lines of a block are few, and without a comment."""
-    return len(lines) <= _MAX_WAITING_LINES and lines[0] != _COLON and b"\n:" not in lines
 
 
 def _decode_lines(lines: list[bytes]) -> list[str]:
