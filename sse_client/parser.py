@@ -209,7 +209,7 @@ class EventStreamParser:
             self._waiting.append(bytearray(piece))
         self._waiting_size += len(piece)
         if self._size + self._waiting_size > self._max_event_size:
-            self._interpret_waiting_lines()
+            self._interpret_waiting_lines()  # so that no more than the unfinished line waits
             others = 0 if self._waiting[0].startswith(b":") else self._size
             if others + self._waiting_size > self._max_event_size:
                 raise self._too_large([])
@@ -333,8 +333,9 @@ class EventStreamParser:
             self._has_waiting_lines = False
             waiting = b"".join(self._waiting)
             cut = waiting.rfind(b"\n") + 1
-            self._waiting = [waiting[cut:]]
-            self._waiting_size -= cut
+            rest = waiting[cut:]
+            self._waiting = [rest] if rest else []
+            self._waiting_size = len(rest)
             self._interpret_part(waiting[:cut])
 
     def _find_too_large(self, chunk: bytes) -> int | None:

@@ -412,6 +412,22 @@ class TestState:
         assert [parser.feed(byte) for byte in others] == [[]] * len(others)
         assert parser.feed(last) == [ServerSentEvent("x", id="1")]
 
+    @pytest.mark.parametrize("max_event_size", [10, DEFAULT_MAX_EVENT_SIZE])
+    def test_looking_at_it_changes_nothing(self, max_event_size: int) -> None:
+        stream = b"retry: 10\n: ping\n\ndata: a\n\n: ping\nid: 2\n\n"
+        heard: list[str] = []
+        parser = EventStreamParser(on_comment=heard.append, max_event_size=max_event_size)
+        events = []
+        for byte in byte_by_byte(stream):
+            events += parser.feed(byte)
+            assert (parser.reconnection_time, parser.last_event_id) in {
+                (None, ""),
+                (10, ""),
+                (10, "2"),
+            }
+            assert parser.unfinished_size <= len(stream)
+        assert (events, heard) == ([ServerSentEvent("a")], ["ping", "ping"])
+
     def test_two_parsers_share_nothing(self) -> None:
         first, second = EventStreamParser(), EventStreamParser()
         first.feed(b"\xef\xbb\xbfid: 1\nretry: 5\ndata: x\n")
