@@ -135,9 +135,11 @@ class _StreamAnswer(http.client.HTTPResponse):
         self.fp = lines
         try:
             super().begin()
-        finally:
+        except BaseException:
             if self.fp is lines:  # not closed meanwhile
                 self.fp = file
+            raise
+        self.fp = file
         if lines.has_ended:
             self._close_conn()  # type: ignore[attr-defined]  # typeshed leaves it out
             raise http.client.RemoteDisconnected("the connection ended in the middle of the header")

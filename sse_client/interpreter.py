@@ -32,6 +32,10 @@ _MAX_COLUMNS = 3
 #: After a proof has failed, how many times to go straight to the loop.
 _PAUSE = 15
 
+# Without an end and without a state: they can be shared.
+_NONE = repeat(None)
+_MESSAGE = repeat("message")
+
 _DATA = "data: "
 _NEXT_DATA = "\n" + _DATA
 
@@ -122,7 +126,8 @@ class Interpreter:
                     self._failed_proofs = _PAUSE
                     return None
                 payloads[index] = data
-        return self._messages(payloads, repeat("message"), repeat(self.last_event_id))
+        ids = repeat(self.last_event_id)
+        return [*map(new_event, zip(payloads, _MESSAGE, ids, _NONE, _NONE, strict=False))]
 
     def _columns(self, lines: list[str]) -> list[ServerSentEvent] | None:
         """Interpret blocks of the same fields in the same order; None if they are not that."""
@@ -144,20 +149,15 @@ class Interpreter:
             if name in columns or (name == "id" and "\0" in joined):
                 return None
             columns[name] = values
-        types, ids = columns.pop("event", None), columns.pop("id", None)
+        types: Iterable[str] | None = columns.pop("event", None)
+        ids: Iterable[str] | None = columns.pop("id", None)
         if columns.keys() != {"data"} or (types and not all(types)):
             return None  # an empty event type counts as "message"
-        events = self._messages(
-            columns["data"], types or repeat("message"), ids or repeat(self.last_event_id)
-        )
+        types = types or _MESSAGE
+        ids = ids or repeat(self.last_event_id)
+        events = [*map(new_event, zip(columns["data"], types, ids, _NONE, _NONE, strict=False))]
         self._id_buffer = self.last_event_id = events[-1].id
         return events
-
-    @staticmethod
-    def _messages(
-        data: Iterable[str], types: Iterable[str], ids: Iterable[str]
-    ) -> list[ServerSentEvent]:
-        return [*map(new_event, zip(data, types, ids, repeat(None), repeat(None)))]
 
     def add_data_lines(self, data: str) -> None:
         """Take data lines of the block in work, joined with a line feed."""

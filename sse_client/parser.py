@@ -97,11 +97,12 @@ class EventStreamParser:
         self._skip_lf = False  # the last line ended with a CR: an LF right behind belongs to it
         self._failed = False
         self._is_special = True  # whether one of these three matters to the next chunk
-        # What is not interpreted yet, in pieces, joined once a line ends: an unfinished line,
-        # perhaps with finished ones of its block before it.
-        self._waiting: list[bytes | bytearray] = []
-        self._waiting_size = 0
+        # What is not interpreted yet: an unfinished line, perhaps with finished ones of its block
+        # before it; and pieces that have come since, to be joined once a line ends.
+        self._waiting = b""
         self._has_waiting_lines = False
+        self._pieces: list[bytes | bytearray] = []
+        self._pieces_size = 0
         self._size = 0  # of the interpreted lines of the unfinished block, comments left out
         self._is_between_blocks = False  # whether none of all this matters to the next chunk
 
@@ -113,7 +114,7 @@ class EventStreamParser:
     @property
     def unfinished_size(self) -> int:
         """How many bytes the unfinished block has so far, give or take comments and line ends."""
-        return self._size + self._waiting_size
+        return self._size + len(self._waiting) + self._pieces_size
 
     @property
     def reconnection_time(self) -> int | None:
@@ -158,7 +159,7 @@ class EventStreamParser:
                     lines.pop()  # what is behind the last line end
                     return self._interpreter.interpret_blocks(lines)
                 if _CR not in chunk:
-                    return self._interpret_blocks(chunk)
+                    return self._interpret_blocks(chunk, 0, len(chunk))
             elif chunk[-4:] == b"\r\n\r\n":
                 return self._interpret_crlf_blocks(chunk)
         if self._is_special or type(chunk) is not bytes:
@@ -167,9 +168,11 @@ class EventStreamParser:
             if chunk:
                 self._wait(chunk)
             return []
-        if self._waiting:
-            self._waiting.append(chunk)
-            chunk = b"".join(self._waiting)
+        if self._pieces:
+            chunk = b"".join([self._waiting, *self._pieces, chunk])
+            self._pieces, self._pieces_size = [], 0
+        elif self._waiting:
+            chunk = self._waiting + chunk
         if self._size + len(chunk) > self._max_event_size:
             fitting = self._find_too_large(chunk)
             if fitting is not None:
@@ -202,16 +205,17 @@ class EventStreamParser:
         """Keep a piece of an unfinished line."""
         self._is_between_blocks = False
         if len(piece) >= _TINY:
-            self._waiting.append(piece)
-        elif self._waiting and isinstance(self._waiting[-1], bytearray):
-            self._waiting[-1] += piece
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += piece
         else:
-            self._waiting.append(bytearray(piece))
-        self._waiting_size += len(piece)
-        if self._size + self._waiting_size > self._max_event_size:
+            self._pieces.append(bytearray(piece))
+        self._pieces_size += len(piece)
+        if self.unfinished_size > self._max_event_size:
             self._interpret_waiting_lines()  # so that no more than the unfinished line waits
-            others = 0 if self._waiting[0].startswith(b":") else self._size
-            if others + self._waiting_size > self._max_event_size:
+            begin = self._waiting or self._pieces[0]
+            others = self._size if begin.startswith(b":") else 0
+            if self.unfinished_size - others > self._max_event_size:
                 raise self._too_large([])
 
     def _take(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -224,10 +228,11 @@ class EventStreamParser:
         if interpreter.is_in_block:
             start = self._take_rest_of_block(chunk, events)
         if not interpreter.is_in_block:
-            blank = chunk.rfind(b"\n\n", start)
-            if blank >= 0:
-                events += self._interpret_blocks(chunk[start : blank + 2])
-                start = blank + 2
+            end = chunk.rfind(b"\n\n", start) + 2
+            if end >= start + 2:
+                found = self._interpret_blocks(chunk, start, end)
+                events = events + found if events else found
+                start = end
         rest = chunk[start:]
         end = rest.rfind(b"\n") + 1
         # What is left of a block waits, if it is little and has no comment, which would be told at
@@ -242,8 +247,7 @@ class EventStreamParser:
             rest = rest[end:]
             end = 0
         self._has_waiting_lines = end > 0
-        self._waiting = [rest] if rest else []
-        self._waiting_size = len(rest)
+        self._waiting = rest
         self._is_between_blocks = not (rest or interpreter.is_in_block)
         return events
 
@@ -254,7 +258,8 @@ class EventStreamParser:
             end = chunk.find(b"\n\n") + 1 or chunk.rfind(b"\n") + 1
             events += self._interpret_part(chunk[:end])
         if chunk[end : end + 1] == b"\n":
-            events += self._interpret_part(b"\n")
+            events += self._interpreter.interpret_lines(("",))
+            self._size = 0
             end += 1
         return end
 
@@ -267,28 +272,27 @@ class EventStreamParser:
             if blank >= 0:
                 events = self._interpret_crlf_blocks(chunk[: blank + 4])
                 chunk = chunk[blank + 4 :]
-        self._waiting, self._waiting_size, self._has_waiting_lines = [], 0, False
+        self._waiting, self._has_waiting_lines = b"", False
         if chunk:
             last = chunk[-1]
             self._skip_lf = self._is_special = last == _CR
             # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
             lines = chunk.splitlines()
             if last not in {_LF, _CR}:
-                rest = lines.pop()
-                self._waiting, self._waiting_size = [rest], len(rest)
+                self._waiting = lines.pop()
             if lines:
                 events += self._interpret_lines(lines)
         self._is_between_blocks = not (self._waiting or self._is_special or interpreter.is_in_block)
         return events
 
-    def _interpret_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
-        """Interpret whole blocks without CR, the blank line at the end included."""
-        if blocks[:6] == b"data: ":
-            text = blocks[6:-2].decode("utf-8", "replace")
+    def _interpret_blocks(self, chunk: bytes, start: int, end: int) -> list[ServerSentEvent]:
+        """Interpret the whole blocks of a chunk without CR, the last blank line included."""
+        if chunk[start : start + 6] == b"data: ":
+            text = chunk[start + 6 : end - 2].decode("utf-8", "replace")
             events = self._interpreter.interpret_data_blocks(text, "\n\n")
             if events is not None:
                 return events
-        lines = blocks.decode("utf-8", "replace").split("\n")
+        lines = chunk[start:end].decode("utf-8", "replace").split("\n")
         lines.pop()  # what is behind the last line end
         if len(lines) < COLUMNS_FROM:
             return self._interpreter.interpret_lines(lines)
@@ -331,12 +335,9 @@ class EventStreamParser:
         """Interpret what could have waited as bytes."""
         if self._has_waiting_lines:
             self._has_waiting_lines = False
-            waiting = b"".join(self._waiting)
-            cut = waiting.rfind(b"\n") + 1
-            rest = waiting[cut:]
-            self._waiting = [rest] if rest else []
-            self._waiting_size = len(rest)
-            self._interpret_part(waiting[:cut])
+            end = self._waiting.rfind(b"\n") + 1
+            lines, self._waiting = self._waiting[:end], self._waiting[end:]
+            self._interpret_part(lines)
 
     def _find_too_large(self, chunk: bytes) -> int | None:
         """Return where the first line is that makes an event too large, None if there is none."""
@@ -357,8 +358,9 @@ class EventStreamParser:
         self._interpret_waiting_lines()
         self._failed = self._is_special = True
         self._is_between_blocks = False
-        self._waiting = []
-        self._waiting_size = self._size = 0
+        self._waiting = b""
+        self._pieces, self._pieces_size = [], 0
+        self._size = 0
         self._interpreter.abandon_block()
         return EventTooLargeError(
             f"an event takes more than max_event_size={self._max_event_size} bytes",
