@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
-from sse_client.body import body_reader
+from sse_client.body import READ_SIZE
 from sse_client.errors import (
     IdleTimeoutError,
     StreamInterruptedError,
@@ -132,10 +132,10 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
         yield response.content
         return
     try:
-        read = body_reader(response.raw)
-        while chunk := read():
+        # As urllib3 reads it: the response is the caller's, who may read on in another way.
+        while chunk := response.raw.read1(READ_SIZE, decode_content=True):
             yield chunk
-    except (ReadTimeoutError, TimeoutError) as error:
+    except ReadTimeoutError as error:
         target = redact_url(response.url)
         raise IdleTimeoutError(
             f"no bytes came from {target} for too long",

@@ -23,32 +23,36 @@ if TYPE_CHECKING:
 #: bombs, and as much as a backlog needs to be read fast.
 READ_SIZE = 64 * 1024
 
-#: A read of so much may have left more behind: no buffer of a file here is larger.
+#: A read of so much may have left more behind. It is the size of a stream's own buffer.
 _MUCH = 2 * 1024
 
 #: The longest line in the framing, and the most bytes of trailers: they are thrown away.
 _MAX_LINE = 8 * 1024
 _MAX_TRAILERS = 64 * 1024
 
-_LF = 10
+_CR = 13
 
-#: Far more than a chunk can have, and few enough to stay a small number.
-_MAX_SIZE_DIGITS = 16
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+
+#: More than any size has, leading zeros included.
+_MAX_SIZE_DIGITS = 64
 
 
 def body_reader(raw: Any) -> Callable[[], bytes]:
     """Return a function that waits for the next bytes of the body and returns them.
 
+    From then on nothing else may read the body: what has been read stays here.
+
     At the end of the body it returns ``b""``. It raises an OSError (of which TimeoutError is one)
     or an ``HTTPError`` of urllib3.
     """
     if _is_plain_and_chunked(raw):
-        return _ChunkedBody(raw).read
+        return _ChunkedBody(raw._fp.fp).read
     return functools.partial(raw.read1, READ_SIZE, decode_content=True)
 
 
 def _is_plain_and_chunked(raw: Any) -> bool:
-    """Return whether nothing but chunks lies between the socket's buffer and the body, unread."""
+    """Return whether nothing but chunks lies between the socket's buffer and the body."""
     answer: Any = getattr(raw, "_fp", None)
     return (
         type(raw) is urllib3.HTTPResponse
@@ -66,52 +70,46 @@ def _is_plain_and_chunked(raw: Any) -> bool:
 class _ChunkedBody:
     """Reads a chunked body from the buffered socket."""
 
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self._file: io.BufferedReader = raw._fp.fp
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
         self._chunks = ChunkDecoder()
         self._is_behind = False  # there was more than fits into the file's own buffer
 
     def read(self) -> bytes:
         while not self._chunks.has_ended:
-            if not self._is_behind:
-                # This waits with the file's own buffer. The buffer of a read is made beforehand,
-                # and is much for each of a thousand streams that wait.
-                self._file.peek(1)
-            data = self._file.read1(READ_SIZE)
+            try:
+                if not self._is_behind:
+                    # This waits with the file's own buffer. The buffer of a read is made
+                    # beforehand, and is much for each of a thousand streams that wait.
+                    self._file.peek(1)
+                data = self._file.read1(READ_SIZE)
+            except ValueError:
+                return b""  # the user has closed the response
             if not data:
-                raise ProtocolError("it ended in the middle of a chunk, or before the last")
+                if self._chunks.has_last_chunk:
+                    return b""  # only the line behind it is missing, and many leave it out
+                raise ProtocolError("the connection ended before the last chunk")
             self._is_behind = len(data) >= _MUCH
             body = self._chunks.feed(data)
             if body:
                 return body
-        self._release()
         return b""
-
-    def _release(self) -> None:
-        """Give the connection back to its pool, as reading to the end does."""
-        if self._chunks.has_excess:
-            self._raw.close()  # whatever that is, the next answer would begin with it
-        else:
-            self._raw._fp.close()
-        self._raw.release_conn()
 
 
 class ChunkDecoder:
     """Takes the chunks of a body apart (RFC 9112, section 7.1), however the bytes are cut.
 
     Attributes:
-        has_ended: Whether the last chunk has come, trailers included.
-        has_excess: Whether there was something behind it.
+        has_last_chunk: Whether the last chunk has come, which is empty.
+        has_ended: Whether the trailers behind it have come, too.
     """
 
     def __init__(self) -> None:
+        self.has_last_chunk = False
         self.has_ended = False
-        self.has_excess = False
         self._error: ProtocolError | None = None
         self._left = 0  # of the chunk in work, the line end behind it included
         self._line = b""  # the beginning of a line
-        self._in_trailers = False
         self._trailers_size = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -139,19 +137,19 @@ class ChunkDecoder:
         position = 0
         length = len(data)
         left = self._left
-        while position < length and not self._in_trailers:
+        while position < length and not self.has_last_chunk:
             if not left:
-                end = data.find(b"\r", position)
-                if end < 0 or end + 1 == length:
+                end = data.find(b"\n", position)
+                if end < 0:
                     self._left = 0
                     self._keep_line(data[position:])
                     return
-                size = _size_of(data[position:end])
-                if data[end + 1] != _LF:
-                    raise ProtocolError("the size of a chunk has no line end")
-                position = end + 2
+                # An LF alone is tolerated, as everywhere.
+                digits_end = end - 1 if data[end - 1] == _CR else end
+                size = _size_of(data[position:digits_end])
+                position = end + 1
                 if not size:
-                    self._in_trailers = True
+                    self.has_last_chunk = True
                     break
                 left = size + 2
             # Behind the bytes of the chunk there is a line end, which may itself be cut.
@@ -165,19 +163,18 @@ class ChunkDecoder:
             left = stop - length if stop > length else 0
             position = stop
         self._left = left
-        if self._in_trailers:
+        if self.has_last_chunk:
             self._skip_trailers(data[position:])
 
     def _skip_trailers(self, data: bytes) -> None:
-        self._trailers_size += len(data)
-        if self._trailers_size > _MAX_TRAILERS:
-            raise ProtocolError("the trailers are too long")
         *lines, begin = data.split(b"\n")
-        for number, line in enumerate(lines, 1):
+        for line in lines:
             if line in {b"", b"\r"}:
                 self.has_ended = True
-                self.has_excess = number < len(lines) or begin != b""
                 return
+            self._trailers_size += len(line) + 1
+        if self._trailers_size > _MAX_TRAILERS:
+            raise ProtocolError("the trailers are too long")
         self._keep_line(begin)
 
     def _keep_line(self, begin: bytes) -> None:
@@ -188,11 +185,8 @@ class ChunkDecoder:
 
 def _size_of(line: bytes) -> int:
     """Read the size of a chunk; extensions are skipped."""
-    if not line.isalnum():
+    if line.strip(_HEX_DIGITS):
         line = line.partition(b";")[0].strip()
-    try:
-        if line.isalnum() and len(line) <= _MAX_SIZE_DIGITS:
-            return int(line, 16)
-    except ValueError:
-        pass
-    raise ProtocolError("the size of a chunk is not a number")
+    if not line or line.strip(_HEX_DIGITS) or len(line) > _MAX_SIZE_DIGITS:
+        raise ProtocolError("the size of a chunk is not a number")
+    return int(line, 16)

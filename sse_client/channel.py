@@ -18,11 +18,13 @@ import queue
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sse_client.errors import ChannelOverflowError, SSEClientError
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Sequence
 
     from sse_client.events import ServerSentEvent
@@ -116,19 +118,18 @@ class IncomingChannel(_Base):
         #: Kept for the session: as long as the channel is in use, so is the session.
         self.owner: object = None
         self._ended = False
+        self.is_shutdown = False  # the same, as Python 3.13 calls it
         self._error: Exception | None = None
         self._dropped = 0
         # Bytes are counted by batch and by the offering side alone: how many events had been put in
         # when a batch was complete, and its bytes. What left the queue is known from its length.
         self._put_count = 0
-        self._batches: list[tuple[int, int]] = []  # a deque, empty, has half a KiB
+        self._batches: list[tuple[int, int]] = []  # from ``_first_batch`` on; a deque has 700 bytes
+        self._first_batch = 0
         self._batch_bytes = 0
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
         self._putters = 0  # how many threads wait in ``put``
         self._is_room_wanted = False
-        self._take: Callable[[], ServerSentEvent] = (
-            self.queue.popleft if _HAS_GIL else self._take_locked
-        )
 
     def _make_locks(self) -> None:
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
@@ -136,6 +137,10 @@ class IncomingChannel(_Base):
         self.not_empty = threading.Condition(self.mutex)
         for name in _RARE_CONDITIONS:
             self.__dict__.pop(name, None)
+        # No method of the channel itself: an abandoned one has to go at once.
+        self._take: Callable[[], ServerSentEvent] = (
+            self.queue.popleft if _HAS_GIL else partial(_take_locked, self.mutex, self.queue)
+        )
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as of any object
         """Make what few wait for once it is wanted: a thousand channels have none of it."""
@@ -174,14 +179,11 @@ class IncomingChannel(_Base):
             return event
         raise ValueError("'timeout' must be a non-negative number")
 
-    def _take_locked(self) -> ServerSentEvent:
-        with self.mutex:
-            event: ServerSentEvent = self.queue.popleft()
-            return event
-
     def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.mutex:
+            if self._is_room_wanted:
+                self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
             while True:
                 try:
                     event: ServerSentEvent = self.queue.popleft()
@@ -190,12 +192,12 @@ class IncomingChannel(_Base):
                     pass
                 if self._ended:
                     self._raise_end()
-                # Not for ever: a signal handler that closes the session on this very thread,
-                # between the look above and this wait, notifies nobody.
                 left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
                 if not block or left <= 0:
                     raise queue.Empty
-                self.not_empty.wait(left)
+                # Not for long: a signal handler that closes the session on this very thread,
+                # between the look above and this wait, notifies nobody.
+                self.not_empty.wait(min(left, _LOOK_AGAIN))
             if self._is_room_wanted:
                 self._tell_of_room()
             return event
@@ -204,8 +206,8 @@ class IncomingChannel(_Base):
         """Wake who waits for room, now that an event was taken."""
         with self.mutex:
             if self._wake_at is not None and len(self.queue) <= self._wake_at:
+                self.room.ring()  # first: Ctrl-C may come between
                 self._wake_at = None
-                self.room.ring()
             if self._putters:
                 self.not_full.notify()
             self._is_room_wanted = self._wake_at is not None or self._putters > 0
@@ -254,7 +256,7 @@ class IncomingChannel(_Base):
                     left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
                     if not block or left <= 0:
                         raise queue.Full
-                    self.not_full.wait(left)
+                    self.not_full.wait(min(left, _LOOK_AGAIN))
             finally:
                 self._putters -= 1
             if self._ended:
@@ -309,7 +311,7 @@ class IncomingChannel(_Base):
             self._wake_at = len(self.queue) // 2
             self._is_room_wanted = True
             if len(self.queue) <= self._wake_at:
-                self.room.ring()  # all was taken meanwhile
+                self.room.ring()  # enough was taken meanwhile
             return rest
 
     def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
@@ -326,8 +328,14 @@ class IncomingChannel(_Base):
 
     def _forget_taken_batches(self) -> None:
         taken = self._put_count - len(self.queue)
-        while self._batches and self._batches[0][0] <= taken:
-            self._batch_bytes -= self._batches.pop(0)[1]
+        batches, first = self._batches, self._first_batch
+        while first < len(batches) and batches[first][0] <= taken:
+            self._batch_bytes -= batches[first][1]
+            first += 1
+        if first * 2 >= len(batches):  # not each time: what is left moves up
+            del batches[:first]
+            first = 0
+        self._first_batch = first
 
     def _drop_oldest(self, count: int, size: int) -> int:
         """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
@@ -348,7 +356,7 @@ class IncomingChannel(_Base):
         """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe."""
         with self.mutex:
             if not self._ended:
-                self._ended = True
+                self._ended = self.is_shutdown = True
                 self._error = error
                 self._wake_everybody()
 
@@ -356,17 +364,22 @@ class IncomingChannel(_Base):
         """End with this error in a forked child, whatever lock was held at the fork."""
         self._make_locks()
         self.queue.clear()
+        self.unfinished_tasks = 0
         self._ended, self._error = True, error
 
     def close(self) -> None:
         """Drop what is there, and let the consumers stop at once. Thread-safe."""
         with self.mutex:
-            self._ended = True
+            self._ended = self.is_shutdown = True
             self._error = None
-            self._finish_tasks(len(self.queue))
-            self.queue.clear()
+            dropped = 0
+            with contextlib.suppress(IndexError):  # one by one: consumers take some meanwhile
+                while True:
+                    self.queue.popleft()
+                    dropped += 1
+            self._finish_tasks(dropped)
             self._batches.clear()
-            self._batch_bytes = 0
+            self._first_batch = self._batch_bytes = 0
             self._wake_everybody()
 
     def shutdown(self, immediate: bool = False) -> None:
@@ -387,3 +400,8 @@ class IncomingChannel(_Base):
         self.not_empty.notify_all()
         if self._putters:
             self.not_full.notify_all()
+
+
+def _take_locked(mutex: threading.RLock, events: deque[ServerSentEvent]) -> ServerSentEvent:
+    with mutex:
+        return events.popleft()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,41 +26,49 @@ _Fields = namedtuple("_Fields", ("data", "event", "id", "retry", "comments"))  #
 class _Checked(type):
     """Checks what a user makes an event of. What a parser has read can't be wrong in these ways."""
 
-    def __call__(
-        cls,
-        data: str = "",
-        event: str = "message",
-        id: str = "",
-        retry: int | None = None,
-        comments: str | None = None,
-    ) -> Any:  # noqa: ANN401  # an instance of ``cls``, which is not known here
-        """Check the fields and make the event."""
-        texts: dict[str, object] = {"data": data, "event": event, "id": id}
-        if comments is not None:
-            texts["comments"] = comments
-        for name, value in texts.items():
-            if not isinstance(value, str):
-                raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-            if "\r" in value or ("\n" in value and name in {"event", "id"}):
-                raise ValueError(f"{name} cannot hold this line break: {value[:80]!r}")
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{name} cannot hold a lone surrogate: {value[:80]!r}") from error
-        if "\0" in id:
-            raise ValueError(f"id cannot hold a null: {id[:80]!r}")
-        if retry is not None:
-            if type(retry) is not int:
-                raise TypeError(f"retry must be an int or None, not {type(retry).__name__}")
-            if not 0 <= retry <= _MAX_RETRY:
-                raise ValueError(f"retry must be from 0 to {_MAX_RETRY} milliseconds, not {retry}")
-        return super().__call__((data, event or "message", id, retry, comments))
+    if not TYPE_CHECKING:  # pragma: no branch  # for checkers ServerSentEvent.__new__ says the same
+
+        def __call__(
+            cls,
+            data: str = "",
+            event: str = "message",
+            id: str = "",
+            retry: int | None = None,
+            comments: str | None = None,
+        ) -> ServerSentEvent:
+            """Check the fields and make the event."""
+            texts: dict[str, object] = {"data": data, "event": event, "id": id}
+            if comments is not None:
+                texts["comments"] = comments
+            for name, value in texts.items():
+                if not isinstance(value, str):
+                    raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+                if "\r" in value or ("\n" in value and name in {"event", "id"}):
+                    raise ValueError(f"{name} cannot hold this line break: {value[:80]!r}")
+                try:
+                    value.encode()
+                except UnicodeEncodeError as error:
+                    raise ValueError(
+                        f"{name} cannot hold a lone surrogate: {value[:80]!r}"
+                    ) from error
+            if "\0" in id:
+                raise ValueError(f"id cannot hold a null: {id[:80]!r}")
+            if retry is not None:
+                if type(retry) is not int:
+                    raise TypeError(f"retry must be an int or None, not {type(retry).__name__}")
+                if not 0 <= retry <= _MAX_RETRY:
+                    raise ValueError(
+                        f"retry must be from 0 to {_MAX_RETRY} milliseconds, not {retry}"
+                    )
+            return super().__call__((data, event or "message", id, retry, comments))
 
 
+@final
 class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclass=_Checked):
     """One event of an event stream, as dispatched (WHATWG HTML, section 9.2.6).
 
-    Never blocks; immutable, so any number of threads may share one.
+    Never blocks; immutable, so any number of threads may share one. It is not made to be derived
+    from.
 
     Args:
         data: The payload: the block's data lines, joined with a line feed. Empty for an event that
@@ -118,6 +126,11 @@ class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclas
     def __getnewargs__(self) -> tuple[tuple[object, ...]]:
         """Return what a copy is made of."""
         return (tuple(self),)
+
+    def __replace__(self, **changes: object) -> ServerSentEvent:
+        """Return another event with these fields changed: for ``copy.replace`` of Python 3.13."""
+        fields: dict[str, Any] = dict(zip(self.__match_args__, self, strict=True))
+        return ServerSentEvent(**{**fields, **changes})
 
     def __repr__(self) -> str:
         """Name the fields."""

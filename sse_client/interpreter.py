@@ -190,6 +190,8 @@ class Interpreter:
                     self._event_type = value
                     self._has_type_or_id = True
                 elif line[0] == ":":
+                    self._data = data  # should the user's function raise
+                    self.is_in_block = True
                     self._take_comment(line[1:] if name else value)
                 else:
                     self._data = data

@@ -60,7 +60,8 @@ class EventStreamParser:
         max_event_size: The most bytes that the lines of one event may take, line ends and comments
             not counted; no single line, comment or not, finished or not, may be longer.
         on_comment: Called with the text of each comment line as soon as the line is complete, even
-            if its block never ends.
+            if its block never ends. What it raises comes out of ``feed``, and what the chunk has
+            behind the comment is lost.
 
     Raises:
         TypeError: A ``max_event_size`` that is not an int, a ``last_event_id`` that is not a str,
@@ -157,22 +158,33 @@ class EventStreamParser:
                 elif _CR not in chunk:
                     lines = chunk.decode("utf-8", "replace").split("\n")
                     lines.pop()  # what is behind the last line end
-                    return self._interpreter.interpret_blocks(lines)
-                if _CR not in chunk:
-                    return self._interpret_blocks(chunk, 0, len(chunk))
-            elif chunk[-4:] == b"\r\n\r\n":
-                return self._interpret_crlf_blocks(chunk)
+                    self._is_between_blocks = False  # should ``on_comment`` raise
+                    events = self._interpreter.interpret_blocks(lines)
+                    self._is_between_blocks = True
+                    return events
+            self._is_between_blocks = False
+            if chunk[-2:] == b"\n\n" and _CR not in chunk:
+                events = self._interpret_blocks(chunk, 0, len(chunk))
+                self._is_between_blocks = True
+                return events
+            if chunk[-4:] == b"\r\n\r\n":
+                events = self._interpret_crlf_blocks(chunk)
+                self._is_between_blocks = True
+                return events
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
         if _LF not in chunk and _CR not in chunk:
             if chunk:
                 self._wait(chunk)
             return []
-        if self._pieces:
-            chunk = b"".join([self._waiting, *self._pieces, chunk])
-            self._pieces, self._pieces_size = [], 0
-        elif self._waiting:
-            chunk = self._waiting + chunk
+        if self._waiting or self._pieces:
+            # Nothing waits any more once ``on_comment`` is called, which may look at the parser.
+            waiting, self._waiting = self._waiting, b""
+            if self._pieces:
+                pieces, self._pieces, self._pieces_size = self._pieces, [], 0
+                chunk = b"".join([waiting, *pieces, chunk])
+            else:
+                chunk = waiting + chunk
         if self._size + len(chunk) > self._max_event_size:
             fitting = self._find_too_large(chunk)
             if fitting is not None:
@@ -333,7 +345,7 @@ class EventStreamParser:
 
     def _interpret_waiting_lines(self) -> None:
         """Interpret what could have waited as bytes."""
-        if self._has_waiting_lines:
+        if self._has_waiting_lines and self._waiting:
             self._has_waiting_lines = False
             end = self._waiting.rfind(b"\n") + 1
             lines, self._waiting = self._waiting[:end], self._waiting[end:]

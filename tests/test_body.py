@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import io
 import random
+import socket
+import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from support import Running, sse_client_for_tests
 from urllib3.exceptions import ProtocolError
 
 from sse_client import StreamInterruptedError, iter_events
-from sse_client.body import READ_SIZE, ChunkDecoder, body_reader
+from sse_client.body import READ_SIZE, ChunkDecoder, _is_plain_and_chunked, body_reader
 from sse_client.connections import _StreamAnswer
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ BODIES = {
         b"1A\r\n%b\r\n1a\r\n%b\r\n" % (b"x" * 26, b"y" * 26) + END,
         b"x" * 26 + b"y" * 26,
     ),
-    "leading zeros": (b"0005\r\nhello\r\n0000\r\n\r\n", b"hello"),
+    "leading zeros": (b"0" * 40 + b"5\r\nhello\r\n0000\r\n\r\n", b"hello"),
     "an extension": (b'5;name=value;other="x"\r\nhello\r\n0;last\r\n\r\n', b"hello"),
     "blanks behind a size": (b"5 \r\nhello\r\n0 \r\n\r\n", b"hello"),
+    "line feeds alone between the chunks": (b"5\nhello\r\n0\n\n", b"hello"),
     "trailers": (b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n", b"hello"),
     "line ends in a chunk": (b"6\r\n\r\n\r\n\n\n\r\n" + END, b"\r\n\r\n\n\n"),
     "what looks like an end": (b"5\r\n" + END + b"\r\n" + END, END),
@@ -47,9 +50,10 @@ BROKEN = {
     "no number": (b"5\r\nhello\r\nxyz\r\nabc\r\n", b"hello"),
     "a negative size": (b"5\r\nhello\r\n-5\r\nhello\r\n", b"hello"),
     "a sign": (b"+5\r\nhello\r\n", b""),
+    "a prefix": (b"0x5\r\nhello\r\n", b""),
     "underlines": (b"1_0\r\nhello\r\n", b""),
-    "a size without end": (b"1" * 17 + b"\r\n", b""),
-    "a CR alone behind a size": (b"5\rhello\r\n", b""),
+    "a size without end": (b"1" * 65 + b"\r\n", b""),
+    "a CR alone behind a size": (b"5\rhello\r\n" + END, b""),
     "too long a chunk": (b"5\r\nhello!\r\n", b"hello"),
     "a chunk without a line end": (b"5\r\nhello5\r\nhello", b"hello"),
     "half a line end": (b"5\r\nhello\r5\r\n", b"hello"),
@@ -90,7 +94,6 @@ class TestChunkDecoder:
             found, decoder = decode(pieces)
             assert found == body, pieces
             assert decoder.has_ended
-            assert not decoder.has_excess
 
     @pytest.mark.parametrize("name", BODIES)
     def test_has_not_ended_before_the_last_byte(self, name):
@@ -100,11 +103,11 @@ class TestChunkDecoder:
 
     @pytest.mark.parametrize("name", BODIES)
     @pytest.mark.parametrize("excess", [b"\n", b"HTTP/1.1 200 OK\r\n", b"\r\n\r\n"])
-    def test_tells_of_what_is_behind_the_end(self, name, excess):
+    def test_drops_what_is_behind_the_end(self, name, excess):
         wire, body = BODIES[name]
         found, decoder = decode([wire + excess])
         assert found == body
-        assert (decoder.has_ended, decoder.has_excess) == (True, True)
+        assert decoder.has_ended
 
     @pytest.mark.parametrize("name", BROKEN)
     def test_raises_behind_what_was_right(self, name):
@@ -114,6 +117,11 @@ class TestChunkDecoder:
             with pytest.raises(ProtocolError):
                 found.extend(decoded(pieces))
             assert b"".join(found) == body, pieces
+
+    def test_takes_a_long_trailer_a_byte_at_a_time(self):
+        wire = b"0\r\n" + b"A: " + b"x" * 4000 + b"\r\n\r\n"
+        _, decoder = decode([wire[at : at + 1] for at in range(len(wire))])
+        assert decoder.has_ended
 
     @settings(deadline=None)
     @given(
@@ -150,6 +158,41 @@ def reads(monkeypatch):
 def read_all(response):
     read = body_reader(response.raw)
     return b"".join(iter(read, b""))
+
+
+class TestWhichBodies:
+    @pytest.fixture
+    def raw(self, server):
+        server.serve(["one"], then="stall")
+        with requests.get(server.url, stream=True) as response:
+            assert _is_plain_and_chunked(response.raw)
+            yield response.raw
+
+    @pytest.mark.parametrize(
+        ("place", "name", "value"),
+        [
+            ("_fp", "chunked", False),
+            ("_fp", "chunk_left", 5),
+            ("_fp", "_method", "HEAD"),
+            ("_fp", "fp", io.BytesIO()),
+            ("", "chunked", False),
+            ("", "chunk_left", 5),
+            ("", "_fp", io.BytesIO()),
+            ("", "headers", {"Content-Encoding": "gzip"}),
+        ],
+    )
+    def test_are_no_plain_chunks(self, raw, monkeypatch, place, name, value):
+        monkeypatch.setattr(raw._fp if place else raw, name, value)
+        assert not _is_plain_and_chunked(raw)
+
+    def test_are_none_of_urllib3(self, raw):
+        class Foreign(type(raw)):
+            pass
+
+        monkeypatched = Foreign.__new__(Foreign)
+        monkeypatched.__dict__.update(raw.__dict__)
+        assert not _is_plain_and_chunked(monkeypatched)
+        monkeypatched._fp = None
 
 
 class TestReading:
@@ -202,22 +245,25 @@ class TestReading:
         first, second = server.requests
         assert first.client_port == second.client_port
 
-    def test_a_connection_with_something_behind_the_end_is_not(self, server):
+    def test_a_response_can_be_read_on_in_another_way(self, server):
         def handle(exchange):
             exchange.open()
-            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n" + END + b"HTTP/1.1 500 Not for you\r\n\r\n")
-            exchange.stall()
+            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n12\r\ndata: 2\n\ndat")
+            more.wait(5)
+            exchange.write_raw(b"a: 3\n\n\r\n" + END)
+            exchange.drop()
 
+        more = threading.Event()
         server.handler = handle
-        with requests.Session() as session:
-            for _ in range(2):
-                response = session.get(server.url, stream=True)
-                assert [event.data for event in iter_events(response)] == ["1"]
-        first, second = server.requests
-        assert first.client_port != second.client_port
+        with requests.get(server.url, stream=True) as response:
+            assert next(iter_events(response)).data == "1"
+            more.set()
+            rest = response.raw.read()
+        assert b"data: 2\n\ndata: 3\n\n".endswith(rest)
+        assert rest.endswith(b"a: 3\n\n")
 
     @pytest.mark.parametrize(
-        "rest", [b"", b"5", b"5\r\nhel", b"zz\r\n", b"0\r\n", b"5\r\nhello, "], ids=repr
+        "rest", [b"", b"5", b"5\r\nhel", b"zz\r\n", b"0", b"5\r\nhello, "], ids=repr
     )
     def test_what_came_before_a_fault_is_delivered(self, server, rest):
         def handle(exchange):
@@ -231,6 +277,38 @@ class TestReading:
             assert next(events).data == "1"
             with pytest.raises(StreamInterruptedError):
                 next(events)
+
+    @pytest.mark.parametrize("rest", [b"0\r\n", b"0\r\nA: b\r\n", b"0\n"], ids=repr)
+    def test_the_line_behind_the_last_chunk_may_be_missing(self, server, rest):
+        def handle(exchange):
+            exchange.open()
+            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n" + rest)
+            exchange.drop()
+
+        server.handler = handle
+        with sse_client_for_tests(reconnect="never") as client, client.sse(server.url) as session:
+            assert [event.data for event in session.incoming] == ["1"]
+
+    def test_a_response_that_the_user_closes_has_no_more(self, server):
+        server.serve(["one", "two"], then="stall")
+        response = requests.get(server.url, stream=True)
+        events = iter_events(response)
+        assert next(events).data == "one"
+        response.close()
+        assert [event.data for event in events] in (["two"], [])
+
+    def test_a_response_that_a_hook_closes_is_followed_by_the_next(self, server):
+        def close_first(session):
+            if session.statistics.connections == 1:
+                session.response.close()
+
+        server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
+        with (
+            sse_client_for_tests(on_open=close_first) as client,
+            client.sse(server.url) as session,
+        ):
+            assert session.incoming.get(timeout=5).data == "one"
+            assert session.statistics.connections == 2
 
 
 class TestHeaderThatIsCutOff:
@@ -267,6 +345,20 @@ class TestHeaderThatIsCutOff:
             exchange.write_raw(b"HTTP/1.1 204 No Content\r\n")
             exchange.drop()
             assert "in the middle of the header" in str(opening.outcome())
+
+    def test_is_noticed_over_a_socket_with_one_file_for_all(self):
+        class StandIn(socket.socket):
+            """Like that of mocket."""
+
+            def makefile(self, *arguments):
+                return file
+
+        file = io.BytesIO(b"HTTP/1.1 200 OK\r\nContent-Type: text/ev")
+        with (
+            StandIn() as sock,
+            pytest.raises(http.client.RemoteDisconnected, match="middle of the header"),
+        ):
+            _StreamAnswer(sock).begin()
 
     def test_is_noticed_over_a_socket_that_is_none(self):
         class Tunnel:

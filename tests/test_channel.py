@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import weakref
 
 import pytest
 from support import PATIENCE, Running, fill
@@ -395,3 +396,64 @@ def test_closing_frees_who_joins():
 def test_it_has_no_other_attributes():
     with pytest.raises(AttributeError, match="nonsense"):
         IncomingChannel().nonsense  # noqa: B018  # what is tested
+
+
+def test_closing_leaves_the_tasks_of_what_was_taken():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b"), 2)
+    channel.get()
+    channel.close()
+    channel.task_done()
+    channel.join()
+    with pytest.raises(ValueError, match="too many times"):
+        channel.task_done()
+
+
+def test_many_small_batches_are_forgotten_in_order():
+    channel = IncomingChannel(capacity=10_000, capacity_bytes=10_000)
+    for number in range(5000):
+        channel.offer(events(str(number)), 1)
+    for _ in range(4000):
+        channel.get()
+    assert channel.offer(events("x"), 9000 - 1) == ()
+    assert channel.offer(events("y"), 2) != ()
+    assert len(channel._batches) - channel._first_batch == 1001
+    for _ in range(1000):
+        channel.get()
+    assert channel.offer(events("y"), 1001) == ()
+
+
+def test_who_waits_for_an_event_tells_of_room_first():
+    # Ctrl-C came between taking an event and telling of the room that it left.
+    channel = IncomingChannel(capacity=1)
+    assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
+    channel.queue.popleft()
+    with pytest.raises(queue.Empty):
+        channel.get(timeout=0.001)
+    assert channel.room._rings.qsize() == 1
+
+
+def test_an_abandoned_channel_goes_at_once():
+    channel = IncomingChannel()
+    gone = weakref.ref(channel)
+    del channel
+    assert gone() is None
+
+
+def test_a_consumer_that_waited_tells_of_room():
+    channel = IncomingChannel(capacity=1)
+    waiters = Waiters(channel.not_empty)
+    getting = Running(channel.get)
+    waiters.expect()
+    assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
+    assert getting.outcome().data == "a"
+    assert channel.room._rings.qsize() >= 1
+
+
+def test_the_end_is_what_python_calls_shut_down():
+    ended, closed = IncomingChannel(), IncomingChannel()
+    assert not ended.is_shutdown
+    ended.end()
+    closed.close()
+    assert ended.is_shutdown
+    assert closed.is_shutdown

@@ -294,6 +294,14 @@ class TestComparison:
 
 
 class TestCopies:
+    def test_with_fields_changed_are_checked_like_any_other(self) -> None:
+        event = ServerSentEvent("d", "e", "i", 1, "c")
+        assert event.__replace__(id="j") == ServerSentEvent("d", "e", "j", 1, "c")
+        with pytest.raises(ValueError, match="id cannot hold"):
+            event.__replace__(id="\0")
+        with pytest.raises(TypeError, match="nonsense"):
+            event.__replace__(nonsense=1)
+
     @settings(deadline=None)
     @given(events)
     def test_equal_the_event(self, event: ServerSentEvent) -> None:

@@ -281,6 +281,7 @@ class TestRandomStreams:
     @settings(deadline=None, max_examples=1000)
     @given(chunks=cut_runs(), show=st.booleans())
     @example(chunks=[b"data: 1\n\n", b"data: a\r:\n\n"], show=True)
+    @example(chunks=[b"id: 1\ndata: a\n\n" * 20, b"event: e\ndata: b\n\n"], show=False)
     @example(chunks=[b"data: 1\n\n", b"id: 1\rdata: a\n\n"], show=True)
     @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
     def test_of_usual_blocks_lead_to_what_the_reference_says(
@@ -476,6 +477,33 @@ class TestOnComment:
         heard: list[str] = []
         EventStreamParser(on_comment=heard.append).feed(b": \xff\xe2\x82\n")
         assert heard == ["\ufffd\ufffd"]
+
+    @pytest.mark.parametrize("size", [1, 7, 1000])
+    def test_may_look_at_the_parser(self, size: int) -> None:
+        seen: list[tuple[str, int | None, str]] = []
+
+        def look(comment: str) -> None:
+            assert parser.unfinished_size < 100
+            seen.append((comment, parser.reconnection_time, parser.last_event_id))
+
+        parser = EventStreamParser(on_comment=look)
+        stream = b"id: 1\nretry: 5\n: a\ndata: x\n\n: b\n\nretry: 6\nid: 2\n: c\ndata: y\n\n"
+        events = [event.data for piece in pieces_of(stream, size) for event in parser.feed(piece)]
+        assert events == ["x", "y"]
+        assert seen == [("a", 5, ""), ("b", 5, "1"), ("c", 6, "1")]
+
+    def test_may_raise_and_then_go_on_with_the_next_bytes(self) -> None:
+        def refuse(comment: str) -> None:
+            raise RuntimeError(comment)
+
+        parser = EventStreamParser(on_comment=refuse)
+        parser.feed(b"id: 1\ndata: a\n: pi")
+        with pytest.raises(RuntimeError, match="ping"):
+            parser.feed(b"ng\n")
+        assert parser.feed(b"data: b\n\n") == [ServerSentEvent("a\nb", id="1", comments="ping")]
+        with pytest.raises(RuntimeError, match="ping"):
+            parser.feed(b"data: a\n: ping\n\n")
+        assert parser.feed(b"\n") == [ServerSentEvent("a", id="1", comments="ping")]
 
     def test_hears_comments_beyond_what_is_kept(self) -> None:
         heard: list[str] = []
