@@ -298,13 +298,19 @@ class TestReading:
         assert [event.data for event in events] in (["two"], [])
 
     def test_a_response_that_a_hook_closes_is_followed_by_the_next(self, server):
-        def close_first(session):
+        def close_first(session, _comment):
             if session.statistics.connections == 1:
                 session.response.close()
 
-        server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
+        def handle(exchange):
+            exchange.write(b": hello\n\n")
+            exchange.stall()
+            if len(server.requests) > 1:
+                exchange.send("one")
+
+        server.handler = handle
         with (
-            sse_client_for_tests(on_open=close_first) as client,
+            sse_client_for_tests(on_comment=close_first) as client,
             client.sse(server.url) as session,
         ):
             assert session.incoming.get(timeout=5).data == "one"
