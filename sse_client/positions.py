@@ -22,7 +22,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from sse_client.errors import CursorError, SessionClosedError, SSEClientError
+from sse_client.errors import CursorError, SessionClosedError
 from sse_client.progress import HandedOut, Progress
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class PositionKeeper:
         self._progress = Progress("")
         #: After which ID a new process would begin; None if a save has failed: then either is.
         self._saved: str | None = ""
+        self._is_last_save_due = False
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -146,13 +147,18 @@ class PositionKeeper:
 
     def close(self) -> None:
         """Give the cursor back, as soon as nobody is saving. Never blocks for a save."""
-        self._advance(Phase.CLOSED)
-        if self._is_in_use() and self._unsaved() is not None:
-            # A save that has failed before. It may take long, and the caller has no time.
+        with self._lock:
+            self._advance(Phase.CLOSED)
+            # A save has failed before, and is tried once more. It may take long, so not here.
+            is_due = self._is_in_use() and not self._saving.locked() and self._unsaved() is not None
+            starts = is_due and not self._is_last_save_due
+            self._is_last_save_due = is_due or self._is_last_save_due
+        if starts:
             saver = threading.Thread(target=self._save_at_last, name="sse-client:save", daemon=True)
-            with contextlib.suppress(RuntimeError):  # the interpreter is ending
+            try:
                 saver.start()
-                return
+            except RuntimeError:  # the interpreter is ending
+                self._is_last_save_due = False
         self._give_back_if_over()
 
     def disown(self) -> None:
@@ -197,7 +203,7 @@ class PositionKeeper:
         with self._lock:
             if self._phase is Phase.DRAINED:
                 return not self._progress.unacknowledged and self._unsaved() is None
-            return self._phase is Phase.CLOSED
+            return self._phase is Phase.CLOSED and not self._is_last_save_due
 
     def _settle(self) -> None:
         """Save what is due, and give the cursor back if that was the last."""
@@ -258,8 +264,11 @@ class PositionKeeper:
     def _save_at_last(self) -> None:
         try:
             self._settle()
-        except SSEClientError:
+        except CursorError:
             logger.exception("the last position is not saved")
+        finally:
+            self._is_last_save_due = False
+            self._give_back_if_over()
 
     def _give_back_if_over(self) -> None:
         # Who finds the lock taken leaves it to the one who has it, and who comes here after it.
