@@ -219,7 +219,7 @@ class PositionKeeper:
                             pass
                     finally:
                         self._saver = 0
-        finally:
+        finally:  # also where it failed: the end may have come meanwhile
             self._give_back_if_over()
 
     def _save(self) -> bool:
@@ -273,10 +273,12 @@ class PositionKeeper:
     def _give_back_if_over(self) -> None:
         # Who finds the lock taken leaves it to the one who has it, and who comes here after it.
         while self._is_in_use() and self._is_over() and self._saving.acquire(blocking=False):
+            self._saver = threading.get_ident()
             try:
                 if self._is_in_use():
                     self._give_back()
             finally:
+                self._saver = 0
                 self._saving.release()
 
     def _give_back(self) -> None:

@@ -24,6 +24,7 @@ from sse_client import (
     ReconnectionExhaustedError,
     ServerSentEvent,
     SessionClosedError,
+    SQLiteCursor,
     UnexpectedStatusError,
 )
 from sse_client import channel as channel_module
@@ -478,6 +479,24 @@ def test_a_cursor_may_close_its_session_and_acknowledge(server, client, cursor):
         assert cursor.calls == ["load", "1", "2", "close"]
         session.acknowledge(three)
     assert cursor.calls == ["load", "1", "2", "close", "load", "3", "close"]
+
+
+def test_acknowledging_while_the_cursor_is_being_closed_does_not_hang(server, client, cursor):
+    server.serve(numbered(1, 3), then="stall")
+    with client.sse(server.url, cursor=cursor, auto_acknowledge=False) as session:
+        one, two, three = (session.incoming.get() for _ in range(3))
+
+        def close():
+            cursor.calls.append("close")
+            if cursor.calls.count("close") == 1:
+                session.acknowledge(one)
+
+        cursor.close = close
+        session.close()
+        assert cursor.calls == ["load", "close"]
+        session.acknowledge(two)
+        session.acknowledge(three)
+    assert cursor.saved == ["2", "3"]
 
 
 def test_a_cursor_that_cannot_be_closed_is_logged(server, client, cursor, caplog):
@@ -981,3 +1000,13 @@ def test_a_file_holds_the_position_and_a_lock(server, client, tmp_path):
         assert list(session.incoming) == []
     assert asked_for(server) == [None, "2"]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["position.json"]
+
+
+def test_many_streams_share_a_database(server, client, tmp_path):
+    path = tmp_path / "positions.db"
+    for names in (("a", "b"), ("b", "a")):
+        for name in names:
+            server.serve(numbered(1, 2) if name == "a" else numbered(7, 9))
+            with client.sse(server.url, cursor=SQLiteCursor(path, name)) as session:
+                assert list(session.incoming)
+    assert asked_for(server) == [None, None, "9", "2"]
