@@ -30,6 +30,7 @@ from sse_client import (
 from sse_client import channel as channel_module
 from sse_client.positions import PositionKeeper
 from sse_client.reader import _disown_all
+from sse_client.stream import Listener
 
 SEED = 4
 
@@ -1010,3 +1011,22 @@ def test_many_streams_share_a_database(server, client, tmp_path):
             with client.sse(server.url, cursor=SQLiteCursor(path, name)) as session:
                 assert list(session.incoming)
     assert asked_for(server) == [None, None, "9", "2"]
+
+
+def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
+    keeper = PositionKeeper(cursor)
+    keeper.load("")
+    is_over = keeper._is_over
+
+    def come_first():
+        keeper._is_over = is_over
+        keeper.close()
+        return True
+
+    keeper._is_over = come_first
+    keeper.close()
+    assert cursor.calls == ["load", "close"]
+
+
+def test_without_a_session_nobody_knows_where_to_go_on():
+    assert Listener().cursor_expired() is None
