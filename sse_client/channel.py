@@ -9,6 +9,9 @@ than what a lock costs. So whoever holds the mutex may see the queue shrink, but
 waits for room first says so in ``_is_room_wanted`` and then looks again: a consumer either took its
 event before that look, or sees the flag behind it, takes the mutex and wakes. That needs the memory
 of an interpreter with a global lock; without one, consumers take the mutex.
+
+With a position to keep they take it, too, so that events are noted in the order in which they are
+handed out; what a consumer had before is acknowledged, and saved, ahead of that and without it.
 """
 
 from __future__ import annotations
@@ -18,16 +21,17 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sse_client.errors import ChannelOverflowError, SSEClientError
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable, Sequence
 
     from sse_client.events import ServerSentEvent
+    from sse_client.positions import PositionKeeper
 
     _Base = queue.Queue[ServerSentEvent]
     _ShutDown = Exception
@@ -49,6 +53,10 @@ _RARE_CONDITIONS = ("not_full", "all_tasks_done")
 
 #: How long a waiter may sleep before it looks again by itself, in seconds.
 _LOOK_AGAIN = 1.0
+
+
+#: Always empty.
+_NOTHING: deque[Any] = deque()
 
 
 class ChannelClosed(SSEClientError, _ShutDown):
@@ -101,16 +109,21 @@ class IncomingChannel(_Base):
         overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
             back-pressure reaches the server; ``"drop_oldest"``; ``"drop_newest"``; or end with an
             ``"error"``.
+        keeper: Who keeps the position of the consumers, if anybody does.
     """
+
+    _take: Callable[[], ServerSentEvent]
 
     def __init__(
         self,
         capacity: int = DEFAULT_CAPACITY,
         capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
         overflow: Overflow = "block",
+        keeper: PositionKeeper | None = None,
     ) -> None:
         super().__init__(capacity)
         self._make_locks()
+        self.keeper = keeper
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
         #: Rung when a blocked ``offer`` may go on, or never will.
@@ -130,6 +143,10 @@ class IncomingChannel(_Base):
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
         self._putters = 0  # how many threads wait in ``put``
         self._is_room_wanted = False
+        # Which of the events, in the order of ``_put_count``, are not the stream's.
+        self._own: deque[int] = _NOTHING if keeper is None else deque()
+        if keeper is not None:
+            self._take = _NOTHING.popleft  # so that each goes the long way
 
     def _make_locks(self) -> None:
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
@@ -138,7 +155,7 @@ class IncomingChannel(_Base):
         for name in _RARE_CONDITIONS:
             self.__dict__.pop(name, None)
         # No method of the channel itself: an abandoned one has to go at once.
-        self._take: Callable[[], ServerSentEvent] = (
+        self._take = (
             self.queue.popleft if _HAS_GIL else partial(_take_locked, self.mutex, self.queue)
         )
 
@@ -165,6 +182,8 @@ class IncomingChannel(_Base):
 
         Raises:
             queue.Empty: There was none in that time.
+            CursorError: What this thread had before could not be saved; nothing is lost by it, and
+                the next call tries again.
             ChannelClosed: The session has ended cleanly or was closed, and all was taken.
             SSEClientError: The session has ended with this error, and all was taken.
             ValueError: A negative ``timeout``.
@@ -181,6 +200,8 @@ class IncomingChannel(_Base):
 
     def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self.keeper is not None:
+            self.keeper.come_back()
         with self.mutex:
             if self._is_room_wanted:
                 self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
@@ -198,9 +219,18 @@ class IncomingChannel(_Base):
                 # Not for long: a signal handler that closes the session on this very thread,
                 # between the look above and this wait, notifies nobody.
                 self.not_empty.wait(min(left, _LOOK_AGAIN))
+            if self.keeper is not None:
+                self._note_handed_out(self.keeper, event)
             if self._is_room_wanted:
                 self._tell_of_room()
             return event
+
+    def _note_handed_out(self, keeper: PositionKeeper, event: ServerSentEvent) -> None:
+        number = self._put_count - len(self.queue)
+        while self._own and self._own[0] < number:
+            self._own.popleft()  # it was dropped
+        is_own = bool(self._own) and self._own[0] == number
+        keeper.hand_out(None if is_own else event, is_last=self._ended and not self.queue)
 
     def _tell_of_room(self) -> None:
         """Wake who waits for room, now that an event was taken."""
@@ -240,6 +270,8 @@ class IncomingChannel(_Base):
     def put(self, item: ServerSentEvent, block: bool = True, timeout: float | None = None) -> None:
         """Put an event of one's own at the end, waiting for room if ``block``. Thread-safe.
 
+        It is not the stream's, so it has no part in the position that a ``cursor`` keeps.
+
         Raises:
             queue.Full: There was no room in that time.
             ChannelClosed: The session has ended.
@@ -262,6 +294,8 @@ class IncomingChannel(_Base):
             if self._ended:
                 raise ChannelClosed
             self._append([item])
+            if self.keeper is not None:
+                self._own.append(self._put_count)
 
     def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
         """Put in what ``overflow`` allows, and return the rest.
@@ -359,6 +393,9 @@ class IncomingChannel(_Base):
                 self._ended = self.is_shutdown = True
                 self._error = error
                 self._wake_everybody()
+            is_drained = not self.queue
+        if is_drained and self.keeper is not None:
+            self.keeper.drained()
 
     def disown(self, error: Exception) -> None:
         """End with this error in a forked child, whatever lock was held at the fork."""
@@ -366,6 +403,8 @@ class IncomingChannel(_Base):
         self.queue.clear()
         self.unfinished_tasks = 0
         self._ended, self._error = True, error
+        if self.keeper is not None:
+            self.keeper.disown()
 
     def close(self) -> None:
         """Drop what is there, and let the consumers stop at once. Thread-safe."""
@@ -381,6 +420,8 @@ class IncomingChannel(_Base):
             self._batches.clear()
             self._first_batch = self._batch_bytes = 0
             self._wake_everybody()
+        if self.keeper is not None:
+            self.keeper.close()
 
     def shutdown(self, immediate: bool = False) -> None:
         """End the channel as ``queue.Queue.shutdown`` of Python 3.13 does. Thread-safe."""

@@ -243,6 +243,8 @@ class HttpClient:
             ConnectionFailedError: No answer came.
             UnexpectedStatusError: The answer is neither 200 nor 204.
             UnexpectedContentTypeError: It is no event stream.
+            CursorError: The position can't be loaded from ``cursor``, or is in use.
+            CursorExpiredError: The server does not know the position that was loaded any more.
             ReconnectionExhaustedError: With ``retry_first_connection``, it gave up.
             SessionClosedError: The client was closed meanwhile.
             TypeError, ValueError: An argument is wrong, or an option unknown: by name.
@@ -278,7 +280,12 @@ class HttpClient:
         if closed:
             session.close()
             self._raise_if_closed()
-        reader.start()
+        try:
+            session.load_position()
+            reader.start()
+        except BaseException:
+            session.close()
+            raise
         session.wait_until_open()
         if block is None:
             return session

@@ -5,6 +5,7 @@ SSEClientError                        everything that this package raises of its
 ├── DuplicatePluginError              client.install(P) a second time
 ├── ConnectionFailedError             no answer: DNS, connect, TLS, proxy, or cut off before it
 ├── UnexpectedStatusError             an answer, but neither 200 nor 204
+│   └── CursorExpiredError            the server does not know the last event ID any more
 ├── UnexpectedContentTypeError        an answer, but not an event stream
 ├── StreamInterruptedError            the stream broke off instead of ending
 │   └── IdleTimeoutError              nothing came for longer than allowed
@@ -99,6 +100,26 @@ class UnexpectedStatusError(SSEClientError):
         self.status_code = response.status_code
         self.body = body
         self.retry_after = retry_after
+
+
+class CursorExpiredError(UnexpectedStatusError):
+    """The server cannot go on behind the last event ID: it refused it, mostly with a 410.
+
+    Attributes:
+        last_event_id: The ID that was refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        response: requests.Response,
+        body: bytes = b"",
+        retry_after: float | None = None,
+        last_event_id: str,
+    ) -> None:
+        super().__init__(message, response=response, body=body, retry_after=retry_after)
+        self.last_event_id = last_event_id
 
 
 class UnexpectedContentTypeError(SSEClientError):

@@ -27,11 +27,16 @@ import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sse_client.channel import ChannelClosed, Doorbell, IncomingChannel
 from sse_client.diagnostics import DiagnosticBuffer
-from sse_client.errors import SessionClosedError, SSEClientError
+from sse_client.errors import (
+    CursorExpiredError,
+    SessionClosedError,
+    SSEClientError,
+    UnexpectedStatusError,
+)
 from sse_client.parser import EventStreamParser, parse_event_batches
 from sse_client.reconnection import Reconnection
 from sse_client.stream import MOVES, Listener, ReadyState, Statistics, StreamOptions
@@ -47,6 +52,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sse_client")
 
 _NO_CONTENT = 204
+
+#: How many refused last event IDs in a row may be replaced by another: a hook that always knows
+#: one more must not end in a loop of requests.
+_MAX_EXPIRED_IN_A_ROW = 3
 
 #: In place of each reader's own event once that is set: a thousand of them take a megabyte.
 _SETTLED = threading.Event()
@@ -124,6 +133,7 @@ class StreamReader:
         self._last_event_id = options.last_event_id
         self._last_event_at = 0.0
         self._undelivered_bytes = 0
+        self._expired_in_a_row = 0
 
         self._lock = threading.RLock()
         self._state = ReadyState.CONNECTING
@@ -153,6 +163,10 @@ class StreamReader:
         except BaseException:
             self.abandon()
             raise
+
+    def begin_after(self, last_event_id: str) -> None:
+        """Set the ID after which the first connection is to begin; before the start."""
+        self._last_event_id = last_event_id
 
     def stop(self, *, drain: bool = False) -> None:
         """Tell the thread to end, and abort whatever it waits for. Does not block.
@@ -196,9 +210,18 @@ class StreamReader:
             settled.set()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread to end, for ``timeout`` seconds at most; not from that thread."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+        """Wait for ``timeout`` seconds at most until the thread has ended and the cursor is free.
+
+        On the reader thread it does not wait.
+        """
+        if self._thread is threading.current_thread():
+            return
+        deadline = time.monotonic() + timeout
+        if self._thread.ident is not None:
             self._thread.join(timeout)
+        channel = self._channel()
+        if channel is not None and channel.keeper is not None:
+            channel.keeper.wait_given_back(max(0.0, deadline - time.monotonic()))
 
     def is_current(self) -> bool:
         """Return whether this is called on the reader thread."""
@@ -242,8 +265,9 @@ class StreamReader:
             except Exception as error:  # noqa: BLE001  # the policy knows which to retry
                 loss = error
             self._raise_if_stopped()
-            if self._shall_reconnect_now():
+            if self._shall_reconnect_now() or self._goes_on_elsewhere(loss):
                 continue
+            loss = self._named(loss)
             verdict = self._reconnection.after(loss)
             if loss is not None and isinstance(loss, SSEClientError):
                 loss.buffer = self._buffer.snapshot()
@@ -259,6 +283,44 @@ class StreamReader:
             )
             self.listener.disconnected(loss, verdict.delay)
             self._wait(verdict.delay)
+
+    def _has_expired(self, loss: Exception | None) -> TypeGuard[UnexpectedStatusError]:
+        """Return whether this is an answer that refuses the last event ID that was sent."""
+        return (
+            isinstance(loss, UnexpectedStatusError)
+            and loss.status_code in self._options.cursor_expired_statuses
+            and loss.response is not None
+            and "Last-Event-ID" in loss.response.request.headers
+        )
+
+    def _goes_on_elsewhere(self, loss: Exception | None) -> bool:
+        """Ask after which ID to go on, in place of a refused one; return whether to go on."""
+        if not self._has_expired(loss) or self._expired_in_a_row == _MAX_EXPIRED_IN_A_ROW:
+            return False
+        self._expired_in_a_row += 1
+        chosen = self.listener.cursor_expired()
+        self._raise_if_stopped()
+        if chosen is None or chosen == self._last_event_id:
+            return False
+        logger.info("%s: the last event ID was refused; going on with another", self.name)
+        self._last_event_id = chosen
+        self._move(ReadyState.CONNECTING)
+        return True
+
+    def _named(self, loss: Exception | None) -> Exception | None:
+        """Return the loss, as what it is if the last event ID was refused."""
+        if not self._has_expired(loss):
+            return loss
+        assert loss.response is not None, "it has expired by what the server answered"
+        error = CursorExpiredError(
+            f"{loss}: it cannot go on behind the last event ID",
+            response=loss.response,
+            body=loss.body,
+            retry_after=loss.retry_after,
+            last_event_id=self._last_event_id,
+        )
+        error.__cause__ = loss
+        return error
 
     def _shall_reconnect_now(self) -> bool:
         """Return whether ``reconnect`` was called, and prepare for it."""
@@ -286,6 +348,7 @@ class StreamReader:
             self._move(ReadyState.OPEN)
             self.statistics.connections += 1
             self._reconnection.opened()
+            self._expired_in_a_row = 0
             self._settle()
             logger.debug("%s: open", self.name)
             self.listener.opened()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sse_client.errors import (
     ConnectionFailedError,
+    CursorExpiredError,
     ReconnectionExhaustedError,
     SSEClientError,
     StreamInterruptedError,
@@ -53,6 +54,8 @@ class ReconnectionPolicy:
         """Whether another attempt could end otherwise than with this error."""
         if isinstance(error, ConnectionFailedError):
             return not error.permanent
+        if isinstance(error, CursorExpiredError):
+            return False
         if isinstance(error, UnexpectedStatusError):
             return error.status_code in self.retry_statuses
         return isinstance(error, StreamInterruptedError)

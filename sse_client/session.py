@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sse_client.answers import check_response, read_chunks
 from sse_client.errors import SessionClosedError
+from sse_client.events import ServerSentEvent
 from sse_client.parser import EventStreamParser, parse_event_stream
 from sse_client.stream import Listener, ReadyState, Statistics
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.channel import IncomingChannel
-    from sse_client.events import ServerSentEvent
     from sse_client.reader import StreamReader
 
 logger = logging.getLogger("sse_client")
@@ -37,7 +37,13 @@ class Hooks:
     on_open: Callable[[SSESession], object] | None = None
     on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
     on_comment: Callable[[SSESession, str], object] | None = None
+    on_cursor_expired: Callable[[SSESession], object] | None = None
     on_close: Callable[[SSESession], object] | None = None
+
+
+def is_event_id(text: str) -> bool:
+    """Return whether a stream could have set this ID: one without a null or a line break."""
+    return not any(forbidden in text for forbidden in "\0\r\n")
 
 
 class _Lease:
@@ -106,6 +112,31 @@ class SSESession:
         """The figures up to now, as a copy."""
         return dataclasses.replace(self._reader.statistics)
 
+    def acknowledge(self, event: ServerSentEvent) -> None:
+        """Say that an event has been processed: the ``cursor`` need not remember it.
+
+        The position moves only over an unbroken run of acknowledged events, in the order in which
+        ``incoming`` handed them out, and is saved before this returns; so it blocks for the cursor.
+        An equal event is as good as the event itself, such as one that came back from another
+        process; of several equal ones the oldest is acknowledged. It can be called on any thread,
+        also for an event that its consumer would acknowledge by coming back for the next one, and
+        after ``close``. Without a ``cursor`` nothing happens.
+
+        Args:
+            event: An event that came from ``incoming``.
+
+        Raises:
+            ValueError: It did not, or was acknowledged already.
+            CursorError: The position could not be saved. The event counts as processed, and the
+                next save covers it.
+            SessionClosedError: The session was opened by the process from which this was forked.
+        """
+        given: object = event
+        if not isinstance(given, ServerSentEvent):
+            raise TypeError(f"event must be a ServerSentEvent, not {type(given).__name__}")
+        if self.incoming.keeper is not None:
+            self.incoming.keeper.acknowledge(event)
+
     def reconnect(self) -> None:
         """Drop the connection and open the next one now, without a wait. Does not block.
 
@@ -125,12 +156,18 @@ class SSESession:
         Args:
             timeout: How long to wait for the thread, in seconds. It ends at once, unless it is in
                 the system's resolver: then it ends silently when that returns.
-            drain: Let the consumers take what has arrived, instead of dropping it.
+            drain: Let the consumers take what has arrived, instead of dropping it. A ``cursor`` is
+                then closed once they have acknowledged all of it.
         """
         self._reader.stop(drain=drain)
         self._reader.join(timeout)
         if not drain or not self._reader.is_current():  # which ends it once all is delivered
             self.incoming.end()
+
+    def load_position(self) -> None:
+        """Begin where the cursor says, if there is one. Blocks for it; before the start."""
+        if self.incoming.keeper is not None:
+            self._reader.begin_after(self.incoming.keeper.load(self.last_event_id))
 
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""
@@ -181,17 +218,27 @@ class _HookCaller(Listener):
     def commented(self, text: str) -> None:
         self._call(self._hooks.on_comment, text)
 
+    def cursor_expired(self) -> str | None:
+        chosen = self._call(self._hooks.on_cursor_expired)
+        if isinstance(chosen, str) and is_event_id(chosen):
+            return chosen
+        if chosen is not None:
+            logger.error("on_cursor_expired returned no event ID, but %r", type(chosen).__name__)
+        return None
+
     def closed(self) -> None:
         self._call(self._hooks.on_close)
 
-    def _call(self, hook: Callable[..., object] | None, *args: object) -> None:
+    def _call(self, hook: Callable[..., object] | None, *args: object) -> object:
+        """Return what the hook returned, None if there is none or it raised."""
         session = None if hook is None else self._find_session()
         if hook is None or session is None:
-            return
+            return None
         try:
-            hook(session, *args)
+            return hook(session, *args)
         except Exception:
             logger.exception("%r: a hook raised", session)
+            return None
 
     def _find_session(self) -> SSESession | None:
         session = self._session()

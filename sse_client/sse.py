@@ -16,13 +16,15 @@ from sse_client.channel import (
     IncomingChannel,
     Overflow,
 )
+from sse_client.cursor import CursorStore
 from sse_client.diagnostics import BufferPolicy
 from sse_client.events import ServerSentEvent
 from sse_client.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
+from sse_client.positions import PositionKeeper
 from sse_client.reader import StreamReader
 from sse_client.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
-from sse_client.session import Hooks, SSESession
-from sse_client.stream import StreamOptions
+from sse_client.session import Hooks, SSESession, is_event_id
+from sse_client.stream import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 Duration = float | timedelta
 OpenHook = Callable[[SSESession], object]
 DisconnectHook = Callable[[SSESession, Exception | None, float | None], object]
+ExpiredHook = Callable[[SSESession], "str | None"]
 CommentHook = Callable[[SSESession, str], object]
 EndOfStream = str | Callable[[ServerSentEvent], object]
 
@@ -75,12 +78,27 @@ class SSEConfig:
             is not delivered.
         buffer_policy: What an error's ``buffer`` shows of what was read before it.
         last_event_id: The ID after which the stream is to begin.
+        cursor: Where the position is kept, so that a new process goes on behind the last event that
+            was processed: ``FileCursor``, ``SQLiteCursor``, or a store of your own. An ID that was
+            saved wins over ``last_event_id``. It is in use from ``client.sse`` until the session
+            is closed, or has ended and all its events are acknowledged; each session needs its own.
+        auto_acknowledge: Whether a thread that comes back to ``incoming`` for the next event has
+            processed the one it got before. The position is saved ahead of the next event, on that
+            thread. With False, ``session.acknowledge(event)`` alone says so: for events that are
+            handed on to other threads. Each event that is not acknowledged is kept in memory.
+        cursor_expired_statuses: The statuses with which the server refuses a last event ID; they
+            mean that only where one was sent.
         on_open: ``on_open(session)``: a connection has been opened.
         on_disconnect: ``on_disconnect(session, error, delay)``: a connection was lost or an attempt
             failed, with ``error`` (None: the stream ended); the next comes after ``delay``
             seconds, or never if that is None. A stream that ends cleanly for good is told to
             ``on_close`` alone.
         on_comment: ``on_comment(session, text)``: a comment line came, such as a heartbeat.
+        on_cursor_expired: ``on_cursor_expired(session)``: the server has refused
+            ``session.last_event_id``. It returns the ID after which to go on, ``""`` to start
+            afresh, or None to give up with ``CursorExpiredError``, as without a hook. The next
+            attempt is made at once. It is asked up to three times until a connection is open; the
+            refused ID again, or a hook that raises, gives up, too.
         on_close: ``on_close(session)``: the session has ended. Nobody calls it for one abandoned.
 
     The hooks are called on the reader thread; one that raises is logged. What they do keeps the
@@ -110,9 +128,13 @@ class SSEConfig:
     end_of_stream: EndOfStream | None = None
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
     last_event_id: str = ""
+    cursor: CursorStore | None = None
+    auto_acknowledge: bool = True
+    cursor_expired_statuses: Collection[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
     on_open: OpenHook | None = None
     on_disconnect: DisconnectHook | None = None
     on_comment: CommentHook | None = None
+    on_cursor_expired: ExpiredHook | None = None
     on_close: OpenHook | None = None
 
     def __post_init__(self) -> None:
@@ -137,10 +159,13 @@ class SSEConfig:
         check.duration("event_timeout", optional=True, above_zero=True)
         check.kind("buffer_policy", BufferPolicy)
         check.kind("last_event_id", str)
-        if any(forbidden in self.last_event_id for forbidden in "\0\r\n"):
+        if not is_event_id(self.last_event_id):
             raise ValueError("last_event_id must not hold a null or a line break")
-        for name in ("on_open", "on_disconnect", "on_comment", "on_close"):
-            check.function(name)
+        check.cursor("cursor")
+        check.kind("auto_acknowledge", bool)
+        check.statuses("cursor_expired_statuses")
+        for hook in ("on_open", "on_disconnect", "on_comment", "on_cursor_expired", "on_close"):
+            check.function(hook)
         if not isinstance(self.end_of_stream, str):
             check.function("end_of_stream")
 
@@ -178,6 +203,7 @@ class SSEConfig:
             last_event_id=self.last_event_id,
             event_timeout=cast("float | None", self.event_timeout),
             end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
+            cursor_expired_statuses=frozenset(self.cursor_expired_statuses),
             buffer_policy=self.buffer_policy,
         )
 
@@ -205,9 +231,13 @@ class SSEOptions(TypedDict, total=False):
     end_of_stream: EndOfStream | None
     buffer_policy: BufferPolicy
     last_event_id: str
+    cursor: CursorStore | None
+    auto_acknowledge: bool
+    cursor_expired_statuses: Collection[int]
     on_open: OpenHook | None
     on_disconnect: DisconnectHook | None
     on_comment: CommentHook | None
+    on_cursor_expired: ExpiredHook | None
     on_close: OpenHook | None
 
 
@@ -244,9 +274,14 @@ class SSE:
                 "data can be read only once, but this stream reconnects: "
                 "give a function that returns it anew, or reconnect='never'"
             )
-        channel = IncomingChannel(config.capacity, config.capacity_bytes, config.overflow)
+        keeper = None
+        if config.cursor is not None:
+            keeper = PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
+        channel = IncomingChannel(config.capacity, config.capacity_bytes, config.overflow, keeper)
         reader = StreamReader(connect, channel, stream, name)
-        hooks = Hooks(config.on_open, config.on_disconnect, config.on_comment, config.on_close)
+        hooks = Hooks(
+            **{each.name: getattr(config, each.name) for each in dataclasses.fields(Hooks)}
+        )
         return SSESession(reader, channel, hooks), reader
 
 
@@ -271,6 +306,12 @@ class _Check:
     def kind(self, name: str, kind: type) -> None:
         if not isinstance(self._value(name), kind):
             raise self._wrong_kind(name, f"a {kind.__name__}")
+
+    def cursor(self, name: str) -> None:
+        value = self._value(name)
+        # A class has the methods, too.
+        if value is not None and (isinstance(value, type) or not isinstance(value, CursorStore)):
+            raise self._wrong_kind(name, "a CursorStore (load, save, close) or None")
 
     def function(self, name: str) -> None:
         if self._value(name) is not None and not callable(self._value(name)):

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sse_client.reconnection import ReconnectionPolicy
 
 
+#: Gone: "access to the target resource is no longer available" (RFC 9110, section 15.5.11).
+DEFAULT_CURSOR_EXPIRED_STATUSES = frozenset({410})
+
+
 class ReadyState(enum.Enum):
     """The states of a session: the spec's readyState (WHATWG HTML, section 9.2.2)."""
 
@@ -44,6 +48,10 @@ class Listener:
     def commented(self, text: str) -> None:
         """Hear a comment line."""
 
+    def cursor_expired(self) -> str | None:
+        """Hear that the last event ID was refused; return after which to go on, None for none."""
+        return None
+
     def closed(self) -> None:
         """Hear that the stream has ended."""
 
@@ -57,6 +65,7 @@ class StreamOptions:
     last_event_id: str = ""
     event_timeout: float | None = None
     end_of_stream: Callable[[ServerSentEvent], object] | None = None
+    cursor_expired_statuses: frozenset[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
 
 

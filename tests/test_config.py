@@ -8,12 +8,33 @@ from datetime import timedelta
 import pytest
 from support import sse_client_for_tests
 
-from sse_client import SSE, BufferPolicy, HttpClient, ServerSentEvent, SSEConfig
+from sse_client import (
+    SSE,
+    BufferPolicy,
+    FileCursor,
+    HttpClient,
+    ServerSentEvent,
+    SQLiteCursor,
+    SSEConfig,
+)
 from sse_client.reconnection import DEFAULT_RETRY_STATUSES
 
 
 def hook(*_):
     """Stand in for any hook."""
+
+
+class Store:
+    """A cursor of one's own: whoever has the three methods is one."""
+
+    def load(self):
+        """Return nothing."""
+
+    def save(self, event_id):
+        """Save nothing."""
+
+    def close(self):
+        """Close nothing."""
 
 
 DEFAULTS = {
@@ -37,9 +58,13 @@ DEFAULTS = {
     "end_of_stream": None,
     "buffer_policy": BufferPolicy.off(),
     "last_event_id": "",
+    "cursor": None,
+    "auto_acknowledge": True,
+    "cursor_expired_statuses": frozenset({410}),
     "on_open": None,
     "on_disconnect": None,
     "on_comment": None,
+    "on_cursor_expired": None,
     "on_close": None,
 }
 
@@ -69,9 +94,13 @@ TAKEN = {
     "end_of_stream": [None, "[DONE]", "", hook],
     "buffer_policy": [BufferPolicy.off(), BufferPolicy.all()],
     "last_event_id": ["", "7", " é€\U0001f600\t\x01"],
+    "cursor": [None, FileCursor("position.json"), SQLiteCursor("positions.db", "x"), Store()],
+    "auto_acknowledge": [True, False],
+    "cursor_expired_statuses": [(), [410], {404, 410}, frozenset({412})],
     "on_open": [None, hook],
     "on_disconnect": [None, hook],
     "on_comment": [None, hook],
+    "on_cursor_expired": [None, hook],
     "on_close": [None, hook],
 }
 
@@ -89,9 +118,13 @@ WRONG_TYPES = {
     "end_of_stream": [1, b"[DONE]"],
     "buffer_policy": [None, "off", BufferPolicy],
     "last_event_id": [None, 7, b"7"],
+    "cursor": ["position.json", FileCursor, object()],
+    "auto_acknowledge": [0, None],
+    "cursor_expired_statuses": [410, "410", None],
     "on_open": [1, "print"],
     "on_disconnect": [1, "print"],
     "on_comment": [1, "print"],
+    "on_cursor_expired": [1, "print"],
     "on_close": [1, "print"],
 }
 
@@ -106,6 +139,7 @@ WRONG_VALUES = {
     "capacity_bytes": [0, -1],
     "overflow": ["", "drop", None],
     "last_event_id": ["a\0", "a\nb", "a\rb"],
+    "cursor_expired_statuses": [[99], [410.0], ["410"]],
 }
 
 
@@ -312,11 +346,13 @@ class TestStreamOptions:
             end_of_stream=ended,
             buffer_policy=BufferPolicy.last_event(),
             last_event_id="7",
+            cursor_expired_statuses=[404, 410],
         ).stream_options("GET")
         assert options.event_timeout == 9.0
         assert options.end_of_stream is ended
         assert options.buffer_policy == BufferPolicy.last_event()
         assert options.last_event_id == "7"
+        assert options.cursor_expired_statuses == frozenset({404, 410})
 
     def test_an_end_of_stream_text_is_compared_with_the_whole_data(self):
         is_end = SSEConfig(end_of_stream="[DONE]").stream_options("POST").end_of_stream

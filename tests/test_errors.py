@@ -19,6 +19,7 @@ TREE = {
     "DuplicatePluginError": "SSEClientError",
     "ConnectionFailedError": "SSEClientError",
     "UnexpectedStatusError": "SSEClientError",
+    "CursorExpiredError": "UnexpectedStatusError",
     "UnexpectedContentTypeError": "SSEClientError",
     "StreamInterruptedError": "SSEClientError",
     "IdleTimeoutError": "StreamInterruptedError",
@@ -53,6 +54,10 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (
         errors.UnexpectedStatusError("no", response=RESPONSE, body=b"busy", retry_after=1.5),
         {"status_code": 503, "body": b"busy", "retry_after": 1.5},
+    ),
+    (
+        errors.CursorExpiredError("no", response=RESPONSE, last_event_id="7"),
+        {"status_code": 503, "body": b"", "retry_after": None, "last_event_id": "7"},
     ),
     (
         errors.UnexpectedContentTypeError("no", response=RESPONSE, content_type=""),

@@ -85,6 +85,36 @@ def test_the_chat_tells_that_the_answer_is_not_whole(server, broken):
     assert len(server.requests) == 1
 
 
+def test_the_restart_runs_by_itself():
+    done = run("resume.py")
+    assert done.stderr == ""
+    assert done.stdout == (
+        "processed 1\nprocessed 2\nbroke down at 3\n"
+        "after a restart:\nprocessed 3\nprocessed 4\nprocessed 5\n"
+    )
+    assert done.returncode == 0
+
+
+def test_the_restart_goes_on_behind_its_position(server, tmp_path):
+    path = str(tmp_path / "position.json")
+    for number in ("1", "2"):
+        server.serve([ServerSentEvent("x", id=number, retry=1)], then="end")
+        server.respond(204)
+        done = run("resume.py", server.url, path)
+        assert (done.stdout, done.stderr) == (f"processed {number}\n", "")
+    asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
+    assert asked_for == [None, "1", "1", "2"]
+
+
+def test_the_restart_tells_of_a_position_that_cannot_be_read(server, tmp_path):
+    path = tmp_path / "position.json"
+    path.write_text("damaged")
+    done = run("resume.py", server.url, str(path))
+    assert done.returncode == 1
+    assert done.stderr == f"{path}: is damaged: it is not JSON in UTF-8\n"
+    assert server.requests == []
+
+
 def test_the_own_loop_runs_by_itself():
     done = run("own_loop.py")
     assert done.stderr == ""

@@ -21,6 +21,7 @@ NAMES = {
     "ChannelOverflowError",
     "ConnectionFailedError",
     "CursorError",
+    "CursorExpiredError",
     "CursorStore",
     "DefaultRequest",
     "DuplicatePluginError",

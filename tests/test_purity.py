@@ -20,7 +20,7 @@ PACKAGE = Path(sse_client.__file__).parent
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
     *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("cursor", "sqlite_cursor"),
+    *("progress", "cursor", "sqlite_cursor"),
 ]
 
 #: What none of them may bring along.
@@ -41,6 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "filelock": {"errors"},
     "cursor": {"errors", "filelock"},
     "sqlite_cursor": {"cursor"},
+    "progress": {"events"},
+    "positions": {"progress", "errors"},
     "channel": {"events", "errors"},
     "connections": {"errors"},
     "body": set(),

@@ -66,6 +66,7 @@ def test_every_python_block_has_a_test_of_its_own():
         "Quickstart",
         "A stream that answers a POST",
         "In a loop of your own",
+        "Going on after a restart",
         "A token that expires",
         "Errors",
         "Testing your code",
@@ -95,6 +96,20 @@ def test_the_loop_ends_with_the_stream(server, capsys):
     server.respond(204)
     run(PYTHON["In a loop of your own"], server)
     assert capsys.readouterr().out == "one\n"
+
+
+def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    server.serve([ServerSentEvent("one", id="1", retry=10)], then="end")
+    server.respond(204)
+    server.respond(410)
+    server.serve([ServerSentEvent("two", id="2", retry=10)], then="end")
+    server.respond(204)
+    for _ in range(2):
+        run(PYTHON["Going on after a restart"], server)
+    assert capsys.readouterr().out == "one\ntwo\n"
+    asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
+    assert asked_for == [None, "1", "1", None, "2"]
 
 
 def test_the_token_is_fetched_again_when_it_has_expired(server, capsys):

@@ -6,10 +6,15 @@ import argparse
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from certificates import issue
+from kills import kill_again_and_again
 from storm import Storm
+
+#: The part of the time in which the client's process is killed again and again.
+KILLING = 0.2
 
 
 def main() -> int:
@@ -23,8 +28,13 @@ def main() -> int:
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        storm = Storm(seed, issue(Path(folder)))
-        summary = storm.run(options.minutes * 60, options.faults)
+        certificates = issue(Path(folder))
+        seconds, began = options.minutes * 60, time.monotonic()
+        summary = Storm(seed, certificates).run(seconds * (1 - KILLING), options.faults)
+        if not summary.violations:
+            kills = kill_again_and_again(seed, Path(folder), 1, seconds * KILLING)
+            summary.add_kills(kills)
+            summary.minutes = (time.monotonic() - began) / 60
     print(summary)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kills import Kills
 
 MIB = 1024 * 1024
 
@@ -21,6 +25,7 @@ class Summary:
         delivered: Events that consumers took.
         lost: Events that the origin offered and no consumer got.
         doubled: Events that a consumer got again.
+        in_hand: Events that were processed again after a kill: at most one at each.
         sessions: Sessions that were opened, one after the other on a stream.
         connections: Connections that were opened well.
         losses: Connections that were lost, and attempts that failed.
@@ -41,6 +46,7 @@ class Summary:
     delivered: int = 0
     lost: int = 0
     doubled: int = 0
+    in_hand: int = 0
     sessions: int = 0
     connections: int = 0
     losses: int = 0
@@ -63,6 +69,7 @@ class Summary:
             f"events delivered      {self.delivered}",
             f"events lost           {self.lost}",
             f"events doubled        {self.doubled}",
+            f"again after a kill    {self.in_hand}",
             f"sessions              {self.sessions}",
             f"connections           {self.connections}, and {self.losses} losses",
             f"longest stall         {self.longest_stall:.3f} s over what was asked for",
@@ -73,6 +80,13 @@ class Summary:
             *(f"  {violation}" for violation in self.violations),
         ]
         return "\n".join(lines)
+
+    def add_kills(self, kills: Kills) -> None:
+        """Add what came of killing the client."""
+        self.faults["client killed"] += kills.count
+        self.delivered += kills.processed + kills.doubled
+        self.in_hand += kills.doubled
+        self.violations += kills.violations
 
     def as_json(self) -> str:
         return json.dumps({**vars(self), "faults": dict(self.faults)}, indent=2)

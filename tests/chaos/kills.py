@@ -1,0 +1,137 @@
+"""Kills a client again and again, and judges by its ledger what it has processed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from child import PATIENCE, Child
+from scene import set_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from certificates import Certificates
+
+#: Events a second: more than are processed between two kills would only cost time.
+_RATE = 100.0
+
+#: How many events are processed at most before the next kill, and how long it waits beyond that,
+#: in seconds, so that it strikes anywhere between two events.
+_MOST_EVENTS = 30
+_LONGEST_PAUSE = 0.02
+
+#: How long a kill at the very start waits at most, in seconds.
+_LONGEST_START = 0.3
+
+
+@dataclass
+class Kills:
+    """What came of it.
+
+    Attributes:
+        seed: What the moments of the kills were made of.
+        count: How many kills there were.
+        processed: How many events were processed, each once.
+        doubled: How many were processed again: at most the one in hand at each kill.
+        violations: What went wrong, in words.
+    """
+
+    seed: int
+    count: int = 0
+    processed: int = 0
+    doubled: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def judge(self, lives: list[list[int]], last: int) -> None:
+        """Judge what each life of the client has processed."""
+        position = 0
+        for number, life in enumerate(lives):
+            comes_again = number > 0 and life[:1] == [position]
+            fresh = life[1:] if comes_again else life
+            expected = list(range(position + 1, position + 1 + len(fresh)))
+            if fresh != expected:
+                shown = [one for one, other in zip(fresh, expected, strict=True) if one != other]
+                self.violations.append(f"after {position}, life {number}: {shown[:10]}")
+                return
+            self.doubled += comes_again
+            position += len(fresh)
+        self.processed = position
+        if position != last:
+            self.violations.append(f"processed up to {position}, not up to {last}")
+
+
+class Victim:
+    """The client, life after life."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._ledger = folder / "ledger"
+        self._ledger.touch()
+        config = {"url": url, "cursor": str(folder / "cursor.json"), "ledger": str(self._ledger)}
+        self._child = Child("victim.py", config, self._hear)
+        self._changed = threading.Condition()
+        self._processed = 0
+        self._lives = [0]
+
+    def _hear(self, report: dict[str, Any]) -> None:
+        with self._changed:
+            self._processed += 1
+            self._changed.notify_all()
+
+    def live(self, rng: random.Random) -> None:
+        """Let it process some events, and kill it; at times before it has begun."""
+        with self._living():
+            if rng.random() < 0.2:
+                threading.Event().wait(rng.uniform(0.0, _LONGEST_START))
+            else:
+                self._wait_for(rng.randint(1, _MOST_EVENTS))
+                threading.Event().wait(rng.uniform(0.0, _LONGEST_PAUSE))
+
+    def _wait_for(self, count: int) -> None:
+        with self._changed:
+            goal = self._processed + count
+            if not self._changed.wait_for(lambda: self._processed >= goal, PATIENCE):
+                raise TimeoutError("it hangs after a restart")
+
+    def live_to_the_end(self) -> None:
+        with self._living():
+            self._child.wait_for("ended")
+
+    @contextlib.contextmanager
+    def _living(self) -> Iterator[None]:
+        """Start it, and kill it in the end."""
+        with self._child:
+            yield
+        self._lives.append(self._ledger.stat().st_size)
+
+    def lives(self) -> list[list[int]]:
+        """What each life has added to the ledger."""
+        written = self._ledger.read_bytes()
+        spans = zip(self._lives, self._lives[1:], strict=False)
+        return [[int(line) for line in written[begin:end].split()] for begin, end in spans]
+
+
+def kill_again_and_again(
+    seed: int, folder: Path, count: int, seconds: float, certificates: Certificates | None = None
+) -> Kills:
+    """Kill so many times and for so long, with connections that break in between, then judge."""
+    kills = Kills(seed)
+    rng = random.Random(seed)
+    deadline = time.monotonic() + seconds
+    with set_scene("chunked", certificates, rate=_RATE) as scene:
+        victim = Victim(folder, scene.url)
+        while kills.count < count or time.monotonic() < deadline:
+            cut = {"kind": "cut", "after": rng.randrange(300, 3000), "how": "rst"}
+            scene.proxy.order(lane="1", next=[cut])
+            victim.live(rng)
+            kills.count += 1
+        scene.origin.order(finish=True)
+        last = scene.origin.wait_for("finishing")["last"]
+        victim.live_to_the_end()
+    kills.judge(victim.lives(), last)
+    return kills

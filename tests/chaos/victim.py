@@ -1,0 +1,54 @@
+"""A client in a process of its own, to be killed: it writes each event down that it processes.
+
+``python victim.py CONFIG``: CONFIG holds the ``url``, the path of the ``cursor``, and that of the
+``ledger``, to which the number of each event is added as soon as it has been processed. The same
+number then goes to the standard output, as a report. It ends with the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+
+from follower import MAX_RECONNECTION_TIME, READ_TIMEOUT, RECONNECTION_TIME
+from names import Names, bypassing_proxies
+
+from sse_client import SSE, FileCursor, HttpClient
+
+
+def report(**facts: object) -> None:
+    print(json.dumps({**facts, "at": time.monotonic()}), flush=True)
+
+
+def end_with_parent() -> None:
+    """Leave as soon as nobody holds the standard input any more."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def main(config: dict[str, str]) -> None:
+    """Follow the stream to its end, from wherever the cursor is."""
+    ledger = os.open(config["ledger"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with bypassing_proxies(), Names(), HttpClient() as client:
+        client.install(
+            SSE,
+            reconnection_time=RECONNECTION_TIME,
+            max_reconnection_time=MAX_RECONNECTION_TIME,
+            reconnection_jitter=0.0,
+            retry_first_connection=True,
+            cursor=FileCursor(config["cursor"]),
+        )
+        report(what="ready")
+        with client.sse(config["url"], timeout=(READ_TIMEOUT, READ_TIMEOUT)) as session:
+            for event in session.incoming:
+                os.write(ledger, f"{event.id}\n".encode())
+                report(what="processed", number=int(event.id))
+    report(what="ended")
+
+
+if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    main(json.loads(sys.argv[1]))
