@@ -85,7 +85,8 @@ class SSEConfig:
         auto_acknowledge: Whether a thread that comes back to ``incoming`` for the next event has
             processed the one it got before. The position is saved ahead of the next event, on that
             thread. With False, ``session.acknowledge(event)`` alone says so: for events that are
-            handed on to other threads. Each event that is not acknowledged is kept in memory.
+            handed on to other threads. Each event that is not acknowledged is kept in memory, and
+            holds the position: also that of a thread that ends without coming back.
         cursor_expired_statuses: The statuses with which the server refuses a last event ID; they
             mean that only where one was sent.
         on_open: ``on_open(session)``: a connection has been opened.
