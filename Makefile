@@ -14,7 +14,8 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client $(wildcard examples tests/typing)
 
-.PHONY: help python demo test soak lint format format-check types coverage check bench clean
+.PHONY: help python demo test soak lint format format-check types coverage check bench package \
+        clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo 'make check     everything a change must pass'
 	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
 	@echo 'make soak      faults for MINUTES=60, of SEED=n or a new one; the figures go to $(SOAK)'
+	@echo 'make package   build the sdist and the wheel in dist/, and check them'
 	@echo 'make lint | format | types | coverage | clean'
 
 demo: $(VENV)/.installed
@@ -55,6 +57,12 @@ check: lint types coverage
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH)
+
+# From the sdist, so that the wheel shows whether the sdist is whole.
+package: $(VENV)/.installed-package
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) .venv-3.* .venv-oldest build dist *.egg-info .coverage .coverage.* htmlcov
@@ -90,4 +98,8 @@ $(VENV)/.installed-dev: $(VENV)/.created $(METADATA)
 
 $(VENV)/.installed-bench: $(VENV)/.created $(METADATA)
 	$(PIP) install --editable '.[bench]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-package: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable '.[package]'
 	@touch $@ $(VENV)/.installed
