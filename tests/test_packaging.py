@@ -1,4 +1,4 @@
-"""What is published: built as it will be, installed where the source tree is not, and used there."""
+"""What is published: built as it will be, installed far from the source tree, and used there."""
 
 from __future__ import annotations
 

@@ -54,6 +54,13 @@ _ARROWS = {
 
 _LINE = 18
 
+_HEAD = f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"
+  font-family="inherit" font-size="14" fill="currentColor" stroke="none">
+<title>The states of a session, and the moves between them</title>
+<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8"
+  orient="auto"><path d="M0 0L10 5L0 10z" fill="currentColor"/></marker></defs>"""
+
 
 def draw() -> str:
     """Return the diagram as SVG.
@@ -64,14 +71,7 @@ def draw() -> str:
     moves = {(before, after) for before, allowed in MOVES.items() for after in allowed}
     if moves != set(_ARROWS):
         raise ValueError(f"the moves are {moves}, and not those that are drawn")
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
-        ' font-family="inherit" font-size="14" fill="currentColor" stroke="none">',
-        "<title>The states of a session, and the moves between them</title>",
-        '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
-        ' markerHeight="8" orient="auto"><path d="M0 0L10 5L0 10z" fill="currentColor"/></marker>'
-        "</defs>",
-    ]
+    parts = [_HEAD]
     for lines, arrow, place in _ARROWS.values():
         parts += [_arrow(*arrow), *_text(lines, *place)]
     for state, (x, y) in _PLACES.items():
