@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
 from sse_client import __version__  # noqa: E402  # from the tree, whatever is installed
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "sse_client"
 author = "The sse_client authors"
@@ -41,6 +45,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "signature"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
@@ -49,7 +54,36 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the usual one shows imported names like links
 html_title = f"sse_client {release}"
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["sse_client.css"]
+
+#: Stands in for a colon while napoleon looks.
+_COLON = "\ue000"
+
+
+def setup(app: Sphinx) -> None:
+    """Mend what autodoc and napoleon make of our docstrings and signatures."""
+    app.connect("autodoc-process-docstring", _hide_colon, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _show_colon, priority=600)
+    app.connect("autodoc-process-signature", _leave_out_factories)
+
+
+def _hide_colon(_app: Sphinx, what: str, *arguments: Any) -> None:  # noqa: ANN401  # the last counts
+    # A property's first line is a sentence: what comes before a colon would be taken for a type.
+    lines = arguments[-1]
+    if what in {"attribute", "data", "property"} and lines:
+        lines[0] = lines[0].replace(":", _COLON)
+
+
+def _show_colon(*arguments: Any) -> None:  # noqa: ANN401  # the same
+    lines = arguments[-1]
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def _leave_out_factories(*arguments: Any) -> tuple[str, str] | None:  # noqa: ANN401  # the last two
+    # Sphinx can't read a signature that has one, and shows it as it is.
+    signature, returned = arguments[-2:]
+    return (signature.replace("<factory>", "..."), returned) if signature else None

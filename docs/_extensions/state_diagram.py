@@ -18,7 +18,7 @@ from sse_client.stream import MOVES
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_WIDTH, _HEIGHT = 720, 330
+_WIDTH, _HEIGHT = 730, 330
 _BOX = (150, 48)
 
 #: Where the middle of each state is.
@@ -48,7 +48,7 @@ _ARROWS = {
     (ReadyState.OPEN, ReadyState.CLOSED): (
         ("end_of_stream, ended for good,", "a final error, close()"),
         (570, 94, 410, 256),
-        (608, 185),
+        (618, 185),
     ),
 }
 
