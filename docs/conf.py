@@ -71,7 +71,7 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", _leave_out_factories)
 
 
-def _hide_colon(_app: Sphinx, what: str, *arguments: Any) -> None:  # noqa: ANN401  # the last counts
+def _hide_colon(_app: Sphinx, what: str, *arguments: Any) -> None:  # noqa: ANN401  # lines last
     # A property's first line is a sentence: what comes before a colon would be taken for a type.
     lines = arguments[-1]
     if what in {"attribute", "data", "property"} and lines:

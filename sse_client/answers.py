@@ -22,6 +22,7 @@ from sse_client.errors import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
+from sse_client.foreign import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def read_body(
                 break
             if limit_read is not None:
                 limit_read(left)
-            chunk = response.raw.read1(MAX_ERROR_BODY - len(body), decode_content=True)
+            chunk = reader_of(response.raw, MAX_ERROR_BODY - len(body))()
             if not chunk:
                 is_whole = True
                 break
@@ -133,7 +134,8 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
         return
     try:
         # As urllib3 reads it: the response is the caller's, who may read on in another way.
-        while chunk := response.raw.read1(READ_SIZE, decode_content=True):
+        read = reader_of(response.raw, READ_SIZE)
+        while chunk := read():
             yield chunk
     except ReadTimeoutError as error:
         target = redact_url(response.url)

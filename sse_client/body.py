@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from urllib3.exceptions import ProtocolError
 
+from sse_client.foreign import reader_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,7 +50,7 @@ def body_reader(raw: Any) -> Callable[[], bytes]:
     """
     if _is_plain_and_chunked(raw):
         return _ChunkedBody(raw._fp.fp).read
-    return functools.partial(raw.read1, READ_SIZE, decode_content=True)
+    return reader_of(raw, READ_SIZE)
 
 
 def _is_plain_and_chunked(raw: Any) -> bool:

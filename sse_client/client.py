@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
+from sse_client.foreign import adapted
 from sse_client.plugins import PluginRegistry
 from sse_client.process import stop_all
 from sse_client.request import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Unpack
 
+    from sse_client.foreign import SessionLike
     from sse_client.plugins import PendingRequest
     from sse_client.reader import StreamReader
     from sse_client.request import (
@@ -83,9 +85,9 @@ class HttpClient:
             TCP keep-alive, and closes it.
     """
 
-    def __init__(self, session: requests.Session | None = None) -> None:
+    def __init__(self, session: SessionLike | None = None) -> None:
         self._owns_session = session is None
-        self._session = session or new_session(f"sse-client/{__version__}")
+        self._session = adapted(session or new_session(f"sse-client/{__version__}"))
         self._plugins = PluginRegistry()
         self._lock = threading.Lock()  # guards the two below
         self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()

@@ -233,6 +233,8 @@ def watch_pool(
     pool: Any = adapter.get_connection_with_tls_context(
         prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
     )
+    if not issubclass(pool.ConnectionCls, http.client.HTTPConnection):
+        return  # urllib3-future, which is installed in place of urllib3: the same
     watched = _watched(pool.ConnectionCls)
     pool.ConnectionCls = watched
     if pool.pool is None:

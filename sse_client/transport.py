@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
-from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.answers import (
@@ -39,6 +38,7 @@ from sse_client.errors import (
     SSEClientError,
     StreamInterruptedError,
 )
+from sse_client.foreign import default_headers, socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +95,7 @@ class StreamConnection:
         self._aborted = False
         self._socket: socket.socket | None = None
         self._owns_socket = False  # a duplicate of ours, as long as there is no answer
+        self._is_foreign = False  # of urllib3-future
 
     def open(self, last_event_id: str) -> requests.Response:
         """Send the request and wait for the header of the answer. Blocks.
@@ -213,6 +214,9 @@ class StreamConnection:
         with self._lock:
             # The response's own: a hook may have sent other requests in between.
             own = getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+            if own is None:
+                own = socket_of(raw)
+                self._is_foreign = own is not None
             if own is not None or self._owns_socket:
                 self._replace_socket(own, owned=False)
 
@@ -276,14 +280,14 @@ class StreamConnection:
         """
         with self._lock:
             self._aborted = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):  # not connected yet, or not any more
-                    # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._shut_down()
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
         with self._lock:
+            if self._is_foreign:
+                # Else the next attempt would be another stream of HTTP/2 on this connection.
+                self._shut_down()
             self._replace_socket(None, owned=False)
         if self._response is not None:
             with contextlib.suppress(OSError, HTTPError):
@@ -314,6 +318,13 @@ class StreamConnection:
             self._raise_if_aborted()
             # A TLS connection through a TLS proxy is no socket, but has one.
             self._replace_socket(getattr(sock, "socket", sock), owned=False)
+
+    def _shut_down(self) -> None:
+        """Hold the lock for this."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # not connected yet, or not any more
+                # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _replace_socket(self, sock: socket.socket | None, *, owned: bool) -> None:
         """Hold the lock for this."""
@@ -349,7 +360,7 @@ def _set_stream_headers(
 ) -> None:
     """Set what each attempt sends (WHATWG HTML, section 9.2.2), but for what the user has set."""
     headers: Any = CaseInsensitiveDict(request.headers or {})
-    untouched = default_headers()
+    untouched = default_headers(session)
     for name, value in _STREAM_HEADERS.items():
         if name not in headers and session.headers.get(name) == untouched.get(name):
             headers[name] = value

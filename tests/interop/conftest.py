@@ -101,6 +101,16 @@ def nginx(
         yield started
 
 
+@pytest.fixture(scope="session")
+def nginx_and_uvicorn(
+    tmp_path_factory: pytest.TempPathFactory, uvicorn: Uvicorn, certificate: Certificate
+) -> Iterator[Nginx]:
+    """nginx in front of uvicorn, shared by all tests: HTTP/1.1, and HTTP/2 over TLS."""
+    need_nginx()
+    with Nginx(tmp_path_factory.mktemp("nginx"), uvicorn, certificate.server) as started:
+        yield started
+
+
 @pytest.fixture
 def own_flask_and_nginx(
     tmp_path_factory: pytest.TempPathFactory, certificate: Certificate

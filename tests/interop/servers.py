@@ -59,7 +59,7 @@ http {
 
     server {
         listen 127.0.0.1:$port;
-        listen 127.0.0.1:$tls_port ssl;
+        listen 127.0.0.1:$tls_port ssl http2;
         ssl_certificate $certificate;
         ssl_certificate_key $certificate;
 

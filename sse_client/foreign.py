@@ -1,0 +1,159 @@
+"""Sessions that are not of requests, but have its ways: those of niquests, which speak HTTP/2.
+
+Nothing here imports niquests: whoever has such a session has done so. It brings a urllib3 of its
+own, urllib3-future, as another package or, where it was installed in the usual way, in place of
+urllib3. Its errors are none of those that requests and urllib3 raise, and spell out addresses with
+their queries. So here each of them becomes the one that requests or urllib3 would have raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import requests
+from urllib3.exceptions import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, MutableMapping
+
+_PACKAGES = {"niquests", "urllib3_future"}
+
+
+class SessionLike(Protocol):
+    """What sends requests: a ``requests.Session``, or one of niquests.
+
+    Attributes:
+        headers: What each request has.
+    """
+
+    headers: MutableMapping[Any, Any]
+
+    def prepare_request(self, request: Any) -> Any:
+        """Make a request ready to be sent."""
+
+    def send(self, request: Any, **kwargs: Any) -> Any:
+        """Send it, and return the answer."""
+
+
+def adapted(session: SessionLike) -> requests.Session:
+    """Return the session if it is one of requests, else what takes the place of one.
+
+    Raises:
+        TypeError: Its ``send`` has to be awaited.
+    """
+    if inspect.iscoroutinefunction(session.send):
+        raise TypeError(f"session must be one that blocks, not {type(session).__name__}")
+    is_foreign = any(map(_is_foreign, type(session).__mro__))
+    return cast("requests.Session", ForeignSession(session) if is_foreign else session)
+
+
+class ForeignSession:
+    """Takes the place of a session of requests. What is not here, the session itself has."""
+
+    def __init__(self, session: SessionLike) -> None:
+        self._session = session
+        self._package: Any = sys.modules["niquests"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the session has under this name."""
+        return getattr(self._session, name)
+
+    def prepare_request(self, request: requests.Request) -> Any:
+        """Make a request of requests ready to be sent by the session."""
+        given = ("headers", "files", "data", "params", "auth", "cookies", "json")
+        own = self._package.Request(
+            request.method, request.url, **{name: getattr(request, name) for name in given}
+        )
+        for kind, hooks in request.hooks.items():
+            own.hooks[kind].extend(hooks)
+        with translated_errors():
+            return self._session.prepare_request(own)
+
+    def send(self, prepared: Any, **settings: Any) -> Any:
+        """Send the request, and wait for the header of the answer. Blocks."""
+        with translated_errors():
+            # A multiplexed answer comes when it is first looked at, on a connection of many.
+            return self._session.send(prepared, multiplexed=False, **settings)
+
+
+def default_headers(session: requests.Session) -> Any:
+    """Return the headers that the session has if nobody has set any."""
+    foreign = isinstance(session, ForeignSession)
+    return (sys.modules["niquests"] if foreign else requests).utils.default_headers()
+
+
+def reader_of(raw: Any, amount: int) -> Callable[[], bytes]:
+    """Return a function that waits for the next bytes of a body, decoded; ``b""`` is its end."""
+    usual = functools.partial(raw.read1, amount, decode_content=True)
+    return functools.partial(_read, raw, usual) if _is_of_urllib3_future(raw) else usual
+
+
+def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
+    with translated_errors():
+        # What has arrived of a compressed body may be too little to give anything.
+        while not (found := read()) and not raw.closed:
+            pass
+        return found
+
+
+def _is_of_urllib3_future(raw: Any) -> bool:
+    return type(getattr(raw, "_fp", None)).__name__ == "LowLevelResponse"
+
+
+def socket_of(raw: Any) -> socket.socket | None:
+    """Return the socket that a response of urllib3-future is read from, None for any other."""
+    if not _is_of_urllib3_future(raw):
+        return None
+    found: object = getattr(raw.connection, "sock", None)
+    return found if isinstance(found, socket.socket) else None
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise the errors of niquests and its urllib3 as those of requests and urllib3, or as OSErrors.
+
+    A cause that may spell out an address is not chained.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = _root_of(error)
+        if not any(_is_foreign(type(each)) for each in (error, cause)):
+            raise
+        translated = _translated(cause)
+    else:
+        return
+    raise translated
+
+
+def _translated(cause: BaseException) -> BaseException:
+    names = [kind.__name__ for kind in type(cause).__mro__]
+    if not _is_foreign(type(cause)):
+        return cause
+    if isinstance(cause, ValueError):
+        return requests.exceptions.InvalidURL()
+    if "RequestException" in names:
+        kind: Any = getattr(requests.exceptions, names[0], requests.RequestException)
+        return cast("BaseException", kind())
+    if "TimeoutError" in names:
+        return TimeoutError("timed out")
+    return ProtocolError(names[0] if names[0] == "MaxRetryError" else f"{cause}")
+
+
+def _is_foreign(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _PACKAGES
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """Unwrap what each layer has wrapped."""
+    while True:
+        wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
+        inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
+        if inner is None:
+            return error
+        error = inner
