@@ -10,6 +10,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+
 def run(pytester: pytest.Pytester, source: str, *words: str) -> pytest.RunResult:
     pytester.makepyfile(source)
     return pytester.runpytest_subprocess("-W", "error", *words)

@@ -21,6 +21,7 @@ from sse_client import (
     UnexpectedStatusError,
 )
 from sse_client.testing import Exchange, InMemoryServer, ManualClock, SSEServer
+from sse_client.testing.memory import MemoryConnection
 
 URL = "https://api.example.com/events"
 
@@ -292,3 +293,15 @@ class TestInMemory:
         connection.stop()
         with pytest.raises(BrokenPipeError):
             connection.sendall(b"GET")
+
+    def test_a_connection_is_left_once_it_and_its_last_file_are_closed(self):
+        connection = MemoryConnection(ManualClock(), lambda *_: None, 1, "http")
+        first, second = connection.makefile("rb"), connection.makefile("rb")
+        connection.close()
+        for _ in range(2):
+            first.raw.close()
+        connection.send(b"more")
+        assert second.read1(10) == b"more"
+        assert not connection.wait_gone(0)
+        second.close()
+        assert connection.wait_gone(5)
