@@ -19,6 +19,7 @@ import pytest
 
 import sse_client
 from sse_client import ServerSentEvent, cli
+from sse_client.cli import demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,7 +292,9 @@ def test_wrong_usage_is_explained(capsys, words, message):
     assert message in last
 
 
-@pytest.mark.parametrize("words", [["--help"], ["-h"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], *([name, "--help"] for name in cli._COMMANDS)], ids=str
+)
 def test_the_help_fits_a_screen(monkeypatch, capsys, words):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PYTHON_COLORS", "0")
@@ -394,8 +397,8 @@ def test_an_address_that_does_not_work_tells_no_secret(capsys, host):
 @pytest.fixture
 def quick(monkeypatch):
     """Let the demo run at full speed."""
-    monkeypatch.setattr(cli, "_DEMO_PACE", 0.0)
-    monkeypatch.setattr(cli, "_DEMO_RECONNECTION_TIME", 0.0)
+    monkeypatch.setattr(demo, "_PACE", 0.0)
+    monkeypatch.setattr(demo, "_RECONNECTION_TIME", 0.0)
 
 
 STORY = r"""The server at http://127\.0\.0\.1:\d+/ counts to 12\.
@@ -459,7 +462,7 @@ def test_the_demo_notices_what_went_wrong(monkeypatch, capsys, numbers, verdict)
         for number in numbers:
             exchange.send(str(number))
 
-    monkeypatch.setattr(cli, "_count", miscount)
+    monkeypatch.setattr(demo, "_count", miscount)
     assert follow("demo") == 1
     assert re.search(f"Something went wrong. {verdict}", capsys.readouterr().out)
 
@@ -473,7 +476,7 @@ def test_a_demo_that_cannot_go_on_is_a_failure(monkeypatch, capsys):
             exchange.send("1", id="1")
             exchange.drop()
 
-    monkeypatch.setattr(cli, "_count", refuse_to_go_on)
+    monkeypatch.setattr(demo, "_count", refuse_to_go_on)
     assert follow("demo") == 1
     output, errors = capsys.readouterr()
     assert output.endswith("connection lost behind event 1; giving up\n")
