@@ -16,55 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import COMMAND, PATIENCE, follow, started
 
 import sse_client
 from sse_client import ServerSentEvent, cli
 from sse_client.cli import demo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sse_client.testing import Exchange
 
 SECRET = "s3cr3t"
-COMMAND = [sys.executable, "-m", "sse_client"]
-
-# How long a process may take to end, in seconds; beyond it is a hang.
-PATIENCE = 30
-
-
-def follow(*words: str) -> int:
-    """Run the command in this process; a SystemExit is its status, too."""
-    try:
-        return cli.main(words)
-    except SystemExit as exit_:
-        return exit_.code
-
-
-@contextlib.contextmanager
-def started(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the command in another process, with pipes, and see to it that it ends."""
-    env = {k: v for k, v in os.environ.items() if k not in {"PYTHONUNBUFFERED", *environment}}
-    with subprocess.Popen(
-        [*COMMAND, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**env, **environment},
-        encoding="utf-8",
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let processes started here be interrupted, even if this one was told to ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
 
 # What it prints.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sse_client import FileCursor, __version__
 from sse_client.cli import connection, usage
 from sse_client.cli.forms import form_of, is_comment
-from sse_client.cli.output import show
+from sse_client.cli.output import noticing_that_nobody_reads, show
 from sse_client.cli.stats import displayed
 from sse_client.cli.usage import Parser
 
@@ -27,6 +27,7 @@ def run(words: Sequence[str]) -> int:
     with (
         displayed(wanted=arguments.stats) as display,
         connection.followed(arguments, {**_options(arguments), **display.hooks()}) as session,
+        noticing_that_nobody_reads(session.close),
     ):
         for event in session.incoming:
             is_aside = shows_comments and is_comment(event)

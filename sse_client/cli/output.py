@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import stat
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def show(text: str) -> None:
@@ -22,6 +30,46 @@ def show(text: str) -> None:
         with Path(os.devnull).open("wb") as devnull:
             os.dup2(devnull.fileno(), sys.stdout.fileno())
         raise
+
+
+@contextlib.contextmanager
+def noticing_that_nobody_reads(close: Callable[[], object]) -> Iterator[None]:
+    """Call ``close`` once the reader of standard output has gone, if that is a pipe.
+
+    Writing would fail then, but a stream may be silent for hours before there is something to
+    write. A thread of its own waits for it, until the end of the block.
+    """
+    output = _pipe_of_output()
+    if output is None:
+        yield
+        return
+    listening, alarm = os.pipe()
+    poll = select.poll()
+    poll.register(output, 0)  # for its errors, which need not be asked for
+    poll.register(listening, 0)
+
+    def watch() -> None:
+        if output in dict(poll.poll()):
+            close()
+
+    thread = threading.Thread(target=watch, name="sse-client:output", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(alarm)
+        thread.join()
+        os.close(listening)
+
+
+def _pipe_of_output() -> int | None:
+    """Return the descriptor of standard output, None if that is no pipe."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # it is no file, or closed
+        return None
+    is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and hasattr(select, "poll")
+    return descriptor if is_pipe else None
 
 
 def complain(text: str) -> None:
