@@ -8,30 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from command_line import COMMAND, PATIENCE, follow, started
+from command_line import COMMAND, NASTY, PATIENCE, follow, parse, started
 
-from sse_client import EventStreamParser, ServerSentEvent
-
-NASTY = (
-    b": hello\n\n"
-    b"data: plain\n\n"
-    b"id: 1\ndata:  two\ndata:lines \ndata:\n\n"
-    b"data: cut\rdata: by CR\r\n\n"
-    b"event: \xe2\x82\xac\ndata: a\xe2\x80\xa8b\xc2\x85c\x0bd\n\n"
-    b": about\ndata: with a comment\n: more\n\n"
-    b":\ndata:\n\n"
-    b"retry: 10\ndata\n\n"
-    b"retry: 1\n\n"
-    b"id: 2\n\n"
-    b"data: of the block before\n\n"
-    b"id\ndata: without an id\n\n"
-    b"event: only\ndata\n\n"
-    b"id:  3\x00\nid: \xff\ndata: \xff\n\n"
-)
-
-
-def parse(stream: bytes, **options: bool) -> list[ServerSentEvent]:
-    return EventStreamParser(**options).feed(stream)
+from sse_client import ServerSentEvent
 
 
 def without_comments(events: list[ServerSentEvent]) -> list[ServerSentEvent]:
@@ -69,8 +48,7 @@ def test_raw_can_show_blocks_of_comments_alone(nasty, capsysbinary):
 
 def test_raw_resets_the_id_before_a_comment(server, capsysbinary):
     server.serve([b"id: 1\ndata: one\n\nid\n\n: alone\n\n"])
-    server.respond(204)
-    assert follow("--raw", "--filter-comments", "off", server.url) == 0
+    assert follow("--raw", "--filter-comments", "off", "--reconnect=never", server.url) == 0
     output = capsysbinary.readouterr().out
     assert parse(output, show_comment_events=True) == [
         ServerSentEvent("one", id="1"),
@@ -80,8 +58,7 @@ def test_raw_resets_the_id_before_a_comment(server, capsysbinary):
 
 def test_data_only_leaves_the_data_as_it_is(server, capsys):
     server.serve([ServerSentEvent("two\nlines\\n", event="x", id="1", comments="c"), ""])
-    server.respond(204)
-    assert follow("--data-only", server.url) == 0
+    assert follow("--data-only", "--reconnect=never", server.url) == 0
     assert capsys.readouterr().out == "two\nlines\\n\n\n"
 
 
@@ -148,14 +125,13 @@ def test_head_takes_what_it_wants_quietly(server):
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("sse-client --json URL | jq -c '.data | fromjson | .n'", "1\n2\n"),
-        ("sse-client --data-only URL | jq -c .n", "1\n2\n"),
-        ("sse-client --json URL | jq --unbuffered -r .id", "a\nb\n"),
+        ("sse-client --reconnect=never --json URL | jq -c '.data | fromjson | .n'", "1\n2\n"),
+        ("sse-client --reconnect=never --data-only URL | jq -c .n", "1\n2\n"),
+        ("sse-client --reconnect=never --json URL | jq --unbuffered -r .id", "a\nb\n"),
     ],
 )
 def test_jq_takes_it(server, script, expected):
     server.serve([ServerSentEvent('{"n":\n1}', id="a"), ServerSentEvent('{"n": 2}', id="b")])
-    server.respond(204)
     done = in_shell(script, server.url)
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
 

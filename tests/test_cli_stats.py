@@ -202,15 +202,18 @@ def test_a_terminal_has_one_live_line(server, environment):
 
 
 def test_events_and_the_live_line_share_a_terminal(server, environment):
-    with on_a_terminal(server.url, output=True, **environment) as (process, terminal):
+    with on_a_terminal("--reconnect", "on_error", server.url, output=True, **environment) as (
+        process,
+        terminal,
+    ):
         exchange = server.accept(PATIENCE)
         for number in range(3):
             exchange.send(f"event number {number}")
             terminal.read_until(f"event number {number}\n")
         terminal.read_until("3 events")
         exchange.end()
-        process.terminate()
         seen = terminal.read_all()
+        assert process.wait(PATIENCE) == 0
     lines = ESCAPES.sub("", seen).replace("\r", "\n").split("\n")
     for number in range(3):
         assert lines.count(f"event number {number}") == 1
