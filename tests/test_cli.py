@@ -21,6 +21,7 @@ from command_line import COMMAND, PATIENCE, follow, started
 import sse_client
 from sse_client import ServerSentEvent, cli
 from sse_client.cli import demo
+from sse_client.cli.commands import COMMANDS
 
 if TYPE_CHECKING:
     from sse_client.testing import Exchange
@@ -254,7 +255,7 @@ def test_wrong_usage_is_explained(capsys, words, message):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["-h"], *([name, "--help"] for name in cli._COMMANDS)], ids=str
+    "words", [["--help"], ["-h"], *([name, "--help"] for name in COMMANDS)], ids=str
 )
 def test_the_help_fits_a_screen(monkeypatch, capsys, words):
     monkeypatch.setenv("COLUMNS", "80")

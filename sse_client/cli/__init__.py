@@ -1,8 +1,8 @@
 """The ``sse-client`` command: follows a stream in a terminal, records one, or serves a recording.
 
 Each command is a module with a function ``run``, which takes the words behind the command's name
-and returns the exit status. ``_COMMANDS`` lists them; a module is imported once its command is
-called. What does not begin with such a name is a stream to follow.
+and returns the exit status. ``commands.py`` lists them; a module is imported once its command is
+called, so that none waits for what another needs.
 
 Nothing that was typed is repeated on standard error: header values, user info and queries are
 secrets.
@@ -16,18 +16,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from sse_client import SSEClientError
+from sse_client.cli.commands import COMMANDS, DEFAULT
 from sse_client.cli.output import complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: The commands, and the modules that hold them.
-_COMMANDS = {
-    "serve": "sse_client.cli.serve",
-    "record": "sse_client.cli.record",
-    "demo": "sse_client.cli.demo",
-}
-_DEFAULT = "sse_client.cli.follow"
 
 _ENDED = 0
 _FAILED = 1
@@ -50,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: With 2 for wrong usage, with 0 after ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    module = _COMMANDS.get(words[0]) if words else None
+    module = COMMANDS.get(words[0]) if words else None
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     try:
-        command = importlib.import_module(module or _DEFAULT)
+        command = importlib.import_module(module or DEFAULT)
         status: int = command.run(words[1:] if module else words)
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sse_client import FileCursor, __version__
 from sse_client.cli import connection, usage
+from sse_client.cli.commands import COMMANDS
 from sse_client.cli.forms import form_of, is_comment
 from sse_client.cli.output import noticing_that_nobody_reads, show
 from sse_client.cli.stats import displayed
@@ -62,7 +63,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="sse-client",
         usage="sse-client [option ...] URL\n"
-        "       sse-client serve | record | demo  (each has a --help of its own)",
+        f"       sse-client {' | '.join(COMMANDS)}  (each has a --help of its own)",
         description="Follow a stream of Server-Sent Events and print the data of each, one event "
         "a line, with \\n for a line feed in it. When the connection is lost, it is opened again, "
         "and the stream goes on behind the last event.",
@@ -109,4 +110,6 @@ def _url(text: str) -> str:
     try:
         return usage.url(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error} (or be a command: see --help)") from None
+        raise argparse.ArgumentTypeError(
+            f"{error} (or be a command: {', '.join(COMMANDS)})"
+        ) from None
