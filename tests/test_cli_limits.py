@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import PATIENCE, follow, started
+from command_line import follow, started
+from support import Running
 
 from sse_client import FileCursor, ServerSentEvent
-from sse_client.cli import connection
+from sse_client.cli import connection, output
+from sse_client.cli import follow as follow_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,10 +136,43 @@ def test_the_event_that_marks_the_end_ends_it(server, capsys):
     assert capsys.readouterr() == ("one\n", "")
 
 
+@pytest.fixture
+def time_is_up(monkeypatch):
+    """Let the time limit be reached as soon as something was printed."""
+    timers = []
+
+    class Timer(threading.Timer):
+        """A timer that only a test lets run out."""
+
+        def start(self) -> None:
+            assert self.interval == 9.5
+            timers.append(self)
+
+        def join(self, timeout: float | None = None) -> None:
+            """Return at once: no thread was started."""
+
+    def show(text: str) -> None:
+        output.show(text)
+        timers[0].function()
+
+    monkeypatch.setattr(connection.threading, "Timer", Timer)
+    monkeypatch.setattr(follow_module, "show", show)
+
+
+@pytest.mark.usefixtures("time_is_up")
+def test_the_time_limit_ends_a_stream_and_what_was_written_is_saved(server, state, capsys):
+    server.serve(numbered(1, 2, 3), then="stall")
+    assert follow(server.url, "--max-time", "9.5", "--state", str(state)) == 0
+    assert capsys.readouterr() == ("event 1\n", "")
+    assert position(state) == "1"
+
+
 def test_the_time_limit_ends_a_silent_stream(server, capsys):
-    server.serve(["one"], then="stall")
-    assert follow(server.url, "--max-time", "1") == 0
-    assert capsys.readouterr() == ("one\n", "")
+    exchange = Running(server.accept)
+    limited = Running(lambda: follow(server.url, "--max-time", "2"))
+    exchange.outcome().open()
+    assert limited.outcome() == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_time_limit_that_is_not_reached_says_nothing(server, capsys):
@@ -162,12 +198,3 @@ def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, ca
     monkeypatch.setattr(connection, "HttpClient", Closed)
     assert follow(server.url) == 1
     assert capsys.readouterr().err == "sse-client: the client is closed\n"
-
-
-def test_the_last_event_before_the_time_limit_is_saved(server, state):
-    with started(server.url, "--state", str(state), "--max-time", "2") as process:
-        exchange = server.accept(PATIENCE)
-        exchange.send("one", id="1")
-        assert process.communicate(timeout=PATIENCE) == ("one\n", "")
-        assert process.returncode == 0
-    assert position(state) == "1"

@@ -119,11 +119,11 @@ def test_a_standard_error_that_has_gone_does_not_matter(server, monkeypatch, cap
     assert capsys.readouterr().out == "one\n"
 
 
-def test_a_stream_that_does_not_open_leaves_its_state(server, capsys):
+def test_a_stream_that_does_not_open_has_no_figures(server, capsys):
     server.respond(404)
     assert follow("--stats", server.url) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0] == "sse-client: connecting"
+    assert errors[0] == "sse-client: not connected"
     assert "404" in errors[1]
 
 
@@ -223,7 +223,7 @@ def test_a_dumb_terminal_gets_a_log(server):
     with on_a_terminal(server.url, TERM="dumb") as (process, terminal):
         server.accept(PATIENCE).respond(204)
         assert process.wait(PATIENCE) == 0
-        assert terminal.read_all() == "sse-client: connecting\n"
+        assert terminal.read_all() == "sse-client: not connected\n"
 
 
 def test_a_line_is_painted_without_rich(monkeypatch):

@@ -64,7 +64,7 @@ class Figures:
         """
         session = self._session
         if session is None:
-            return [self._state]
+            return [Part("state", "not connected") if is_final else self._state]
         figures = session.statistics
         rate = self._rate(figures.events, is_final=is_final)
         parts = [
