@@ -78,7 +78,7 @@ class SSEServer(ScriptedServer):
 
     @property
     def port(self) -> int:
-        """The port: the one asked for, or, once started, the one found."""
+        """The port that was asked for or, once started, was found."""
         return self._port
 
     @property
