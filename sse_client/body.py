@@ -8,7 +8,6 @@ what has arrived is read below urllib3, and all its chunks are taken apart toget
 
 from __future__ import annotations
 
-import functools
 import http.client
 import io
 from typing import TYPE_CHECKING, Any

@@ -115,7 +115,7 @@ def socket_of(raw: Any) -> socket.socket | None:
 
 @contextlib.contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise the errors of niquests and its urllib3 as those of requests and urllib3, or as OSErrors.
+    """Raise errors of niquests and its urllib3 as those of requests and urllib3, or as OSErrors.
 
     A cause that may spell out an address is not chained.
     """

@@ -193,9 +193,9 @@ def test_an_address_that_it_refuses_is_a_wrong_value(client):
 def test_a_body_that_breaks_off_is_told_as_that(client, session, server):
     session.read_error = ProtocolError("the peer has gone")
     server.serve(["one"], then="end")
-    with client.sse(server.url, reconnect="never") as stream:
-        with pytest.raises(StreamInterruptedError, match="the peer has gone"):
-            next(stream.incoming)
+    stream = client.sse(server.url, reconnect="never")
+    with stream, pytest.raises(StreamInterruptedError, match="the peer has gone"):
+        next(stream.incoming)
 
 
 def test_a_session_that_has_to_be_awaited_is_refused():

@@ -110,7 +110,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = ROOT / "sse_client"
     modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
-    assert names == modules | {"sse_client/py.typed"}
+    assert names == modules | {"sse_client/py.typed", "pytest_sse_client.py"}
 
 
 @pytest.mark.slow
@@ -158,7 +158,10 @@ def test_an_extra_brings_what_it_is_for(installed, tmp_path, module):
 def test_each_extra_is_either_for_users_or_for_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = {name for names in re.findall(r"'\.\[(.*?)\]'", makefile) for name in names.split(",")}
-    extras = set(SETUP["options.extras_require"])
+    listed = SETUP["options.extras_require"]
+    included = re.findall(r"^sse-client\[(.*)\]$", "\n".join(listed.values()), re.MULTILINE)
+    named |= {name for names in included for name in names.split(",")}
+    extras = set(listed)
     assert named <= extras
     assert extras - named == set(EXTRAS)
 

@@ -6,10 +6,13 @@ import os
 import socket
 import subprocess
 import venv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from servers import HERE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT = HERE.parent.parent
 
