@@ -81,14 +81,14 @@ class HttpClient:
         ...             print(event.data)
 
     Args:
-        session: A session of requests to send with, which stays yours: its headers, cookies,
-            proxies, certificates and adapters are used. Without one the client makes its own, with
-            TCP keep-alive, and closes it.
+        session: A session of requests, or of niquests, to send with, which stays yours: its
+            headers, cookies, proxies, certificates and adapters are used. Without one the client
+            makes its own, with TCP keep-alive, and closes it.
         clock: What the waits of the streams are measured with, for tests: a ``ManualClock`` of
             ``sse_client.testing``. None is the time of the system.
 
     Raises:
-        TypeError: ``clock`` is no clock.
+        TypeError: ``clock`` is no clock, or ``session`` has to be awaited.
     """
 
     def __init__(self, session: SessionLike | None = None, *, clock: Clock | None = None) -> None:

@@ -25,6 +25,8 @@ from urllib3.exceptions import (
 )
 from urllib3.util.connection import allowed_gai_family
 
+from sse_client.foreign import ForeignSession, watched
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -87,6 +89,10 @@ class _Opening(threading.local):
 
 
 _opening = _Opening()
+
+
+def _current_watcher() -> SocketWatcher | None:
+    return _opening.watcher
 
 
 @contextlib.contextmanager
@@ -228,15 +234,21 @@ def watch_pool(
     """Have the pool that will serve this request make connections that can be aborted."""
     _opening.hop = object()
     adapter = session.get_adapter(prepared.url or "")
-    if not isinstance(adapter, HTTPAdapter):
+    sender: object = session
+    pool: Any
+    if isinstance(adapter, HTTPAdapter):
+        pool = adapter.get_connection_with_tls_context(
+            prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
+        )
+    elif isinstance(sender, ForeignSession):
+        pool = sender.pool_for(prepared, settings["proxies"])
+    else:
         return  # someone else's transport: it can be aborted once it has answered
-    pool: Any = adapter.get_connection_with_tls_context(
-        prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
-    )
     if not issubclass(pool.ConnectionCls, http.client.HTTPConnection):
-        return  # urllib3-future, which is installed in place of urllib3: the same
-    watched = _watched(pool.ConnectionCls)
-    pool.ConnectionCls = watched
+        # Of niquests, or below requests where urllib3-future is installed in place of urllib3.
+        pool.ConnectionCls = watched(pool.ConnectionCls, _current_watcher)
+        return
+    pool.ConnectionCls = _watched(pool.ConnectionCls)
     if pool.pool is None:
         return
     # An idle connection of another class could not be aborted before it answers: none is taken

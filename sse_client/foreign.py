@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import requests
+import urllib3
 from urllib3.exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class SessionLike(Protocol):
     """
 
     headers: MutableMapping[Any, Any]
+
+    def get_adapter(self, url: str) -> Any:
+        """Return what sends requests to the address."""
 
     def prepare_request(self, request: Any) -> Any:
         """Make a request ready to be sent."""
@@ -71,14 +75,47 @@ class ForeignSession:
         )
         for kind, hooks in request.hooks.items():
             own.hooks[kind].extend(hooks)
-        with translated_errors():
+        with translated_errors(_as_of_requests):
             return self._session.prepare_request(own)
 
     def send(self, prepared: Any, **settings: Any) -> Any:
         """Send the request, and wait for the header of the answer. Blocks."""
-        with translated_errors():
+        with translated_errors(_as_of_requests):
             # A multiplexed answer comes when it is first looked at, on a connection of many.
             return self._session.send(prepared, multiplexed=False, **settings)
+
+    def pool_for(self, prepared: Any, proxies: Any) -> Any:
+        """Return the pool of connections that will serve the request."""
+        return self._session.get_adapter(prepared.url).get_connection(prepared.url, proxies)
+
+
+@functools.cache
+def watched(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
+    """Return the class of connections with one that shows its sockets to the watcher, if any."""
+    if issubclass(usual, _WatchedConnection):
+        return usual
+    members = {"watcher": staticmethod(watcher)}
+    return type(usual.__name__, (_WatchedConnection, usual), members)
+
+
+class _WatchedConnection:
+    """Mixed into a connection of urllib3-future. What connects it can't be interrupted."""
+
+    watcher: Callable[[], Any]
+    sock: Any
+
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]  # of the class that it is mixed into
+        watcher = self.watcher()
+        if watcher is not None:
+            watcher.watch(sock)
+        return sock
+
+    def getresponse(self, **arguments: Any) -> Any:
+        watcher = self.watcher()
+        if watcher is not None and self.sock is not None:
+            watcher.answered(self.sock)
+        return super().getresponse(**arguments)  # type: ignore[misc]  # the same
 
 
 def default_headers(session: requests.Session) -> Any:
@@ -114,10 +151,12 @@ def socket_of(raw: Any) -> socket.socket | None:
 
 
 @contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_errors(
+    finish: Callable[[BaseException], BaseException] = lambda error: error,
+) -> Iterator[None]:
     """Raise errors of niquests and its urllib3 as those of requests and urllib3, or as OSErrors.
 
-    A cause that may spell out an address is not chained.
+    A cause that may spell out an address is not chained. ``finish`` has the last word.
     """
     try:
         yield
@@ -125,7 +164,7 @@ def translated_errors() -> Iterator[None]:
         cause = _root_of(error)
         if not any(_is_foreign(type(each)) for each in (error, cause)):
             raise
-        translated = _translated(cause)
+        translated = finish(_translated(cause))
     else:
         return
     raise translated
@@ -135,14 +174,21 @@ def _translated(cause: BaseException) -> BaseException:
     names = [kind.__name__ for kind in type(cause).__mro__]
     if not _is_foreign(type(cause)):
         return cause
-    if isinstance(cause, ValueError):
-        return requests.exceptions.InvalidURL()
-    if "RequestException" in names:
-        kind: Any = getattr(requests.exceptions, names[0], requests.RequestException)
+    is_value = isinstance(cause, ValueError)
+    if is_value or "RequestException" in names:
+        usual = requests.exceptions.InvalidURL if is_value else requests.RequestException
+        kind: Any = getattr(requests.exceptions, names[0], usual)
         return cast("BaseException", kind())
     if "TimeoutError" in names:
         return TimeoutError("timed out")
     return ProtocolError(names[0] if names[0] == "MaxRetryError" else f"{cause}")
+
+
+def _as_of_requests(error: BaseException) -> BaseException:
+    if isinstance(error, requests.RequestException):
+        return error
+    is_late = isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError)
+    return (requests.Timeout if is_late else requests.ConnectionError)(error)
 
 
 def _is_foreign(kind: type) -> bool:
@@ -154,6 +200,6 @@ def _root_of(error: BaseException) -> BaseException:
     while True:
         wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
         inner = next((each for each in wrapped if isinstance(each, BaseException)), None)
-        if inner is None:
+        if inner is None or isinstance(error, ValueError):
             return error
         error = inner

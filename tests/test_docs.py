@@ -1,8 +1,8 @@
 """Each code block of the documentation runs as it stands there, but for the server's address.
 
-The blocks of ``docs/howto/servers.md`` and ``mcp.md`` are run in ``tests/interop``: they need
-servers that are not ours. Those of ``docs/testing.md`` are tests, which ``test_testing_page.py``
-runs.
+The blocks of ``docs/howto/servers.md``, ``mcp.md`` and ``http2.md`` are run in ``tests/interop``:
+they need servers or clients that are not ours. Those of ``docs/testing.md`` are tests, which
+``test_testing_page.py`` runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 
 #: What is run elsewhere.
-ELSEWHERE = {"howto/mcp.md", "howto/servers.md", "testing.md"}
+ELSEWHERE = {"howto/http2.md", "howto/mcp.md", "howto/servers.md", "testing.md"}
 
 #: What is no code that could be run, and why.
 NOT_RUN = {

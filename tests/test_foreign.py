@@ -16,8 +16,8 @@ import urllib3
 from support import PATIENCE, sse_client_for_tests
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
-from sse_client.connections import watch_pool
-from sse_client.foreign import adapted, reader_of, socket_of, translated_errors
+from sse_client.connections import watch_pool, watched_by
+from sse_client.foreign import adapted, reader_of, socket_of, translated_errors, watched
 
 
 def made_by(package: str, name: str, *bases: type) -> type:
@@ -184,6 +184,21 @@ def test_a_failure_to_connect_is_told_as_that_without_the_address(client, sessio
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ReadTimeoutError("Read timed out."), requests.Timeout),
+        (ProtocolError("cut short"), requests.ConnectionError),
+        (TooOdd("too odd"), requests.RequestException),
+    ],
+)
+def test_a_plain_request_raises_what_requests_would(client, session, error, kind):
+    session.error = error
+    with pytest.raises(kind) as caught:
+        client.get("http://127.0.0.1:1/")
+    assert type(caught.value) is kind
+
+
 def test_an_address_that_it_refuses_is_a_wrong_value(client):
     with pytest.raises(ValueError, match="InvalidURL") as caught:
         client.sse("odd://?token=secret")
@@ -261,19 +276,75 @@ def test_any_other_body_is_read_as_it_is():
     assert reader_of(raw, 2).func == raw.read1
 
 
-def test_a_pool_of_urllib3_future_below_requests_is_left_alone():
-    class Pool:
-        ConnectionCls = object
+class Connection:
+    """In place of a connection of urllib3-future."""
 
-    class Adapter(requests.adapters.HTTPAdapter):
-        def get_connection_with_tls_context(self, request, verify, **_):
-            return Pool
+    def __init__(self, sock):
+        self.sock = sock
+        self._new = sock
 
-    with requests.Session() as session:
-        session.mount("http://", Adapter())
-        prepared = session.prepare_request(requests.Request("GET", "http://127.0.0.1/"))
-        watch_pool(session, prepared, {"verify": True, "proxies": {}, "cert": None})
-    assert Pool.ConnectionCls is object
+    def _new_conn(self):
+        return self._new
+
+    def getresponse(self, *, promise):
+        return promise
+
+
+class Watcher:
+    """Takes note of what it is shown."""
+
+    def __init__(self):
+        self.shown = []
+
+    def watch(self, sock):
+        self.shown.append(("new", sock))
+
+    def answered(self, sock):
+        self.shown.append(("answers", sock))
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """An adapter of requests where urllib3-future is in place of urllib3."""
+
+    def get_connection_with_tls_context(self, request, verify, **_):
+        return self.pool
+
+
+class ForeignAdapter(requests.adapters.BaseAdapter):
+    """An adapter of niquests."""
+
+    def get_connection(self, url, proxies):
+        return self.pool
+
+    def close(self):
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("adapter", "kind"), [(Adapter, requests.Session), (ForeignAdapter, Session)]
+)
+def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind):
+    pool, watcher = SimpleNamespace(ConnectionCls=Connection), Watcher()
+    with kind() as session:
+        session.mount("http://", adapter())
+        session.get_adapter("http://127.0.0.1/").pool = pool
+        prepared = requests.Request("GET", "http://127.0.0.1/").prepare()
+        for _ in range(2):  # what is watched stays so
+            settings = {"verify": True, "proxies": {}, "cert": None}
+            watch_pool(adapted(session), prepared, settings)
+    connection = pool.ConnectionCls("socket")
+    with watched_by(watcher):
+        assert connection._new_conn() == "socket"
+        assert connection.getresponse(promise="kept") == "kept"
+    assert watcher.shown == [("new", "socket"), ("answers", "socket")]
+    assert connection._new_conn() == "socket"
+    assert connection.getresponse(promise="kept") == "kept"
+    assert len(watcher.shown) == 2
+
+
+def test_a_connection_that_is_none_yet_is_not_shown():
+    connection = watched(Connection, Watcher)(None)
+    assert connection.getresponse(promise="kept") == "kept"
 
 
 def test_the_plugin_is_installed_as_in_any_client(session):

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "positions": {"progress", "errors"},
     "channel": {"events", "errors", "clock"},
     "delivery": set(),
-    "connections": {"errors"},
+    "connections": {"errors", "foreign"},
     "foreign": set(),
     "body": {"foreign"},
     "answers": {"errors", "body", "clock", "foreign"},

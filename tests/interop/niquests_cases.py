@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import uuid
+from pathlib import Path
 
 import niquests
 import pytest
+import requests
 
 from sse_client import (
     SSE,
@@ -16,6 +19,7 @@ from sse_client import (
     HttpClient,
     IdleTimeoutError,
     ReadyState,
+    SessionClosedError,
     StreamInterruptedError,
     UnexpectedStatusError,
     iter_events,
@@ -129,6 +133,27 @@ def test_closing_from_another_thread_ends_the_loop_and_the_connection(client, or
     origin.ask("/ended", streams=1)
 
 
+def test_closing_does_not_wait_for_a_header(client, session, origin):
+    connected = threading.Event()
+    session.hooks["pre_send"].append(lambda _: connected.set())
+    outcome = []
+
+    def open_one():
+        try:
+            client.sse(origin.url("/ended", streams=1), verify=BUNDLE)
+        except SessionClosedError as error:
+            outcome.append(error)
+
+    opener = threading.Thread(target=open_one)
+    opener.start()
+    assert connected.wait(PATIENCE)
+    client.close()
+    opener.join(PATIENCE)
+    assert outcome
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("sse-client")]
+
+
 def test_many_streams_share_a_session(client, origin):
     urls = [origin.url("/numbers", last=2, then="hold") for _ in range(5)]
     streams = [client.sse(url, verify=BUNDLE) for url in urls]
@@ -204,6 +229,13 @@ def test_a_port_where_nobody_listens_is_a_failed_connection(client):
         client.sse(url)
     assert not caught.value.permanent
     assert_no_secret(caught.value)
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        client.get(url)
+
+
+def test_a_plain_request_that_takes_too_long_is_told_as_requests_would(client, origin):
+    with pytest.raises(requests.Timeout):
+        client.get(origin.url("/ended", streams=1), verify=BUNDLE, timeout=0.3)
 
 
 def test_an_address_that_is_none_is_refused(client):
@@ -211,6 +243,18 @@ def test_an_address_that_is_none_is_refused(client):
         with pytest.raises(ValueError, match=r"127\.0\.0\.1") as caught:
             client.sse(url)
         assert_no_secret(caught.value)
+
+
+def test_the_code_in_the_documentation_runs(origin, monkeypatch, capsys):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "http2.md"
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert "http://127.0.0.1:8080/events" in code
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", BUNDLE)
+    exec(code.replace("http://127.0.0.1:8080/events", origin.url("/numbers", last=2, each=1)), {})
+    version = {"HTTP/1.1": 11, "HTTP/2": 20}[origin.version]
+    assert capsys.readouterr().out == f"{version}\nnumber 1\nnumber 2\n"
 
 
 def test_a_session_that_has_to_be_awaited_is_refused():
