@@ -47,7 +47,7 @@ def redact_url(url: str) -> str:
 
 
 def check_response(
-    response: requests.Response, limit_read: Callable[[float], None] | None = None
+    response: requests.Response, read_until: Callable[[float], None] | None = None
 ) -> None:
     """Raise unless the answer is 204, or 200 with an event stream (WHATWG HTML, section 9.2.3)."""
     status = response.status_code
@@ -55,7 +55,7 @@ def check_response(
     is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
     if status == 204 or (status == 200 and is_event_stream):
         return
-    body = read_body(response, limit_read)
+    body = read_body(response, read_until)
     response.close()
     target = redact_url(response.url)
     if status == 200:
@@ -75,7 +75,7 @@ def check_response(
 
 
 def read_body(
-    response: requests.Response, limit_read: Callable[[float], None] | None = None
+    response: requests.Response, read_until: Callable[[float], None] | None = None
 ) -> bytes:
     """Read a bounded part of the body, in a bounded time, and make it the response's content."""
     internals: Any = response
@@ -86,11 +86,10 @@ def read_body(
     deadline = time.monotonic() + _ERROR_BODY_TIMEOUT
     with contextlib.suppress(HTTPError, OSError, ValueError):
         while len(body) < MAX_ERROR_BODY:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if deadline <= time.monotonic():
                 break
-            if limit_read is not None:
-                limit_read(left)
+            if read_until is not None:
+                read_until(deadline)
             chunk = response.raw.read1(MAX_ERROR_BODY - len(body), decode_content=True)
             if not chunk:
                 is_whole = True

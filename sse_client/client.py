@@ -230,7 +230,9 @@ class HttpClient:
             verify: As in requests; a path has to be there.
             cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
-                is given up for lost. None waits forever.
+                is given up for lost. None waits forever. The header of an answer has to be whole
+                within the second of these, and within ``event_timeout``; without both, within
+                300 seconds.
             allow_redirects: Whether to follow redirects.
             block: A function to call with the session, which is then closed.
             **options: Any option of ``SSEConfig``, for this stream.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -24,6 +23,8 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 from urllib3.util.connection import allowed_gai_family
+
+from sse_client.wire import StreamAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,13 +61,14 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
     return cast("list[tuple[int, int, int]]", options)
 
 
-#: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
-#: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
-_BUFFER_SIZE = 2 * 1024
-
-
 class SocketWatcher(Protocol):
-    """What wants to know the sockets that a thread is about to use."""
+    """What wants to know the sockets that a thread is about to use.
+
+    Attributes:
+        answer_timeout: How long the header of an answer may take, in seconds.
+    """
+
+    answer_timeout: float
 
     def watch(self, sock: socket.socket) -> None:
         """Take note of a socket that is about to be connected."""
@@ -97,53 +99,6 @@ def watched_by(watcher: SocketWatcher) -> Iterator[None]:
         yield
     finally:
         _opening.watcher = None
-
-
-class _HeaderLines:
-    """Stands in for the file that a header is read from, and knows whether it just ended."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.has_ended = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        line: bytes = self._file.readline(limit)
-        self.has_ended = not line
-        return line
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _StreamAnswer(http.client.HTTPResponse):
-    """An answer whose header has to be whole, and that buffers little.
-
-    To the standard library the end of the connection is as good as the blank line: half a header
-    of a server that died would be taken for another answer.
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        if isinstance(sock, socket.socket):  # which TLS in TLS is not
-            usual = self.fp
-            self.fp = cast("Any", sock.makefile("rb", _BUFFER_SIZE))
-            if self.fp is not usual:  # of a stand-in in somebody's tests they may be one
-                usual.close()
-
-    def begin(self) -> None:
-        file: Any = self.fp
-        lines: Any = _HeaderLines(file)
-        self.fp = lines
-        try:
-            super().begin()
-        except BaseException:
-            if self.fp is lines:  # not closed meanwhile
-                self.fp = file
-            raise
-        self.fp = file
-        if lines.has_ended:
-            self._close_conn()  # type: ignore[attr-defined]  # typeshed leaves it out
-            raise http.client.RemoteDisconnected("the connection ended in the middle of the header")
 
 
 class _WatchedConnection(HTTPConnection):
@@ -197,6 +152,8 @@ class _WatchedConnection(HTTPConnection):
                     sock.bind(self.source_address)
                 sock.connect(address)
                 watcher.connected()
+                # From here on it is for a TLS handshake, or for sending, as a whole.
+                sock.settimeout(self.timeout or watcher.answer_timeout)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -207,12 +164,31 @@ class _WatchedConnection(HTTPConnection):
                 return sock
         raise failure
 
+    def _tunnel(self) -> None:
+        watcher = _opening.watcher
+        if watcher is None:
+            super()._tunnel()
+            return
+        with self._answers_within(self.sock.gettimeout() or watcher.answer_timeout):
+            super()._tunnel()
+
     def getresponse(self) -> Any:
-        if _opening.watcher is not None and self.sock is not None:
-            _opening.watcher.answered(self.sock)
-            if self.response_class is http.client.HTTPResponse:
-                self.response_class = _StreamAnswer
-        return super().getresponse()
+        watcher = _opening.watcher
+        if watcher is None or self.sock is None:
+            return super().getresponse()
+        watcher.answered(self.sock)
+        with self._answers_within(watcher.answer_timeout):
+            return super().getresponse()
+
+    @contextlib.contextmanager
+    def _answers_within(self, timeout: float) -> Iterator[None]:
+        """Read the header of an answer within bounds."""
+        usual: Any = self.response_class
+        self.response_class = cast("Any", functools.partial(StreamAnswer, timeout))
+        try:
+            yield
+        finally:
+            self.response_class = usual
 
 
 @functools.cache

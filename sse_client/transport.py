@@ -39,6 +39,7 @@ from sse_client.errors import (
     SSEClientError,
     StreamInterruptedError,
 )
+from sse_client.wire import arrivals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
 
 #: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
 _MAX_LAST_EVENT_ID = 64 * 1024
+
+#: How long the header of an answer may take, in seconds, where no option says so. Generous, since
+#: some servers send it with the first event alone; Firefox waits as long.
+DEFAULT_ANSWER_TIMEOUT = 300.0
 
 _STREAM_HEADERS = {
     "Accept": "text/event-stream",
@@ -73,6 +78,9 @@ class StreamConnection:
         on_response: Called with the answer before it is looked at.
         on_unauthorized: Called with the request and the answer if that is 401; says whether to
             make and send the request once more.
+
+    Attributes:
+        answer_timeout: How long the header of an answer may take, in seconds.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class StreamConnection:
         self._options = options
         self._on_response = on_response
         self._on_unauthorized = on_unauthorized
+        self.answer_timeout = DEFAULT_ANSWER_TIMEOUT
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
@@ -96,8 +105,11 @@ class StreamConnection:
         self._socket: socket.socket | None = None
         self._owns_socket = False  # a duplicate of ours, as long as there is no answer
 
-    def open(self, last_event_id: str) -> requests.Response:
+    def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
         """Send the request and wait for the header of the answer. Blocks.
+
+        The whole header has to come within the read time-out, and within ``event_timeout``: no
+        event comes before it. Without both there is a default.
 
         Returns:
             An answer with status 204, or one with 200 and an event stream.
@@ -109,6 +121,8 @@ class StreamConnection:
             ValueError: The request can't be sent as it is.
             Exception: Whatever else the user's own callables raised.
         """
+        limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
+        self.answer_timeout = min(limits, default=DEFAULT_ANSWER_TIMEOUT)
         request, response = self._exchange(last_event_id)
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
@@ -118,7 +132,7 @@ class StreamConnection:
             if is_repeated:
                 _, response = self._exchange(last_event_id)
         try:
-            check_response(response, self._limit_read)
+            check_response(response, self._bound_of(response))
         finally:
             self._raise_if_aborted()
         return response
@@ -194,7 +208,7 @@ class StreamConnection:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that answers a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._limit_read)
+            read_body(response, self._bound_of(response))
         if response.is_redirect:
             response.raw.close()
             try:
@@ -233,15 +247,15 @@ class StreamConnection:
         response = self._response
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
-        read_timeout = self._options.read_timeout
-        left: float | None = None
+        read_until = self._bound_of(response)
+        deadline: float | None = None
         try:
             while True:
                 if event_timeout is not None:
-                    left = last_event_at() + event_timeout - time.monotonic()
-                    if left <= 0:
+                    deadline = last_event_at() + event_timeout
+                    if deadline <= time.monotonic():
                         raise self._idle("event", event_timeout)
-                    self._limit_read(left if read_timeout is None else min(left, read_timeout))
+                    read_until(deadline)
                 chunk = read()
                 self._raise_if_aborted()
                 if not chunk:
@@ -249,9 +263,9 @@ class StreamConnection:
                 yield chunk
         except (ReadTimeoutError, TimeoutError) as error:
             self._raise_if_aborted()
-            if left is not None and event_timeout is not None and left <= (read_timeout or left):
-                raise self._idle("event", event_timeout) from error
-            raise self._idle("bytes", read_timeout or 0.0) from error
+            if deadline is not None and deadline <= time.monotonic():
+                raise self._idle("event", event_timeout or 0.0) from error
+            raise self._idle("bytes", self._options.read_timeout or 0.0) from error
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
             raise StreamInterruptedError(
@@ -322,11 +336,18 @@ class StreamConnection:
         self._socket = sock
         self._owns_socket = owned
 
-    def _limit_read(self, seconds: float) -> None:
+    def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
+        """Return a function that sets until when, on ``time.monotonic``, reads may wait."""
+        arrivals = arrivals_of(response)
+        return self._limit_wait if arrivals is None else arrivals.read_until
+
+    def _limit_wait(self, deadline: float) -> None:
+        """Bound the next wait, which is all that can be done to someone else's transport."""
+        left = max(0.001, deadline - time.monotonic())
         with self._lock:
             if self._socket is not None and not self._aborted:
                 with contextlib.suppress(OSError):  # closed by the other side of a redirect
-                    self._socket.settimeout(seconds)
+                    self._socket.settimeout(min(left, self._options.read_timeout or left))
 
     def _raise_if_aborted(self) -> None:
         if self._aborted:
