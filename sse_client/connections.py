@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -28,6 +29,7 @@ from sse_client.wire import StreamAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import TracebackType
 
 #: A dead peer is noticed after at most 45 + 4 * 15 seconds without any traffic.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
@@ -116,6 +118,13 @@ class _WatchedConnection(HTTPConnection):
         is_fit = _opening.watcher is None or self._hop is _opening.hop
         return is_fit and super().is_connected
 
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except BaseException as error:
+            _close_half_made(error.__traceback__)
+            raise
+
     def _new_conn(self) -> socket.socket:
         watcher = _opening.watcher
         if watcher is None or super()._new_conn.__func__ is not HTTPConnection._new_conn:  # type: ignore[attr-defined]  # a bound method has it
@@ -189,6 +198,16 @@ class _WatchedConnection(HTTPConnection):
             yield
         finally:
             self.response_class = usual
+
+
+def _close_half_made(traceback: TracebackType | None) -> None:
+    """Close the TLS socket that Python leaves to the collector if it is reset too early."""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket) and frame.f_code.co_name == "_create":
+            half_made.close()
+        traceback = traceback.tb_next
 
 
 @functools.cache

@@ -12,11 +12,7 @@ from sse_client.reader import StreamReader
 from sse_client.reconnection import Reconnection
 from sse_client.transport import StreamConnection
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.chaos,
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 #: How long a fault of the client's own may go unnoticed, in seconds.
 DURATION = 20.0
