@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from urllib3.exceptions import InsecureRequestWarning
 
 from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
@@ -86,9 +89,10 @@ class HttpClient:
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
         self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()
         self._closed = False
+        self._has_warned = False
 
     def install(self, plugin: type[Any], **options: object) -> HttpClient:
         """Install a plugin: a class, of which ``plugin(**options)`` is made. Does not block.
@@ -227,7 +231,7 @@ class HttpClient:
             auth: As in requests.
             cookies: As in requests.
             proxies: As in requests.
-            verify: As in requests; a path has to be there.
+            verify: As in requests; a path has to be there. False warns once for each client.
             cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
                 is given up for lost. None waits forever. The header of an answer has to be whole
@@ -266,6 +270,7 @@ class HttpClient:
                 send,
                 self._plugins.on_response,
                 partial(self._repeats, request),
+                on_unverified=self._warn_unverified,
             )
 
         session, reader = plugin.new_session(
@@ -350,6 +355,18 @@ class HttpClient:
     ) -> bool:
         """Return whether to make and send a request once more, of which the answer is 401."""
         return not description.is_made_once and self._plugins.on_unauthorized(request, response)
+
+    def _warn_unverified(self, host: str) -> None:
+        """Warn of ``verify=False``, once: a stream may reconnect for months."""
+        with self._lock:
+            has_warned, self._has_warned = self._has_warned, True
+        if not has_warned:
+            warnings.warn(
+                f"the certificate of {host} is not verified, so anybody may be the server; "
+                "this client does not warn again",
+                InsecureRequestWarning,
+                stacklevel=2,
+            )
 
 
 def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import default_user_agent
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
@@ -81,6 +81,9 @@ class SocketWatcher(Protocol):
     def answered(self, sock: socket.socket) -> None:
         """Take note of a socket from which an answer is about to be read."""
 
+    def unverified(self, host: str) -> None:
+        """Take note of a connection to a host whose certificate was not verified."""
+
 
 class _Opening(threading.local):
     """The watcher of what the current thread opens, if it opens a stream."""
@@ -124,6 +127,11 @@ class _WatchedConnection(HTTPConnection):
         except BaseException as error:
             _close_half_made(error.__traceback__)
             raise
+        watcher = _opening.watcher
+        is_verified = self.is_verified or self.proxy_is_verified
+        if watcher is not None and not is_verified and isinstance(self, HTTPSConnection):
+            watcher.unverified(self.host)
+            self.is_verified = True  # or its pool would warn of each connection
 
     def _new_conn(self) -> socket.socket:
         watcher = _opening.watcher

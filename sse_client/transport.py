@@ -78,6 +78,7 @@ class StreamConnection:
         on_response: Called with the answer before it is looked at.
         on_unauthorized: Called with the request and the answer if that is 401; says whether to
             make and send the request once more.
+        on_unverified: Called with the host if a certificate is not verified, as was asked for.
 
     Attributes:
         answer_timeout: How long the header of an answer may take, in seconds.
@@ -90,12 +91,15 @@ class StreamConnection:
         options: SendOptions,
         on_response: Callable[[requests.Response], None],
         on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
+        *,
+        on_unverified: Callable[[str], None],
     ) -> None:
         self._session = session
         self._make_request = make_request
         self._options = options
         self._on_response = on_response
         self._on_unauthorized = on_unauthorized
+        self.unverified = on_unverified
         self.answer_timeout = DEFAULT_ANSWER_TIMEOUT
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
