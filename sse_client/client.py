@@ -81,8 +81,9 @@ class HttpClient:
 
     Args:
         session: A session of requests to send with, which stays yours: its headers, cookies,
-            proxies, certificates and adapters are used. Without one the client makes its own, with
-            TCP keep-alive, and closes it.
+            proxies, certificates and adapters are used, but not ``max_retries`` of these for a
+            stream, which reconnects by itself. Without one the client makes its own, with TCP
+            keep-alive, and closes it.
     """
 
     def __init__(self, session: requests.Session | None = None) -> None:

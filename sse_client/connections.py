@@ -2,6 +2,7 @@
 
 Before there is a response its socket is unknown to requests. So the pool that will serve a stream
 is given a connection class that tells the attempt of its thread which socket it is about to use.
+While a thread opens a stream, the pool also neither retries by itself nor logs queries.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import default_user_agent
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
 )
+from urllib3.util import Retry
 from urllib3.util.connection import allowed_gai_family
 
 from sse_client.wire import StreamAnswer
@@ -61,6 +64,10 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
         if hasattr(socket, name):  # not everywhere
             options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
     return cast("list[tuple[int, int, int]]", options)
+
+
+#: What requests asks for, unless an adapter says otherwise.
+_NO_RETRIES = Retry(0, read=False)
 
 
 class SocketWatcher(Protocol):
@@ -110,6 +117,8 @@ class _WatchedConnection(HTTPConnection):
     """Tells the attempt of its thread about its sockets. Mixed into the classes of any pool."""
 
     _hop: object = None
+    #: What is to be requested, in place of what urllib3 may log.
+    target: str | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -189,6 +198,9 @@ class _WatchedConnection(HTTPConnection):
         with self._answers_within(self.sock.gettimeout() or watcher.answer_timeout):
             super()._tunnel()
 
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        super().request(method, self.target or url, *args, **kwargs)
+
     def getresponse(self) -> Any:
         watcher = _opening.watcher
         if watcher is None or self.sock is None:
@@ -218,11 +230,31 @@ def _close_half_made(traceback: TracebackType | None) -> None:
         traceback = traceback.tb_next
 
 
+class _WatchedPool(HTTPConnectionPool):
+    """Opens streams without retrying, or logging queries. Mixed into the class of any pool."""
+
+    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if _opening.watcher is not None:
+            # The session is to reconnect, as its policy says: urllib3 would wait where nothing can
+            # abort it, read bodies of any size, and log the query.
+            kwargs["retries"] = _NO_RETRIES
+        return super().urlopen(method, url, *args, **kwargs)
+
+    def _make_request(self, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if _opening.watcher is None or not isinstance(conn, _WatchedConnection):
+            return super()._make_request(conn, method, url, *args, **kwargs)
+        conn.target = url
+        shown = url.partition("?")[0]  # this is logged
+        try:
+            return super()._make_request(conn, method, shown, *args, **kwargs)
+        finally:
+            conn.target = None
+
+
 @functools.cache
-def _watched(connection_class: type[Any]) -> type[Any]:
-    if issubclass(connection_class, _WatchedConnection):
-        return connection_class
-    return type(f"Watched{connection_class.__name__}", (_WatchedConnection, connection_class), {})
+def _mixed(mixin: type, usual: type) -> type:
+    """Return the class with the mixin, under its own name, which is in messages."""
+    return usual if issubclass(usual, mixin) else type(usual.__name__, (mixin, usual), {})
 
 
 def watch_pool(
@@ -236,8 +268,8 @@ def watch_pool(
     pool: Any = adapter.get_connection_with_tls_context(
         prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
     )
-    watched = _watched(pool.ConnectionCls)
-    pool.ConnectionCls = watched
+    pool.__class__ = _mixed(_WatchedPool, pool.__class__)
+    pool.ConnectionCls = _mixed(_WatchedConnection, pool.ConnectionCls)
     if pool.pool is None:
         return
     # An idle connection of another class could not be aborted before it answers: none is taken
