@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from urllib3.exceptions import InsecureRequestWarning
 
-from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
+from sse_client.http_session import new_session
 from sse_client.plugins import PluginRegistry
 from sse_client.reader import StreamReader, stop_all
 from sse_client.request import (

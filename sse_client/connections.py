@@ -1,4 +1,4 @@
-"""The connections below a stream: kept alive, and known to the thread that has to abort them.
+"""The connections below a stream: known to the thread that has to abort them.
 
 Before there is a response its socket is unknown to requests. So the pool that will serve a stream
 is given a connection class that tells the attempt of its thread which socket it is about to use.
@@ -14,9 +14,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import default_user_agent
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import (
@@ -34,37 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-#: A dead peer is noticed after at most 45 + 4 * 15 seconds without any traffic.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-
-
-def new_session(user_agent: str) -> requests.Session:
-    """Make a session whose connections notice a dead peer."""
-    session = requests.Session()
-    session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _KeepAliveAdapter())
-    return session
-
-
-class _KeepAliveAdapter(HTTPAdapter):
-    """The adapter of requests, with TCP keep-alive on each connection."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=_keep_alive_options(), **kwargs)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, socket_options=_keep_alive_options(), **kwargs)
-
-
-def _keep_alive_options() -> list[tuple[int, int, int]]:
-    options = [*HTTPConnection.default_socket_options]
-    options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
-    for name, value in _KEEP_ALIVE:
-        if hasattr(socket, name):  # not everywhere
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return cast("list[tuple[int, int, int]]", options)
-
+    import requests
 
 #: What requests asks for, unless an adapter says otherwise.
 _NO_RETRIES = Retry(0, read=False)

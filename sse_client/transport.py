@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.structures import CaseInsensitiveDict
-from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.answers import (
@@ -39,6 +37,7 @@ from sse_client.errors import (
     SSEClientError,
     StreamInterruptedError,
 )
+from sse_client.headers import set_stream_headers
 from sse_client.wire import arrivals_of
 
 if TYPE_CHECKING:
@@ -47,18 +46,9 @@ if TYPE_CHECKING:
     from sse_client.plugins import PendingRequest
     from sse_client.request import SendOptions
 
-#: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
-_MAX_LAST_EVENT_ID = 64 * 1024
-
 #: How long the header of an answer may take, in seconds, where no option says so. Generous, since
 #: some servers send it with the first event alone; Firefox waits as long.
 DEFAULT_ANSWER_TIMEOUT = 300.0
-
-_STREAM_HEADERS = {
-    "Accept": "text/event-stream",
-    "Cache-Control": "no-store",
-    "Accept-Encoding": "identity",
-}
 
 
 class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
@@ -163,7 +153,7 @@ class StreamConnection:
             request = self._make_request(self._raise_if_aborted)
         url = request.url or ""
         try:
-            _set_stream_headers(request, self._session, last_event_id)
+            set_stream_headers(request, self._session, last_event_id)
             prepared = self._session.prepare_request(request)
         except ValueError as error:
             # An address, a header or an auth that is refused; the message would spell it out.
@@ -367,30 +357,6 @@ def _making_request() -> Iterator[None]:
         # A token that could not be fetched, say: it may come the next time.
         reason = f"the request could not be made: {reason_of(error)}"
         raise ConnectionFailedError(reason) from printable_cause(error)
-
-
-def _set_stream_headers(
-    request: requests.Request, session: requests.Session, last_event_id: str
-) -> None:
-    """Set what each attempt sends (WHATWG HTML, section 9.2.2), but for what the user has set."""
-    headers: Any = CaseInsensitiveDict(request.headers or {})
-    untouched = default_headers()
-    for name, value in _STREAM_HEADERS.items():
-        if name not in headers and session.headers.get(name) == untouched.get(name):
-            headers[name] = value
-    # None takes out one that the session would add.
-    headers["Last-Event-ID"] = _header_value(last_event_id)
-    request.headers = headers
-
-
-def _header_value(last_event_id: str) -> bytes | None:
-    """Return the ID as a header's bytes, None if it is not fit to be one.
-
-    Blanks around it are left out: to the server they would be padding in any case.
-    """
-    value = last_event_id.encode("utf-8", "replace").strip(b" \t")
-    has_controls = any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in value)
-    return None if not value or has_controls or len(value) > _MAX_LAST_EVENT_ID else value
 
 
 def _cannot_be_sent(error: ValueError, url: str) -> ValueError:
