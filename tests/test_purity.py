@@ -20,7 +20,7 @@ PACKAGE = Path(sse_client.__file__).parent
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
     *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("progress", "cursor", "sqlite_cursor"),
+    *("progress", "cursor", "sqlite_cursor", "expiry"),
 ]
 
 #: What none of them may bring along.
@@ -38,12 +38,15 @@ ALLOWED: dict[str, set[str]] = {
     "parser": {"events", "errors", "interpreter"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
+    "expiry": {"errors"},
+    "process": set(),
     "filelock": {"errors"},
     "cursor": {"errors", "filelock"},
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
     "channel": {"events", "errors"},
+    "delivery": set(),
     "wire": set(),
     "http_session": set(),
     "headers": set(),
