@@ -11,6 +11,7 @@ facts shape it:
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
@@ -255,13 +256,14 @@ class StreamConnection:
                 if not chunk:
                     return
                 yield chunk
-        except (ReadTimeoutError, TimeoutError) as error:
-            self._raise_if_aborted()
-            if deadline is not None and deadline <= time.monotonic():
-                raise self._idle("event", event_timeout or 0.0) from error
-            raise self._idle("bytes", self._options.read_timeout or 0.0) from error
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
+            # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
+            is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
+            if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
+                if deadline is not None and deadline <= time.monotonic():
+                    raise self._idle("event", event_timeout or 0.0) from error
+                raise self._idle("bytes", self._options.read_timeout or 0.0) from error
             raise StreamInterruptedError(
                 f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
                 response=response,
