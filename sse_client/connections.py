@@ -160,10 +160,10 @@ class _WatchedConnection(HTTPConnection):
 
     def _tunnel(self) -> None:
         watcher = _opening.watcher
-        if watcher is None:
-            super()._tunnel()
-            return
-        with self._answers_within(self.sock.gettimeout() or watcher.answer_timeout):
+        with contextlib.ExitStack() as bounds:
+            if watcher is not None:
+                timeout = self.sock.gettimeout() or watcher.answer_timeout
+                bounds.enter_context(self._answers_within(timeout))
             super()._tunnel()
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:

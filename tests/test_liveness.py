@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 
 import pytest
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 from support import PATIENCE, Signal, sse_client_for_tests
 
 from sse_client import IdleTimeoutError, StreamInterruptedError
@@ -89,6 +92,31 @@ def test_each_limit_ends_silence_and_reconnects(server, limits, waited_for, enco
     errors = [error for _, error, _ in lost.calls[:2]]
     assert [type(error) for error in errors] == [IdleTimeoutError] * 2
     assert [(error.waited_for, error.timeout) for error in errors] == [(waited_for, 0.2)] * 2
+
+
+@pytest.mark.parametrize("timeout", [None, (10, 60)])
+def test_the_event_timeout_holds_over_a_transport_that_is_not_of_requests(server, timeout):
+    class Transport(requests.adapters.BaseAdapter):
+        def send(self, request, **_):
+            raw = pools.request("GET", request.url, headers=request.headers, preload_content=False)
+            return HTTPAdapter().build_response(request, raw)
+
+        def close(self):
+            pass
+
+    lost = Signal()
+    for number in range(2):
+        server.serve([f"{number}"], then="stall")
+    with (
+        urllib3.PoolManager() as pools,
+        requests.Session() as own,
+        sse_client_for_tests(own, on_disconnect=lost, event_timeout=0.2) as client,
+    ):
+        own.mount("http://", Transport())
+        session = client.sse(server.url, timeout=timeout)
+        assert [session.incoming.get(timeout=PATIENCE).data for _ in range(2)] == ["0", "1"]
+        session.close()
+    assert lost.calls[0][1].waited_for == "event"
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
