@@ -15,7 +15,6 @@ import errno
 import socket
 import ssl
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from sse_client.answers import (
     root_cause,
 )
 from sse_client.body import body_reader
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.connections import watch_pool, watched_by
 from sse_client.errors import (
     ConnectionFailedError,
@@ -44,6 +44,7 @@ from sse_client.wire import arrivals_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sse_client.clock import Clock
     from sse_client.plugins import PendingRequest
     from sse_client.request import SendOptions
 
@@ -70,6 +71,7 @@ class StreamConnection:
         on_unauthorized: Called with the request and the answer if that is 401; says whether to
             make and send the request once more.
         on_unverified: Called with the host if a certificate is not verified, as was asked for.
+        clock: What its waits are measured with. A socket's own run on the system's time.
 
     Attributes:
         answer_timeout: How long the header of an answer may take, in seconds.
@@ -84,6 +86,7 @@ class StreamConnection:
         on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
         *,
         on_unverified: Callable[[str], None],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._session = session
         self._make_request = make_request
@@ -92,6 +95,7 @@ class StreamConnection:
         self._on_unauthorized = on_unauthorized
         self.unverified = on_unverified
         self.answer_timeout = DEFAULT_ANSWER_TIMEOUT
+        self._clock = clock
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
@@ -127,7 +131,7 @@ class StreamConnection:
             if is_repeated:
                 _, response = self._exchange(last_event_id)
         try:
-            check_response(response, self._bound_of(response))
+            check_response(response, self._bound_of(response), self._clock)
         finally:
             self._raise_if_aborted()
         return response
@@ -203,7 +207,7 @@ class StreamConnection:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that answers a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._bound_of(response))
+            read_body(response, self._bound_of(response), self._clock)
         if response.is_redirect:
             response.raw.close()
             try:
@@ -232,7 +236,7 @@ class StreamConnection:
 
         Args:
             event_timeout: How long no event may come, in seconds.
-            last_event_at: When the last one came, on ``time.monotonic``.
+            last_event_at: When the last one came, on the clock's ``monotonic``.
 
         Raises:
             StreamInterruptedError: The connection broke off.
@@ -242,15 +246,15 @@ class StreamConnection:
         response = self._response
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
-        read_until = self._bound_of(response)
-        deadline: float | None = None
+        read_within = self._bound_of(response)
+        left: float | None = None
         try:
             while True:
                 if event_timeout is not None:
-                    deadline = last_event_at() + event_timeout
-                    if deadline <= time.monotonic():
+                    left = last_event_at() + event_timeout - self._clock.monotonic()
+                    if left <= 0:
                         raise self._idle("event", event_timeout)
-                    read_until(deadline)
+                    read_within(left)
                 chunk = read()
                 self._raise_if_aborted()
                 if not chunk:
@@ -261,8 +265,10 @@ class StreamConnection:
             # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
-                if deadline is not None and deadline <= time.monotonic():
-                    raise self._idle("event", event_timeout or 0.0) from error
+                if event_timeout is not None and left is not None:
+                    is_over = last_event_at() + event_timeout <= self._clock.monotonic()
+                    if is_over or left <= (self._options.read_timeout or left):
+                        raise self._idle("event", event_timeout) from error
                 raise self._idle("bytes", self._options.read_timeout or 0.0) from error
             raise StreamInterruptedError(
                 f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
@@ -288,8 +294,7 @@ class StreamConnection:
             self._aborted = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # not connected yet, or not any more
-                    # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    _shut_down(self._socket)
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
@@ -333,21 +338,29 @@ class StreamConnection:
         self._owns_socket = owned
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
-        """Return a function that sets until when, on ``time.monotonic``, reads may wait."""
+        """Return a function that sets for how many seconds from then on reads may wait."""
         arrivals = arrivals_of(response)
-        return self._limit_wait if arrivals is None else arrivals.read_until
+        return self._limit_wait if arrivals is None else arrivals.read_within
 
-    def _limit_wait(self, deadline: float) -> None:
+    def _limit_wait(self, seconds: float) -> None:
         """Bound the next wait, which is all that can be done to someone else's transport."""
-        left = max(0.001, deadline - time.monotonic())
         with self._lock:
             if self._socket is not None and not self._aborted:
                 with contextlib.suppress(OSError):  # closed by the other side of a redirect
-                    self._socket.settimeout(min(left, self._options.read_timeout or left))
+                    self._socket.settimeout(min(seconds, self._options.read_timeout or seconds))
 
     def _raise_if_aborted(self) -> None:
         if self._aborted:
             raise ConnectionAborted
+
+
+def _shut_down(sock: socket.socket) -> None:
+    stand_in: object = sock
+    if isinstance(stand_in, socket.socket):
+        # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    else:  # of another transport, such as one in memory
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -58,10 +58,10 @@ class Arrivals(io.RawIOBase):
         self._timeout: float | None = sock.gettimeout()
         self._deadline: float | None = None
 
-    def read_until(self, deadline: float | None) -> None:
-        """Let no read wait beyond the deadline, on ``time.monotonic``; None lifts it."""
-        self._deadline = deadline
-        if deadline is None:
+    def read_within(self, seconds: float | None) -> None:
+        """Let no read wait for longer than so many seconds from now; None lifts that."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        if seconds is None:
             self._socket.settimeout(self._timeout)
 
     def readable(self) -> bool:
@@ -123,13 +123,13 @@ class StreamAnswer(http.client.HTTPResponse):
 
         Everybody begins with this, a proxy's tunnel included.
         """
-        self._arrivals.read_until(time.monotonic() + self._timeout)
+        self._arrivals.read_within(self._timeout)
         try:
             header = self._read_header()
         except TimeoutError as error:
             message = f"the header of the answer took more than {self._timeout:g} s"
             raise TimeoutError(message) from error
-        self._arrivals.read_until(None)
+        self._arrivals.read_within(None)
         self.fp = cast("Any", io.BytesIO(_without_what_is_no_field(header)))
         return super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
 
