@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     import requests
 
+    from sse_client.clock import Clock
+
 #: What requests asks for, unless an adapter says otherwise.
 _NO_RETRIES = Retry(0, read=False)
 
@@ -42,10 +44,12 @@ class SocketWatcher(Protocol):
     """What wants to know the sockets that a thread is about to use.
 
     Attributes:
-        answer_timeout: How long the header of an answer may take, in seconds.
+        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
+        clock: What that is measured with.
     """
 
-    answer_timeout: float
+    answer_timeout: float | None
+    clock: Clock
 
     def watch(self, sock: socket.socket) -> None:
         """Take note of a socket that is about to be connected."""
@@ -163,7 +167,7 @@ class _WatchedConnection(HTTPConnection):
         with contextlib.ExitStack() as bounds:
             if watcher is not None:
                 timeout = self.sock.gettimeout() or watcher.answer_timeout
-                bounds.enter_context(self._answers_within(timeout))
+                bounds.enter_context(self._answers_within(timeout, watcher.clock))
             super()._tunnel()
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
@@ -174,14 +178,14 @@ class _WatchedConnection(HTTPConnection):
         if watcher is None or self.sock is None:
             return super().getresponse()
         watcher.answered(self.sock)
-        with self._answers_within(watcher.answer_timeout):
+        with self._answers_within(watcher.answer_timeout, watcher.clock):
             return super().getresponse()
 
     @contextlib.contextmanager
-    def _answers_within(self, timeout: float) -> Iterator[None]:
+    def _answers_within(self, timeout: float | None, clock: Clock) -> Iterator[None]:
         """Read the header of an answer within bounds."""
         usual: Any = self.response_class
-        self.response_class = cast("Any", functools.partial(StreamAnswer, timeout))
+        self.response_class = cast("Any", functools.partial(StreamAnswer, timeout, clock))
         try:
             yield
         finally:

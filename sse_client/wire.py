@@ -11,11 +11,12 @@ from __future__ import annotations
 import http.client
 import io
 import re
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import requests
+
+    from sse_client.clock import Clock
 
 #: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
 #: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
@@ -50,17 +51,19 @@ class Arrivals(io.RawIOBase):
     Args:
         file: The socket's own file, unbuffered.
         sock: The socket, with the time-out that each wait has to itself.
+        clock: What the deadline is measured with.
     """
 
-    def __init__(self, file: Any, sock: Any) -> None:
+    def __init__(self, file: Any, sock: Any, clock: Clock) -> None:
         self._file = file
         self._socket = sock
+        self._clock = clock
         self._timeout: float | None = sock.gettimeout()
         self._deadline: float | None = None
 
     def read_within(self, seconds: float | None) -> None:
         """Let no read wait for longer than so many seconds from now; None lifts that."""
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._deadline = None if seconds is None else self._clock.monotonic() + seconds
         if seconds is None:
             self._socket.settimeout(self._timeout)
 
@@ -75,7 +78,7 @@ class Arrivals(io.RawIOBase):
     def readinto(self, buffer: Any) -> Any:
         """Wait for bytes, and return their number."""
         if self._deadline is not None:
-            left = self._deadline - time.monotonic()
+            left = self._deadline - self._clock.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
             self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
@@ -98,16 +101,19 @@ class StreamAnswer(http.client.HTTPResponse):
     """An answer whose header is read within bounds, and that buffers little.
 
     Args:
-        timeout: How long the whole header may take, in seconds.
+        timeout: How long the whole header may take, in seconds; None for any time.
+        clock: What that is measured with.
         sock: Where to read it from.
     """
 
-    def __init__(self, timeout: float, sock: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, timeout: float | None, clock: Clock, sock: Any, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(sock, *args, **kwargs)
         usual: Any = self.fp  # of a stand-in in somebody's tests it may be anything
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
         self._timeout = timeout
-        self._arrivals = Arrivals(raw, sock)
+        self._arrivals = Arrivals(raw, sock, clock)
         self._file: Any = io.BufferedReader(self._arrivals, _BUFFER_SIZE)
         self.fp = self._file
 

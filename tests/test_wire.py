@@ -20,6 +20,7 @@ from sse_client import (
     UnexpectedStatusError,
     transport,
 )
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.wire import MAX_HEADER_SIZE, MAX_TRAILERS_SIZE, StreamAnswer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -146,7 +147,7 @@ def answer_of(wire, timeout=5.0):
     with ours, theirs:
         theirs.sendall(wire)
         theirs.shutdown(socket.SHUT_WR)
-        answer = StreamAnswer(timeout, ours)
+        answer = StreamAnswer(timeout, SYSTEM_CLOCK, ours)
         try:
             yield answer
         finally:
@@ -206,7 +207,7 @@ class TestHeader:
 
         with ours, theirs:
             sending = Running(send)
-            answer = StreamAnswer(PATIENCE, ours)
+            answer = StreamAnswer(PATIENCE, SYSTEM_CLOCK, ours)
             with pytest.raises(http.client.HTTPException, match=r"more than|status line") as caught:
                 answer.begin()
             assert not isinstance(caught.value, http.client.RemoteDisconnected)
@@ -233,7 +234,7 @@ class TestHeader:
                 pass
 
         file = io.BytesIO(b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nbody")
-        answer = StreamAnswer(5.0, StandIn())
+        answer = StreamAnswer(5.0, SYSTEM_CLOCK, StandIn())
         answer.begin()
         assert (answer.msg.items(), answer.read()) == ([("A", "1")], b"body")
 
