@@ -19,8 +19,8 @@ PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
-    *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("progress", "cursor", "sqlite_cursor"),
+    *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
+    *("reconnection", "progress", "cursor", "sqlite_cursor"),
 ]
 
 #: What none of them may bring along.
@@ -35,7 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
-    "parser": {"events", "errors", "interpreter"},
+    "lines": set(),
+    "runs": {"events", "interpreter", "lines"},
+    "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
     "filelock": {"errors"},
