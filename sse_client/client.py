@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from sse_client.connections import new_session
 from sse_client.errors import SessionClosedError
 from sse_client.plugins import PluginRegistry
-from sse_client.reader import StreamReader, stop_all
+from sse_client.process import stop_all
 from sse_client.request import (
     RequestDescription,
     SendOptions,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sse_client.plugins import PendingRequest
+    from sse_client.reader import StreamReader
     from sse_client.request import (
         Auth,
         Certificate,

@@ -20,80 +20,36 @@ reason.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import random
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from sse_client.channel import ChannelClosed, Doorbell, IncomingChannel
+from sse_client.delivery import Delivery, Stopped
 from sse_client.diagnostics import DiagnosticBuffer
-from sse_client.errors import (
-    CursorExpiredError,
-    SessionClosedError,
-    SSEClientError,
-    UnexpectedStatusError,
-)
+from sse_client.errors import SessionClosedError, SSEClientError
+from sse_client.expiry import CursorExpiry
 from sse_client.parser import EventStreamParser, parse_event_batches
+from sse_client.process import end_with_process
 from sse_client.reconnection import Reconnection
 from sse_client.stream import MOVES, Listener, ReadyState, Statistics, StreamOptions
 from sse_client.transport import ConnectionAborted, StreamConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import requests
-
-    from sse_client.events import ServerSentEvent
 
 logger = logging.getLogger("sse_client")
 
 _NO_CONTENT = 204
 
-#: How many refused last event IDs in a row may be replaced by another: a hook that always knows
-#: one more must not end in a loop of requests.
-_MAX_EXPIRED_IN_A_ROW = 3
-
 #: In place of each reader's own event once that is set: a thousand of them take a megabyte.
 _SETTLED = threading.Event()
 _SETTLED.set()
-
-
-class _Stopped(Exception):  # noqa: N818  # no error, but the way out
-    """Unwinds the reader thread once it was told to stop."""
-
-
-#: The readers whose threads may be running, to be stopped at the interpreter's exit.
-_live: weakref.WeakSet[StreamReader] = weakref.WeakSet()
-
-#: How long the interpreter's exit waits for all of them together, in seconds.
-_EXIT_TIMEOUT = 1.0
-
-
-def stop_all(readers: Iterable[StreamReader], timeout: float) -> None:
-    """Stop all the readers at once, and wait for their threads, ``timeout`` seconds in all."""
-    deadline = time.monotonic() + timeout
-    stopped = list(readers)
-    for reader in stopped:
-        reader.stop()
-    for reader in stopped:
-        reader.join(max(0.0, deadline - time.monotonic()))
-
-
-atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
-
-
-def _disown_all() -> None:
-    """In a forked child: the threads are gone, and the sockets are still the parent's."""
-    for reader in list(_live):
-        reader.disown()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_disown_all)
 
 
 class StreamReader:
@@ -126,18 +82,17 @@ class StreamReader:
         self._connect = connect
         self._channel = weakref.ref(channel)
         self._doorbell: Doorbell = channel.room
+        self._delivery = Delivery(channel, self.statistics, options.end_of_stream)
         self._options = options
         self._reconnection = Reconnection(options.policy, time.monotonic, random.random)
         self._buffer = DiagnosticBuffer(options.buffer_policy)
         self._parser: EventStreamParser | None = None
         self._last_event_id = options.last_event_id
         self._last_event_at = 0.0
-        self._undelivered_bytes = 0
-        self._expired_in_a_row = 0
+        self._expiry = CursorExpiry(options.cursor_expired_statuses)
 
         self._lock = threading.RLock()
         self._state = ReadyState.CONNECTING
-        self._draining = False
         self._reconnecting = False
         self._connection: StreamConnection | None = None
         self._thread = threading.Thread(target=self._run, name=f"sse-client:{name}", daemon=True)
@@ -157,7 +112,7 @@ class StreamReader:
 
     def start(self) -> None:
         """Start the thread."""
-        _live.add(self)
+        end_with_process(self)
         try:
             self._thread.start()
         except BaseException:
@@ -187,7 +142,7 @@ class StreamReader:
         """
         with self._lock:
             if self._state is not ReadyState.CLOSED:
-                self._draining = drain
+                self._delivery.is_draining = drain
             self._move(ReadyState.CLOSED)
             connection = self._connection
         if connection is not None:
@@ -244,7 +199,7 @@ class StreamReader:
         error: Exception | None = None
         try:
             error = self._follow()
-        except (_Stopped, ChannelClosed):
+        except (Stopped, ChannelClosed):
             pass
         except BaseException as unforeseen:  # noqa: BLE001  # to the consumer, wherever it came from
             error = SSEClientError(f"the reader thread was ended by {type(unforeseen).__name__}")
@@ -260,14 +215,14 @@ class StreamReader:
                     return None
             except ConnectionAborted:
                 pass
-            except (_Stopped, ChannelClosed):
+            except (Stopped, ChannelClosed):
                 raise  # the user has ended it
             except Exception as error:  # noqa: BLE001  # the policy knows which to retry
                 loss = error
             self._raise_if_stopped()
             if self._shall_reconnect_now() or self._goes_on_elsewhere(loss):
                 continue
-            loss = self._named(loss)
+            loss = self._expiry.named(loss, self._last_event_id)
             verdict = self._reconnection.after(loss)
             if loss is not None and isinstance(loss, SSEClientError):
                 loss.buffer = self._buffer.snapshot()
@@ -284,43 +239,17 @@ class StreamReader:
             self.listener.disconnected(loss, verdict.delay)
             self._wait(verdict.delay)
 
-    def _has_expired(self, loss: Exception | None) -> TypeGuard[UnexpectedStatusError]:
-        """Return whether this is an answer that refuses the last event ID that was sent."""
-        return (
-            isinstance(loss, UnexpectedStatusError)
-            and loss.status_code in self._options.cursor_expired_statuses
-            and loss.response is not None
-            and "Last-Event-ID" in loss.response.request.headers
-        )
-
     def _goes_on_elsewhere(self, loss: Exception | None) -> bool:
         """Ask after which ID to go on, in place of a refused one; return whether to go on."""
-        if not self._has_expired(loss) or self._expired_in_a_row == _MAX_EXPIRED_IN_A_ROW:
-            return False
-        self._expired_in_a_row += 1
-        chosen = self.listener.cursor_expired()
+        ask = self.listener.cursor_expired
+        chosen = self._expiry.replacement(loss, self._last_event_id, ask)
         self._raise_if_stopped()
-        if chosen is None or chosen == self._last_event_id:
+        if chosen is None:
             return False
         logger.info("%s: the last event ID was refused; going on with another", self.name)
         self._last_event_id = chosen
         self._move(ReadyState.CONNECTING)
         return True
-
-    def _named(self, loss: Exception | None) -> Exception | None:
-        """Return the loss, as what it is if the last event ID was refused."""
-        if not self._has_expired(loss):
-            return loss
-        assert loss.response is not None, "it has expired by what the server answered"
-        error = CursorExpiredError(
-            f"{loss}: it cannot go on behind the last event ID",
-            response=loss.response,
-            body=loss.body,
-            retry_after=loss.retry_after,
-            last_event_id=self._last_event_id,
-        )
-        error.__cause__ = loss
-        return error
 
     def _shall_reconnect_now(self) -> bool:
         """Return whether ``reconnect`` was called, and prepare for it."""
@@ -348,7 +277,7 @@ class StreamReader:
             self._move(ReadyState.OPEN)
             self.statistics.connections += 1
             self._reconnection.opened()
-            self._expired_in_a_row = 0
+            self._expiry.opened()
             self._settle()
             logger.debug("%s: open", self.name)
             self.listener.opened()
@@ -367,7 +296,7 @@ class StreamReader:
         try:
             for batch in parse_event_batches(self._counted(chunks, parser), parser=parser):
                 self._reconnection.event_arrived()
-                ended = self._deliver_batch(batch)
+                ended = self._delivery.deliver(batch, self._raise_if_stopped)
                 # Only from now on: the time that the consumers took is not the server's.
                 self._last_event_at = time.monotonic()
                 if ended:
@@ -379,52 +308,13 @@ class StreamReader:
             if parser.reconnection_time is not None:
                 self._reconnection.set_server_time(parser.reconnection_time)
 
-    def _deliver_batch(self, batch: list[ServerSentEvent]) -> bool:
-        """Deliver the events before the one that announces the end; return whether there is one."""
-        is_end = self._options.end_of_stream
-        if is_end is None:
-            self._deliver(batch)
-            return False
-        count = 0
-        try:
-            while count < len(batch):
-                if is_end(batch[count]):
-                    return True
-                count += 1
-            return False
-        finally:  # also where the test of the user's own raised
-            self._deliver(batch[:count])
-
     def _counted(self, chunks: Iterator[bytes], parser: EventStreamParser) -> Iterator[bytes]:
         for chunk in chunks:
             self.statistics.bytes += len(chunk)
             # Heartbeats are nobody's bytes: they are not billed to the event that comes at last.
-            self._undelivered_bytes = parser.unfinished_size + len(chunk)
+            self._delivery.undelivered_bytes = parser.unfinished_size + len(chunk)
             self._buffer.add(chunk)
             yield chunk
-
-    def _deliver(self, events: Sequence[ServerSentEvent]) -> None:
-        """Put the events into the channel, waiting for room."""
-        self.statistics.events += len(events)
-        size, self._undelivered_bytes = self._undelivered_bytes, 0
-        while events:
-            channel = self._channel()
-            if channel is None:
-                raise _Stopped  # abandoned
-            if self._state is ReadyState.CLOSED:
-                if self._draining:
-                    channel.append_arrived(events)
-                raise _Stopped
-            rest = channel.offer(events, size)
-            if len(rest) < len(events):
-                size = 0
-            events = rest
-            self.statistics.dropped = channel.dropped
-            # While it waits nothing but the doorbell is held: the channel may be abandoned
-            # meanwhile.
-            del channel
-            if events:
-                self._doorbell.wait()
 
     def _comment(self, text: str) -> None:
         self.statistics.comments += 1
@@ -465,4 +355,4 @@ class StreamReader:
 
     def _raise_if_stopped(self) -> None:
         if self._state is ReadyState.CLOSED:
-            raise _Stopped
+            raise Stopped

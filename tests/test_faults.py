@@ -20,7 +20,7 @@ from sse_client import (
     UnexpectedStatusError,
     iter_events,
 )
-from sse_client.reader import _disown_all
+from sse_client.process import disown_all
 from sse_client.reconnection import Reconnection, ReconnectionPolicy
 from sse_client.testing import SSEServer
 
@@ -141,7 +141,7 @@ def test_disowning_ends_the_channel_and_leaves_the_connection_alone(server):
         session = opening.outcome()
         fill(session.incoming, 1)
         reader = session._reader
-        _disown_all()
+        disown_all()
         with pytest.raises(SessionClosedError, match="another process"):
             session.incoming.get()
         exchange.send("two")

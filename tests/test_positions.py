@@ -29,7 +29,7 @@ from sse_client import (
 )
 from sse_client import channel as channel_module
 from sse_client.positions import PositionKeeper
-from sse_client.reader import _disown_all
+from sse_client.process import disown_all
 from sse_client.stream import Listener
 
 SEED = 4
@@ -733,7 +733,7 @@ def test_a_forked_child_leaves_the_cursor_to_its_parent(server, client, cursor):
     session = client.sse(server.url, cursor=cursor)
     event = session.incoming.get()
     reader = session._reader
-    _disown_all()
+    disown_all()
     with pytest.raises(SessionClosedError, match="another process"):
         session.incoming.get()
     with pytest.raises(SessionClosedError, match="another process"):

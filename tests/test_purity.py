@@ -20,7 +20,7 @@ PACKAGE = Path(sse_client.__file__).parent
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
     *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
-    *("reconnection", "progress", "cursor", "sqlite_cursor"),
+    *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
 ]
 
 #: What none of them may bring along.
@@ -40,12 +40,15 @@ ALLOWED: dict[str, set[str]] = {
     "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
+    "expiry": {"errors"},
+    "process": set(),
     "filelock": {"errors"},
     "cursor": {"errors", "filelock"},
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
     "channel": {"events", "errors"},
+    "delivery": set(),
     "connections": {"errors"},
     "body": set(),
     "answers": {"errors", "body"},

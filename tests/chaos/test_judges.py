@@ -8,6 +8,7 @@ import socket
 import pytest
 from storm import Storm
 
+from sse_client.delivery import Delivery
 from sse_client.reader import StreamReader
 from sse_client.reconnection import Reconnection
 from sse_client.transport import StreamConnection
@@ -27,12 +28,12 @@ def violations(certificates, seed):
 
 
 def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
-    deliver, counter = StreamReader._deliver, itertools.count(1)
+    deliver, counter = Delivery.deliver, itertools.count(1)
 
-    def lose(self, events):
-        deliver(self, events[1:] if next(counter) == 200 else events)
+    def lose(self, batch, raise_if_stopped):
+        return deliver(self, batch[1:] if next(counter) == 200 else batch, raise_if_stopped)
 
-    monkeypatch.setattr(StreamReader, "_deliver", lose)
+    monkeypatch.setattr(Delivery, "deliver", lose)
     assert "never came" in violations(certificates, seed)
 
 

@@ -1,0 +1,60 @@
+"""The process's life: its exit and its forks, for the readers whose threads may be running."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Follower(Protocol):
+    """What is stopped with the process: a reader and its thread."""
+
+    def stop(self) -> None:
+        """Tell the thread to end. Does not block."""
+
+    def join(self, timeout: float) -> None:
+        """Wait for ``timeout`` seconds at most until it has ended."""
+
+    def disown(self) -> None:
+        """Leave the stream to the parent process, whatever lock was held at the fork."""
+
+
+#: Those whose threads may be running, to be stopped at the interpreter's exit.
+_live: weakref.WeakSet[Follower] = weakref.WeakSet()
+
+#: How long the interpreter's exit waits for all of them together, in seconds.
+_EXIT_TIMEOUT = 1.0
+
+
+def end_with_process(follower: Follower) -> None:
+    """Have it stopped at the interpreter's exit, and disowned in a forked child."""
+    _live.add(follower)
+
+
+def stop_all(followers: Iterable[Follower], timeout: float) -> None:
+    """Stop all of them at once, and wait for their threads, ``timeout`` seconds in all."""
+    deadline = time.monotonic() + timeout
+    stopped = list(followers)
+    for follower in stopped:
+        follower.stop()
+    for follower in stopped:
+        follower.join(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
+
+
+def disown_all() -> None:
+    """In a forked child: the threads are gone, and the sockets are still the parent's."""
+    for follower in list(_live):
+        follower.disown()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=disown_all)
