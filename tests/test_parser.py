@@ -27,6 +27,7 @@ from sse_client.parser import (
     parse_event_batches,
     parse_event_stream,
 )
+from sse_client.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -746,6 +747,16 @@ class TestBounds:
         assert sum(size > MIB for size in taken) <= 1, taken
 
 
+#: What looks at all bytes that it is given.
+LOOKING: list[tuple[type, str]] = [
+    (EventStreamParser, "_take"),
+    (EventStreamParser, "_wait"),
+    (EventStreamParser, "_interpret_part"),
+    (Runs, "interpret_blocks"),
+    (Runs, "interpret_data_lines"),
+]
+
+
 def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Parse and count: the bytes that are looked at, once for each time, and the calls."""
     seen = calls = 0
@@ -764,8 +775,8 @@ def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, 
 
     parser = EventStreamParser(max_event_size=64 * MIB)
     with monkeypatch.context() as patch:
-        for name in ("_take", "_wait", "_interpret_part"):
-            patch.setattr(EventStreamParser, name, counting(getattr(EventStreamParser, name)))
+        for owner, name in LOOKING:
+            patch.setattr(owner, name, counting(getattr(owner, name)))
         sys.setprofile(count_calls)
         try:
             for chunk in chunks:

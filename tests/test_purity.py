@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "interpreter": {"events"},
     "lines": set(),
-    "runs": {"events", "interpreter", "lines"},
+    "runs": {"events", "lines"},
     "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
