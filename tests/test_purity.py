@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
-    "cli": {PUBLIC, "testing"},
+    "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
     "testing": {PUBLIC, "events", "testing"},
 }

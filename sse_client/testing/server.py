@@ -149,7 +149,7 @@ class SSEServer:
 
     @property
     def port(self) -> int:
-        """The port: the one asked for, or, once started, the one found."""
+        """The port that was asked for or, once started, was found."""
         return self._port
 
     @property
