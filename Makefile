@@ -12,7 +12,7 @@ BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
-CHECKED  := sse_client $(wildcard examples tests/typing)
+CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
 .PHONY: help python demo test soak lint format types coverage check docs bench clean
 .DELETE_ON_ERROR:
@@ -55,7 +55,7 @@ coverage: $(VENV)/.installed-test
 check: lint types coverage
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -q -W --keep-going -n docs build/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -n docs build/docs
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH)

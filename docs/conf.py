@@ -32,8 +32,8 @@ nitpick_ignore_regex = [
     ("py:(class|exc|obj)", r"(timedelta|TracebackType|_?[A-Z]|sse_client\.\w+\.[A-Z])"),
     # Names of our own for what is passed through, or for kinds of arguments.
     ("py:class", r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)"),
-    ("py:class", r"(PositionKeeper|AnswerHeaders|Framing|Connection)"),
-    ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest)"),
+    ("py:class", r"(PositionKeeper|AnswerHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)"),
+    ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
     ("py:exc", r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)"),
 ]
 
