@@ -245,16 +245,18 @@ class EventStreamParser:
                 found = self._runs.interpret_any(chunk[:end].splitlines())
             events = found
             chunk = chunk[end:]
-        blocks, blank, rest = chunk.rpartition(b"\n\n")
-        if blank:
-            found = self._runs.interpret_blocks(blocks)
+        rest = chunk
+        blank = chunk.rfind(b"\n\n")
+        if blank >= 0:
+            found = self._runs.interpret_blocks(chunk, blank)
             events = events + found if events else found
+            rest = chunk[blank + 2 :]
         # What is left of a block waits, if it is little and has no comment for ``on_comment``. But
         # nothing waits for another blank line once it has waited for one.
         waits = False
         if _LF in rest:
             end = rest.rfind(b"\n") + 1
-            waits = end <= _MAX_WAITING_LINES and (blank != b"" or not self._has_waiting_lines)
+            waits = end <= _MAX_WAITING_LINES and (blank >= 0 or not self._has_waiting_lines)
             if self._tells_comments and waits:
                 waits = rest[0] != _COLON and rest.find(b"\n:", 0, end) < 0
             if not waits:

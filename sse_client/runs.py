@@ -50,15 +50,15 @@ class Runs:
         self._interpreter = interpreter
         self._data_blocks_pause = self._data_lines_pause = self._columns_pause = 0
 
-    def interpret_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
-        """Interpret whole blocks without CR, given less the two line ends behind them."""
-        if blocks[:6] == _DATA:
-            events = self._interpret_data_blocks(blocks[6:], "\n\ndata: ")
+    def interpret_blocks(self, chunk: bytes, end: int) -> list[ServerSentEvent]:
+        """Interpret whole blocks without CR, up to the two line ends at ``end``."""
+        if chunk[:6] == _DATA:
+            events = self._interpret_data_blocks(chunk[6:end], "\n\ndata: ")
             if events is None:
-                events = self.interpret_data_lines(blocks + b"\n\n")
+                events = self.interpret_data_lines(chunk[: end + 2])
             if events is not None:
                 return events
-        lines = blocks.decode("utf-8", "replace").split("\n")
+        lines = chunk[:end].decode("utf-8", "replace").split("\n")
         lines.append("")
         return self.interpret_lines(lines)
 

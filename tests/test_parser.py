@@ -761,11 +761,11 @@ def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, 
     """Parse and count: the bytes that are looked at, once for each time, and the calls."""
     seen = calls = 0
 
-    def counting(method: Callable[[Any, bytes], object]) -> Callable[[Any, bytes], object]:
-        def counted(self: Any, chunk: bytes) -> object:
+    def counting(method: Callable[..., object]) -> Callable[..., object]:
+        def counted(self: Any, chunk: bytes, *bounds: int) -> object:
             nonlocal seen
             seen += len(chunk)
-            return method(self, chunk)
+            return method(self, chunk, *bounds)
 
         return counted
 
