@@ -19,8 +19,8 @@ PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
-    *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("progress", "cursor", "sqlite_cursor", "expiry"),
+    *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
+    *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
 ]
 
 #: What none of them may bring along.
@@ -36,7 +36,9 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
-    "parser": {"events", "errors", "interpreter"},
+    "lines": set(),
+    "runs": {"events", "lines"},
+    "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
     "expiry": {"errors"},
