@@ -51,7 +51,7 @@ def redact_url(url: str) -> str:
 
 def check_response(
     response: requests.Response,
-    limit_read: Callable[[float], None] | None = None,
+    read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Raise unless the answer is 204, or 200 with an event stream (WHATWG HTML, section 9.2.3)."""
@@ -60,7 +60,7 @@ def check_response(
     is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
     if status == 204 or (status == 200 and is_event_stream):
         return
-    body = read_body(response, limit_read, clock)
+    body = read_body(response, read_within, clock)
     response.close()
     target = redact_url(response.url)
     if status == 200:
@@ -81,7 +81,7 @@ def check_response(
 
 def read_body(
     response: requests.Response,
-    limit_read: Callable[[float], None] | None = None,
+    read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> bytes:
     """Read a bounded part of the body, in a bounded time, and make it the response's content."""
@@ -96,8 +96,8 @@ def read_body(
             left = deadline - clock.monotonic()
             if left <= 0:
                 break
-            if limit_read is not None:
-                limit_read(left)
+            if read_within is not None:
+                read_within(left)
             chunk = reader_of(response.raw, MAX_ERROR_BODY - len(body))()
             if not chunk:
                 is_whole = True

@@ -17,10 +17,13 @@ class Doorbell:
 
     def __init__(self) -> None:
         self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+        #: Another object after each ring: whoever was waiting is about to look again.
+        self.last_ring: object = None
 
     def ring(self) -> None:
         """Wake the waiting thread, or let its next wait return at once. Never blocks."""
         self._rings.put(None)
+        self.last_ring = object()
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it rings, or ``timeout`` seconds have passed."""

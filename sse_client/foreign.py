@@ -48,10 +48,12 @@ def adapted(session: SessionLike) -> requests.Session:
     """Return the session if it is one of requests, else what takes the place of one.
 
     Raises:
-        TypeError: Its ``send`` has to be awaited.
+        TypeError: It is none, or its ``send`` has to be awaited.
     """
-    if inspect.iscoroutinefunction(session.send):
-        raise TypeError(f"session must be one that blocks, not {type(session).__name__}")
+    send = getattr(session, "send", None)
+    if not callable(send) or inspect.iscoroutinefunction(send):
+        kind = type(session).__name__
+        raise TypeError(f"session must be a session of requests that blocks, not {kind}")
     is_foreign = any(map(_is_foreign, type(session).__mro__))
     return cast("requests.Session", ForeignSession(session) if is_foreign else session)
 
@@ -90,8 +92,8 @@ class ForeignSession:
 
 
 @functools.cache
-def watched(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
-    """Return the class of connections with one that shows its sockets to the watcher, if any."""
+def with_watcher(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
+    """Return the class of connections, made to show its sockets to the watcher if there is one."""
     if issubclass(usual, _WatchedConnection):
         return usual
     members = {"watcher": staticmethod(watcher)}
@@ -103,6 +105,7 @@ class _WatchedConnection:
 
     watcher: Callable[[], Any]
     sock: Any
+    timeout: float | None
 
     def _new_conn(self) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]  # of the class that it is mixed into
@@ -112,10 +115,17 @@ class _WatchedConnection:
         return sock
 
     def getresponse(self, **arguments: Any) -> Any:
-        watcher = self.watcher()
-        if watcher is not None and self.sock is not None:
-            watcher.answered(self.sock)
-        return super().getresponse(**arguments)  # type: ignore[misc]  # the same
+        watcher, sock = self.watcher(), self.sock
+        if watcher is None or sock is None:
+            return super().getresponse(**arguments)  # type: ignore[misc]  # the same
+        watcher.answered(sock)
+        usual, self.timeout = self.timeout, watcher.answer_timeout
+        try:
+            return super().getresponse(**arguments)  # type: ignore[misc]  # the same
+        finally:
+            self.timeout = usual
+            with contextlib.suppress(OSError):  # closed meanwhile
+                sock.settimeout(usual)
 
 
 def default_headers(session: requests.Session) -> Any:
@@ -127,7 +137,7 @@ def default_headers(session: requests.Session) -> Any:
 def reader_of(raw: Any, amount: int) -> Callable[[], bytes]:
     """Return a function that waits for the next bytes of a body, decoded; ``b""`` is its end."""
     usual = functools.partial(raw.read1, amount, decode_content=True)
-    return functools.partial(_read, raw, usual) if _is_of_urllib3_future(raw) else usual
+    return functools.partial(_read, raw, usual) if is_of_urllib3_future(raw) else usual
 
 
 def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
@@ -138,16 +148,17 @@ def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
         return found
 
 
-def _is_of_urllib3_future(raw: Any) -> bool:
+def is_of_urllib3_future(raw: Any) -> bool:
+    """Return whether the response's body comes from urllib3-future, whatever package that is."""
     return type(getattr(raw, "_fp", None)).__name__ == "LowLevelResponse"
 
 
-def socket_of(raw: Any) -> socket.socket | None:
-    """Return the socket that a response of urllib3-future is read from, None for any other."""
-    if not _is_of_urllib3_future(raw):
-        return None
-    found: object = getattr(raw.connection, "sock", None)
-    return found if isinstance(found, socket.socket) else None
+def socket_of(raw: Any) -> Any:
+    """Return the socket that a response is read from, None if it isn't known."""
+    if is_of_urllib3_future(raw):
+        found: object = getattr(raw.connection, "sock", None)
+        return found if isinstance(found, socket.socket) else None
+    return getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
 
 
 @contextlib.contextmanager

@@ -269,7 +269,7 @@ class StreamReader:
         try:
             self._raise_if_stopped()
             self.statistics.attempts += 1
-            response = connection.open(self._last_event_id)
+            response = connection.open(self._last_event_id, self._options.event_timeout)
             self.response = response
             self.was_answered = True
             if response.status_code == _NO_CONTENT:

@@ -17,7 +17,7 @@ from support import PATIENCE, sse_client_for_tests
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
 from sse_client.connections import watch_pool, watched_by
-from sse_client.foreign import adapted, reader_of, socket_of, translated_errors, watched
+from sse_client.foreign import adapted, reader_of, socket_of, translated_errors, with_watcher
 
 
 def made_by(package: str, name: str, *bases: type) -> type:
@@ -218,8 +218,13 @@ def test_a_session_that_has_to_be_awaited_is_refused():
         async def send(self, request):
             """Take its time."""
 
-    with pytest.raises(TypeError, match="session must be one that blocks, not Awaited"):
+    with pytest.raises(TypeError, match="that blocks, not Awaited"):
         HttpClient(Awaited())
+
+
+def test_what_is_no_session_is_refused():
+    with pytest.raises(TypeError, match="that blocks, not str"):
+        HttpClient("session")
 
 
 def test_a_session_of_requests_stays_what_it_is():
@@ -256,7 +261,7 @@ def test_an_error_becomes_one_that_requests_or_urllib3_has(error, kind, told):
     assert caught.value.__cause__ is None
 
 
-def test_what_is_no_response_of_urllib3_future_has_no_socket_of_it():
+def test_a_body_that_comes_from_no_connection_has_no_socket():
     assert socket_of(urllib3.HTTPResponse(b"")) is None
 
 
@@ -282,16 +287,21 @@ class Connection:
     def __init__(self, sock):
         self.sock = sock
         self._new = sock
+        self.timeout = None
+        self.answers_within = []
 
     def _new_conn(self):
         return self._new
 
     def getresponse(self, *, promise):
+        self.answers_within.append(self.timeout)
         return promise
 
 
 class Watcher:
     """Takes note of what it is shown."""
+
+    answer_timeout = 7.0
 
     def __init__(self):
         self.shown = []
@@ -332,18 +342,21 @@ def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind
         for _ in range(2):  # what is watched stays so
             settings = {"verify": True, "proxies": {}, "cert": None}
             watch_pool(adapted(session), prepared, settings)
-    connection = pool.ConnectionCls("socket")
-    with watched_by(watcher):
-        assert connection._new_conn() == "socket"
+    with socket.socket() as sock:
+        connection = pool.ConnectionCls(sock)
+        with watched_by(watcher):
+            assert connection._new_conn() is sock
+            assert connection.getresponse(promise="kept") == "kept"
+            assert sock.gettimeout() is None
+        assert watcher.shown == [("new", sock), ("answers", sock)]
+        assert connection._new_conn() is sock
         assert connection.getresponse(promise="kept") == "kept"
-    assert watcher.shown == [("new", "socket"), ("answers", "socket")]
-    assert connection._new_conn() == "socket"
-    assert connection.getresponse(promise="kept") == "kept"
+    assert connection.answers_within == [Watcher.answer_timeout, None]
     assert len(watcher.shown) == 2
 
 
 def test_a_connection_that_is_none_yet_is_not_shown():
-    connection = watched(Connection, Watcher)(None)
+    connection = with_watcher(Connection, Watcher)(None)
     assert connection.getresponse(promise="kept") == "kept"
 
 

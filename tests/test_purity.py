@@ -19,8 +19,8 @@ PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
-    *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("progress", "cursor", "sqlite_cursor", "expiry"),
+    *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
+    *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
 ]
 
 #: What none of them may bring along.
@@ -36,7 +36,9 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
-    "parser": {"events", "errors", "interpreter"},
+    "lines": set(),
+    "runs": {"events", "lines"},
+    "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
     "expiry": {"errors"},
@@ -48,11 +50,16 @@ ALLOWED: dict[str, set[str]] = {
     "positions": {"progress", "errors"},
     "channel": {"events", "errors", "clock"},
     "delivery": set(),
-    "connections": {"errors", "foreign"},
     "foreign": set(),
+    "wire": {"clock"},
+    "http_session": set(),
+    "headers": {"foreign"},
+    "connections": {"errors", "clock", "foreign", "wire"},
     "body": {"foreign"},
-    "answers": {"errors", "body", "clock", "foreign"},
-    "transport": {"errors", "connections", "answers", "body", "clock", "foreign"},
+    "answers": {"errors", "body", "clock", "foreign", "headers", "wire"},
+    "transport": {
+        *("errors", "connections", "answers", "body", "clock", "foreign", "headers", "wire"),
+    },
     "plugins": {"errors"},
     "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},

@@ -538,7 +538,9 @@ def test_without_a_single_byte_the_event_timeout_holds_too(sse_memory, sse_clock
 
 
 def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
-    connection = StreamConnection(requests.Session(), requests.Request, SendOptions(), print, print)
+    connection = StreamConnection(
+        requests.Session(), requests.Request, SendOptions(), print, print, on_unverified=print
+    )
     connection._response = requests.Response()
     connection._response.url = "http://127.0.0.1/"
     connection._response.raw = io.BytesIO()

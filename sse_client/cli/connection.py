@@ -10,6 +10,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from urllib3.exceptions import InsecureRequestWarning
+
 from sse_client import SSE, BearerAuth, ConnectionFailedError, HttpClient, SessionClosedError
 from sse_client.cli import usage
 from sse_client.cli.output import complain
@@ -200,7 +202,7 @@ def _limited(client: HttpClient, seconds: float | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _unwarned() -> Iterator[None]:
-    """Keep urllib3 from warning of each connection that is not checked."""
+    """Keep the client from a second warning that no certificate is checked."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Unverified HTTPS request")
+        warnings.simplefilter("ignore", InsecureRequestWarning)
         yield

@@ -29,6 +29,12 @@ _PLACES = 6
 class _Sleeper:
     deadline: float
     doorbell: Doorbell
+    last_ring: object
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether nobody has rung: else it is about to look around, and waits for nothing."""
+        return self.doorbell.last_ring is self.last_ring
 
 
 def _least() -> float:
@@ -98,7 +104,7 @@ class ManualClock:
             doorbell: What wakes the waiting thread.
             deadline: A moment on `monotonic`, in seconds.
         """
-        sleeper = _Sleeper(deadline, doorbell)
+        sleeper = _Sleeper(deadline, doorbell, doorbell.last_ring)
         with self._changed:
             if deadline <= self._now:
                 return
@@ -115,7 +121,7 @@ class ManualClock:
     def pending(self) -> tuple[float, ...]:
         """How long each wait still takes, in seconds, the shortest first. Does not block."""
         with self._changed:
-            return tuple(sorted(self._left(sleeper) for sleeper in self._sleepers))
+            return tuple(sorted(self._left(sleeper) for sleeper in self._asleep()))
 
     def wait_for_sleepers(self, count: int = 1, timeout: float = 5.0) -> tuple[float, ...]:
         """Block until so many threads wait for the clock.
@@ -131,8 +137,8 @@ class ManualClock:
             TimeoutError: There were fewer.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._sleepers) >= count, timeout):
-                found = len(self._sleepers)
+            if not self._changed.wait_for(lambda: len(self._asleep()) >= count, timeout):
+                found = len(self._asleep())
                 raise TimeoutError(f"{found} of {count} sleepers were there within {timeout} s")
             return self.pending
 
@@ -169,11 +175,14 @@ class ManualClock:
         """
         with self._changed:
             seconds = self.wait_for_sleepers(1, timeout)[0]
-            self._move_to(min(sleeper.deadline for sleeper in self._sleepers))
+            self._move_to(self._now + seconds)
             return seconds
 
     def __repr__(self) -> str:
         return f"<ManualClock {self._now:g} s, pending {self.pending}>"
+
+    def _asleep(self) -> list[_Sleeper]:
+        return [sleeper for sleeper in self._sleepers if sleeper.is_asleep]
 
     def _left(self, sleeper: _Sleeper) -> float:
         return round(sleeper.deadline - self._now, _PLACES)

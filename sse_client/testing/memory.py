@@ -137,6 +137,10 @@ class MemoryConnection:
         """Set how long each read may wait, in seconds on the clock."""
         self._timeout = timeout
 
+    def gettimeout(self) -> float | None:
+        """Return what `settimeout` has set."""
+        return self._timeout
+
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return a file to read from; closing it and the socket, in any order, is the end."""
         assert mode == "rb", "http.client only reads"

@@ -187,6 +187,8 @@ def test_a_header_that_does_not_come_is_a_failed_connection(client, origin):
     with pytest.raises(ConnectionFailedError) as caught:
         client.sse(url, verify=BUNDLE, timeout=(10, 0.3))
     assert_no_secret(caught.value)
+    with pytest.raises(ConnectionFailedError):
+        client.sse(url, verify=BUNDLE, event_timeout=0.3)
 
 
 def test_a_redirect_is_followed(client, origin):
@@ -258,7 +260,7 @@ def test_the_code_in_the_documentation_runs(origin, monkeypatch, capsys):
 
 
 def test_a_session_that_has_to_be_awaited_is_refused():
-    with pytest.raises(TypeError, match="session must be one that blocks"):
+    with pytest.raises(TypeError, match="that blocks, not AsyncSession"):
         HttpClient(niquests.AsyncSession())
 
 

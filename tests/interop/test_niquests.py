@@ -58,11 +58,13 @@ def run(words, **environment):
 
 
 def test_all_cases_pass_over_both_versions_of_http(python, nginx_and_uvicorn, certificate):
+    warnings = ["ResourceWarning", "pytest.PytestUnraisableExceptionWarning"]
+    strict = [word for kind in warnings for word in ("-W", f"error::{kind}")]
     options = ["-q", "--noconftest", "-c", os.devnull, "--rootdir", HERE, "-p", "no:cacheprovider"]
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         told = run(
-            [python, "-W", "error::ResourceWarning", "-m", "pytest", *options, "niquests_cases.py"],
+            [python, "-m", "pytest", *strict, *options, "niquests_cases.py"],
             PYTHONPATH=str(ROOT),
             CASES_BUNDLE=str(certificate.ca_bundle),
             CASES_HTTP_1=nginx_and_uvicorn.url,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support import Running, Signal
+from support import PATIENCE, Running, Signal
 
 from sse_client import (
     SSE,
@@ -99,6 +100,24 @@ class TestTheClockItself:
         doorbell.ring()
         waiting.outcome()
         assert clock.pending == ()
+
+    def test_does_not_count_a_sleeper_that_is_about_to_look_again(self, clock):
+        looking = threading.Event()
+
+        class SlowToLook(Doorbell):
+            def wait(self, timeout=None):
+                super().wait(timeout)
+                looking.wait(PATIENCE)
+
+        doorbell = SlowToLook()
+        sleeper = Running(lambda: clock.wait_until(doorbell, 5.0))
+        assert clock.wait_for_sleepers() == (5.0,)
+        doorbell.ring()
+        assert clock.pending == ()
+        with pytest.raises(TimeoutError):
+            clock.advance_to_next(timeout=0)
+        looking.set()
+        assert sleeper.outcome() is None
 
     def test_takes_sums_of_floats_for_what_they_mean(self, clock):
         clock.advance(0.1)
