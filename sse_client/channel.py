@@ -23,9 +23,11 @@ import threading
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sse_client.errors import ChannelOverflowError, SSEClientError
+from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
+from sse_client.doorbell import Doorbell
+from sse_client.errors import SSEClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,14 +40,6 @@ if TYPE_CHECKING:
 else:
     _Base = queue.Queue
     _ShutDown = getattr(queue, "ShutDown", Exception)
-
-Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
-
-#: About a thousand events: enough for a consumer's hiccup, little enough to fall behind visibly.
-DEFAULT_CAPACITY = 1024
-
-#: For streams of large events, of which a thousand would be too many. Counted as received.
-DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -67,30 +61,6 @@ class ChannelClosed(SSEClientError, _ShutDown):
 
     def __init__(self, message: str = "the session has ended: no more events will come") -> None:
         super().__init__(message)
-
-
-class Doorbell:
-    """Wakes the one thread that waits on it. May be rung from anywhere, a finaliser included.
-
-    That is why it is no ``threading.Event``, whose lock isn't reentrant. A waiter may wake without
-    a reason, and has to look again.
-    """
-
-    def __init__(self) -> None:
-        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def ring(self) -> None:
-        """Wake the waiting thread, or let its next wait return at once. Never blocks."""
-        self._rings.put(None)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until it rings, or ``timeout`` seconds have passed."""
-        try:
-            self._rings.get(timeout=timeout)
-            while True:  # Any number of rings is one reason to look.
-                self._rings.get_nowait()
-        except queue.Empty:
-            pass
 
 
 class IncomingChannel(_Base):
@@ -133,17 +103,11 @@ class IncomingChannel(_Base):
         self._ended = False
         self.is_shutdown = False  # the same, as Python 3.13 calls it
         self._error: Exception | None = None
-        self._dropped = 0
-        # Bytes are counted by batch and by the offering side alone: how many events had been put in
-        # when a batch was complete, and its bytes. What left the queue is known from its length.
-        self._put_count = 0
-        self._batches: list[tuple[int, int]] = []  # from ``_first_batch`` on; a deque has 700 bytes
-        self._first_batch = 0
-        self._batch_bytes = 0
+        self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
         self._putters = 0  # how many threads wait in ``put``
         self._is_room_wanted = False
-        # Which of the events, in the order of ``_put_count``, are not the stream's.
+        # Which of the events, by how many had been put in, are not the stream's.
         self._own: deque[int] = _NOTHING if keeper is None else deque()
         if keeper is not None:
             self._take = _NOTHING.popleft  # so that each goes the long way
@@ -169,7 +133,7 @@ class IncomingChannel(_Base):
     @property
     def dropped(self) -> int:
         """How many events were dropped because the channel was full."""
-        return self._dropped
+        return self._bounds.dropped
 
     # The consumers' side.
 
@@ -226,7 +190,7 @@ class IncomingChannel(_Base):
             return event
 
     def _note_handed_out(self, keeper: PositionKeeper, event: ServerSentEvent) -> None:
-        number = self._put_count - len(self.queue)
+        number = self._bounds.put_count - len(self.queue)
         while self._own and self._own[0] < number:
             self._own.popleft()  # it was dropped
         is_own = bool(self._own) and self._own[0] == number
@@ -295,7 +259,7 @@ class IncomingChannel(_Base):
                 raise ChannelClosed
             self._append([item])
             if self.keeper is not None:
-                self._own.append(self._put_count)
+                self._own.append(self._bounds.put_count)
 
     def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
         """Put in what ``overflow`` allows, and return the rest.
@@ -317,31 +281,13 @@ class IncomingChannel(_Base):
         with self.mutex:
             if self._ended:
                 raise ChannelClosed
-            # Not another event once the bytes are exceeded, unless there is nothing else.
-            self._forget_taken_batches()
-            free = self.maxsize - len(self.queue)
-            if self._batch_bytes + size > self.capacity_bytes and self.queue:
-                free = 0
-            if self.overflow == "drop_oldest" and free < len(events):
-                free = self._drop_oldest(len(events), size)
-                self._dropped += len(events) - free
-                events = events[len(events) - free :]
-            accepted, rest = (events, ()) if free >= len(events) else (events[:free], events[free:])
+            pushed_out = self._bounds.pushed_out
+            accepted, rest = self._bounds.admit(events, size)
+            self._finish_tasks(self._bounds.pushed_out - pushed_out)
             if accepted:
                 self._append(accepted)
-            if size and accepted:
-                self._batches.append((self._put_count, size))
-                self._batch_bytes += size
-            if not rest or self.overflow == "drop_newest":
-                self._dropped += len(rest)
+            if self._bounds.refuse(rest):
                 return ()
-            if self.overflow == "error":
-                raise ChannelOverflowError(
-                    f"the consumer did not keep up: the channel is full "
-                    f"(capacity={self.maxsize}, capacity_bytes={self.capacity_bytes})",
-                    capacity=self.maxsize,
-                    capacity_bytes=self.capacity_bytes,
-                )
             self._wake_at = len(self.queue) // 2
             self._is_room_wanted = True
             if len(self.queue) <= self._wake_at:
@@ -356,33 +302,9 @@ class IncomingChannel(_Base):
 
     def _append(self, events: Sequence[ServerSentEvent]) -> None:
         self.queue.extend(events)
-        self._put_count += len(events)
+        self._bounds.put_count += len(events)
         self.unfinished_tasks += len(events)
         self.not_empty.notify(len(events))
-
-    def _forget_taken_batches(self) -> None:
-        taken = self._put_count - len(self.queue)
-        batches, first = self._batches, self._first_batch
-        while first < len(batches) and batches[first][0] <= taken:
-            self._batch_bytes -= batches[first][1]
-            first += 1
-        if first * 2 >= len(batches):  # not each time: what is left moves up
-            del batches[:first]
-            first = 0
-        self._first_batch = first
-
-    def _drop_oldest(self, count: int, size: int) -> int:
-        """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
-        count = min(count, self.maxsize)
-        while self.queue and (
-            len(self.queue) + count > self.maxsize or self._batch_bytes + size > self.capacity_bytes
-        ):
-            with contextlib.suppress(IndexError):  # a consumer took the last one just now
-                self.queue.popleft()
-                self._dropped += 1
-                self._finish_tasks(1)
-            self._forget_taken_batches()
-        return count
 
     # The end.
 
@@ -417,8 +339,7 @@ class IncomingChannel(_Base):
                     self.queue.popleft()
                     dropped += 1
             self._finish_tasks(dropped)
-            self._batches.clear()
-            self._first_batch = self._batch_bytes = 0
+            self._bounds.clear()
             self._wake_everybody()
         if self.keeper is not None:
             self.keeper.close()

@@ -27,7 +27,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from sse_client.channel import ChannelClosed, Doorbell, IncomingChannel
+from sse_client.channel import ChannelClosed, IncomingChannel
 from sse_client.delivery import Delivery, Stopped
 from sse_client.diagnostics import DiagnosticBuffer
 from sse_client.errors import SessionClosedError, SSEClientError
@@ -81,7 +81,7 @@ class StreamReader:
 
         self._connect = connect
         self._channel = weakref.ref(channel)
-        self._doorbell: Doorbell = channel.room
+        self._doorbell = channel.room
         self._delivery = Delivery(channel, self.statistics, options.end_of_stream)
         self._options = options
         self._reconnection = Reconnection(options.policy, time.monotonic, random.random)

@@ -10,12 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args
 
-from sse_client.channel import (
-    DEFAULT_CAPACITY,
-    DEFAULT_CAPACITY_BYTES,
-    IncomingChannel,
-    Overflow,
-)
+from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Overflow
+from sse_client.channel import IncomingChannel
 from sse_client.cursor import CursorStore
 from sse_client.diagnostics import BufferPolicy
 from sse_client.events import ServerSentEvent
