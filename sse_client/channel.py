@@ -32,13 +32,17 @@ from sse_client.errors import SSEClientError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from typing_extensions import TypeVar  # which knows defaults
+
     from sse_client.events import ServerSentEvent
     from sse_client.positions import PositionKeeper
 
-    _Base = queue.Queue[ServerSentEvent]
+    E = TypeVar("E", default=ServerSentEvent)
     _ShutDown = Exception
 else:
-    _Base = queue.Queue
+    from typing import TypeVar
+
+    E = TypeVar("E")
     _ShutDown = getattr(queue, "ShutDown", Exception)
 
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -63,7 +67,7 @@ class ChannelClosed(SSEClientError, _ShutDown):
         super().__init__(message)
 
 
-class IncomingChannel(_Base):
+class IncomingChannel(queue.Queue[E]):
     """The events of a session, as a ``queue.Queue``: any number of threads may consume it.
 
     ``get``, ``get_nowait``, ``qsize``, ``task_done``, ``join`` and the rest mean what they mean
@@ -82,7 +86,7 @@ class IncomingChannel(_Base):
         keeper: Who keeps the position of the consumers, if anybody does.
     """
 
-    _take: Callable[[], ServerSentEvent]
+    _take: Callable[[], E]
 
     def __init__(
         self,
@@ -105,6 +109,8 @@ class IncomingChannel(_Base):
         self._error: Exception | None = None
         self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
+        #: Told how many events there are, and one more for the end, whenever there are more.
+        self._watcher: Callable[[int], None] | None = None
         self._putters = 0  # how many threads wait in ``put``
         self._is_room_wanted = False
         # Which of the events, by how many had been put in, are not the stream's.
@@ -137,7 +143,7 @@ class IncomingChannel(_Base):
 
     # The consumers' side.
 
-    def get(self, block: bool = True, timeout: float | None = None) -> ServerSentEvent:
+    def get(self, block: bool = True, timeout: float | None = None) -> E:
         """Take the next event, waiting for one if ``block``. Thread-safe.
 
         Args:
@@ -162,7 +168,7 @@ class IncomingChannel(_Base):
             return event
         raise ValueError("'timeout' must be a non-negative number")
 
-    def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
+    def _wait_for_event(self, block: bool, timeout: float | None) -> E:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.keeper is not None:
             self.keeper.come_back()
@@ -171,7 +177,7 @@ class IncomingChannel(_Base):
                 self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
             while True:
                 try:
-                    event: ServerSentEvent = self.queue.popleft()
+                    event: E = self.queue.popleft()
                     break
                 except IndexError:
                     pass
@@ -189,7 +195,7 @@ class IncomingChannel(_Base):
                 self._tell_of_room()
             return event
 
-    def _note_handed_out(self, keeper: PositionKeeper, event: ServerSentEvent) -> None:
+    def _note_handed_out(self, keeper: PositionKeeper, event: Any) -> None:  # noqa: ANN401  # the stream's, or any
         number = self._bounds.put_count - len(self.queue)
         while self._own and self._own[0] < number:
             self._own.popleft()  # it was dropped
@@ -206,11 +212,11 @@ class IncomingChannel(_Base):
                 self.not_full.notify()
             self._is_room_wanted = self._wake_at is not None or self._putters > 0
 
-    def __iter__(self) -> IncomingChannel:
+    def __iter__(self) -> IncomingChannel[E]:
         """Return the channel itself: all its iterators share the events."""
         return self
 
-    def __next__(self) -> ServerSentEvent:
+    def __next__(self) -> E:
         """Wait for the next event; stop when the session has ended and all was taken."""
         try:
             event = self._take()
@@ -229,9 +235,28 @@ class IncomingChannel(_Base):
         # The same error may be raised often: to several consumers, or to one that asks again.
         raise self._error.with_traceback(None)
 
+    def watch(self, watcher: Callable[[int], None] | None) -> None:
+        """Have a function told whenever there is more to be had; None ends that. Never blocks.
+
+        It is called with the number of events, and one more for the end, on any thread, and must
+        return at once: the mutex is held.
+
+        Raises:
+            ValueError: There is a watcher already.
+        """
+        with self.mutex:
+            if watcher is not None and self._watcher is not None:
+                raise ValueError("the session is merged already")
+            self._watcher = watcher
+            self._tell_watcher()
+
+    def _tell_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher(len(self.queue) + self._ended)
+
     # The putting side.
 
-    def put(self, item: ServerSentEvent, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: E, block: bool = True, timeout: float | None = None) -> None:
         """Put an event of one's own at the end, waiting for room if ``block``. Thread-safe.
 
         It is not the stream's, so it has no part in the position that a ``cursor`` keeps.
@@ -300,11 +325,13 @@ class IncomingChannel(_Base):
             if not self._ended:
                 self._append(events)
 
-    def _append(self, events: Sequence[ServerSentEvent]) -> None:
+    def _append(self, events: Sequence[object]) -> None:
         self.queue.extend(events)
         self._bounds.put_count += len(events)
         self.unfinished_tasks += len(events)
         self.not_empty.notify(len(events))
+        if self._watcher is not None:
+            self._tell_watcher()
 
     # The end.
 
@@ -325,6 +352,7 @@ class IncomingChannel(_Base):
         self.queue.clear()
         self.unfinished_tasks = 0
         self._ended, self._error = True, error
+        self._tell_watcher()
         if self.keeper is not None:
             self.keeper.disown()
 
@@ -362,8 +390,9 @@ class IncomingChannel(_Base):
         self.not_empty.notify_all()
         if self._putters:
             self.not_full.notify_all()
+        self._tell_watcher()
 
 
-def _take_locked(mutex: threading.RLock, events: deque[ServerSentEvent]) -> ServerSentEvent:
+def _take_locked(mutex: threading.RLock, events: deque[E]) -> E:
     with mutex:
         return events.popleft()

@@ -19,6 +19,7 @@ PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
+    *("plain_json", "deserialization"),
     *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
     *("progress", "cursor", "sqlite_cursor", "expiry"),
 ]
@@ -47,6 +48,10 @@ ALLOWED: dict[str, set[str]] = {
     "positions": {"progress", "errors"},
     "doorbell": set(),
     "bounds": {"events", "errors"},
+    "plain_json": set(),
+    "deserialization": {"events", "errors", "plain_json"},
+    "checks": {"cursor", "deserialization"},
+    "typed_channel": {"channel"},
     "channel": {"events", "errors", "bounds", "doorbell"},
     "delivery": set(),
     "connections": {"errors"},
@@ -63,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 #: The others in their order: each may import those above it and those of the first table.
-ORDER = ["stream", "reader", "session", "sse", "client"]
+ORDER = ["stream", "reader", "session", "merging", "sse", "client"]
 
 # The package's own __init__ imports everything, so a bare package stands in for it.
 CHILD = """
