@@ -129,12 +129,12 @@ class _Compiler:
             if _unwrapped(key) is not str:
                 raise _cannot(wanted, "keys of JSON are str")
             return _mapping(self.compile(item)[0]), frozenset({dict})
-        if kind is list or not arguments or arguments[1:] == (...,):
+        is_empty = wanted == tuple[()]  # whose arguments are another thing on Python 3.10
+        if kind is list or not (arguments or is_empty) or arguments[1:] == (...,):
             convert, _ = self.compile(arguments[0] if arguments else Any)
             return _sequence(list if kind is list else tuple, convert), frozenset({list})
-        if arguments == ((),):  # tuple[()] on Python 3.10
-            arguments = ()
-        return _row([self.compile(each)[0] for each in arguments]), frozenset({list})
+        items = () if is_empty else arguments
+        return _row([self.compile(each)[0] for each in items]), frozenset({list})
 
     def _class(self, wanted: object) -> _Convert:
         is_typed_dict = inspect.isclass(wanted) and hasattr(wanted, "__required_keys__")

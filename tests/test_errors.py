@@ -13,6 +13,8 @@ from sse_client import errors
 from sse_client.errors import SSEClientError
 from sse_client.events import ServerSentEvent
 
+CAUSE = SSEClientError("the cause")
+
 TREE = {
     "SSEClientError": "Exception",
     "PluginNotInstalledError": "SSEClientError",
@@ -27,6 +29,8 @@ TREE = {
     "ChannelOverflowError": "SSEClientError",
     "ReconnectionExhaustedError": "SSEClientError",
     "SessionClosedError": "SSEClientError",
+    "DeserializationError": "SSEClientError",
+    "SessionFailedError": "SSEClientError",
     "CursorError": "SSEClientError",
 }
 
@@ -92,6 +96,11 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
         {"attempts": 5, "last_cause": None, "response": None},
     ),
     (errors.SessionClosedError("no"), {"response": None}),
+    (errors.DeserializationError("no"), {"event": None, "response": None}),
+    (
+        errors.SessionFailedError("no", session=None, error=CAUSE),
+        {"session": None, "error": CAUSE, "response": None, "buffer": b""},
+    ),
     (errors.CursorError("no"), {"path": None, "response": None}),
     (errors.CursorError("no", path="position.json"), {"path": "position.json"}),
 ]

@@ -46,16 +46,21 @@ class Stream:
 
     def send(self, *data):
         """Send events, and wait until they have arrived."""
-        before = self.session.statistics.events
+        before = self.arrived()
         with self.session.incoming.not_empty:
             for each in data:
                 self.exchange.send_event(
                     each if isinstance(each, ServerSentEvent) else ServerSentEvent(each)
                 )
             arrived = self.session.incoming.not_empty.wait_for(
-                lambda: self.session.statistics.events >= before + len(data), PATIENCE
+                lambda: self.arrived() >= before + len(data), PATIENCE
             )
         assert arrived
+
+    def arrived(self):
+        """Count the events that have come to the channel."""
+        bounds = self.session.incoming._bounds
+        return bounds.put_count + bounds._refused
 
     def end(self):
         self.exchange.end()
@@ -373,6 +378,15 @@ class TestOtherConsumers:
         streams[0].end()
         streams[1].end()
         assert named(streams, merged) == [(0, "c")]
+
+    def test_may_take_the_last_event_before_the_end(self, streams):
+        merged = merge(sessions_of(streams))
+        streams[0].send("a")
+        assert streams[0].session.incoming.get().data == "a"
+        streams[0].end()
+        streams[1].send("x")
+        streams[1].end()
+        assert named(streams, merged) == [(1, "x")]
 
     def test_leave_no_more_behind_than_the_channel_holds(self, server, client):
         stream = Stream(server, client, overflow="drop_oldest", capacity=4)

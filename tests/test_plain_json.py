@@ -186,6 +186,7 @@ def test_a_time_keeps_its_offset():
         (str, "null", "the document must be a string, not null"),
         (list[int], '[1, "a"]', r"\[1\] must be an int, not a string"),
         (list[int], "{}", "the document must be an array, not an object"),
+        (tuple[()], "[1]", "the document must be an array of 0"),
         (tuple[int, int], "[1]", "the document must be an array of 2"),
         (tuple[int, int], "{}", "the document must be an array of 2"),
         (dict[str, int], '{"a": []}', "a must be an int, not an array"),
@@ -241,10 +242,28 @@ def test_a_type_that_it_cannot_do_is_refused_at_once(wanted, message):
         json_decoder(wanted)
 
 
+class TypeAliasType:
+    """What the type statement makes, for a Python that does not know it."""
+
+    def __init__(self, value=None):
+        self.__value__ = value
+
+
+def test_it_knows_aliases():
+    assert json_decoder(TypeAliasType(list[int]))("[1]") == [1]
+
+
+def test_an_alias_that_holds_itself_is_refused():
+    alias = TypeAliasType()
+    alias.__value__ = list[alias]
+    with pytest.raises(TypeError, match="it holds itself, and is no class"):
+        json_decoder(alias)
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
 def test_it_knows_the_alias_of_the_type_statement():
     names: dict[str, Any] = {}
     exec("type Json = None | int | list[Json]\ntype Ids = list[int]", names)
     assert json_decoder(names["Ids"])("[1]") == [1]
-    with pytest.raises(TypeError, match="plain JSON cannot become Json: it holds itself"):
+    with pytest.raises(TypeError, match="it holds itself, and is no class"):
         json_decoder(names["Json"])
