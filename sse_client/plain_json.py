@@ -149,7 +149,7 @@ class _Compiler:
             fields = _typed_dict_fields if is_typed_dict else _dataclass_fields
             try:
                 found = fields(wanted)
-            except NameError as error:
+            except (NameError, TypeError) as error:
                 raise _cannot(wanted, str(error)) from error
             self._classes[wanted] = _record(
                 wanted, {name: (self.compile(each)[0], due) for name, (each, due) in found.items()}
@@ -190,7 +190,7 @@ def _dataclass_fields(wanted: type) -> dict[str, tuple[object, bool]]:
     """Return the type of each field, and whether it has to be there."""
     hints = get_type_hints(wanted, include_extras=True)
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
-        raise _cannot(wanted, "it has an InitVar")
+        raise TypeError("it has an InitVar")
     missing = dataclasses.MISSING
     return {
         field.name: (
@@ -292,7 +292,8 @@ def _wrong(due: str, value: object, path: str) -> ValueError:
 
 
 def _name(wanted: object) -> str:
-    return wanted.__qualname__ if isinstance(wanted, type) else repr(wanted)
+    is_class = isinstance(wanted, type) and get_origin(wanted) is None
+    return wanted.__qualname__ if is_class else repr(wanted)  # type: ignore[attr-defined]  # a class
 
 
 def _cannot(wanted: object, why: str = "") -> TypeError:

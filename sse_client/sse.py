@@ -71,8 +71,8 @@ class SSEConfig:
             the data as it is. Data that is not of the type raises ``DeserializationError`` in
             place of the event, and the next call goes on with the next one.
         deserialize: How data is decoded: a function of your own, ``deserialize(type, data)``, or
-            ``"pydantic"``, ``"msgspec"`` or ``"json"`` (see ``json_decoder`` for what plain JSON
-            can do). None is the first of these that is installed and knows the type.
+            ``"pydantic"``, ``"msgspec"`` or ``"json"`` (``sse_client.plain_json.json_decoder`` says
+            what plain JSON can do). None is the first of these that is installed and can do it.
         max_event_size: The most bytes that one event may take.
         capacity: The most events that ``incoming`` holds.
         capacity_bytes: The most bytes of the stream that it holds.

@@ -13,8 +13,6 @@ from sse_client import errors
 from sse_client.errors import SSEClientError
 from sse_client.events import ServerSentEvent
 
-CAUSE = SSEClientError("the cause")
-
 TREE = {
     "SSEClientError": "Exception",
     "PluginNotInstalledError": "SSEClientError",
@@ -98,8 +96,8 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (errors.SessionClosedError("no"), {"response": None}),
     (errors.DeserializationError("no"), {"event": None, "response": None}),
     (
-        errors.SessionFailedError("no", session=None, error=CAUSE),
-        {"session": None, "error": CAUSE, "response": None, "buffer": b""},
+        errors.SessionFailedError("no", session=None, error=None),
+        {"session": None, "error": None, "response": None, "buffer": b""},
     ),
     (errors.CursorError("no"), {"path": None, "response": None}),
     (errors.CursorError("no", path="position.json"), {"path": "position.json"}),
