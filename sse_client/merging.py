@@ -56,20 +56,22 @@ class _Source:
         self._granted = 0
         #: Shares for what was there before the merge: put in one by one, so that none of the
         #: sessions has to wait for the backlog of another.
-        self._backlog: int | None = None
+        self._backlog = 0
+        self._has_begun = False
         self._shares = shares
         self._doorbell = doorbell
 
     def told(self, count: int) -> None:
         """Hear how much there is to be had."""
-        more = count - (self._granted - self.used)
+        more = due = count - (self._granted - self.used)
+        if not self._has_begun:
+            self._has_begun = True
+            due = min(more, 1)
+            self._backlog = more - due
         if more > 0:
             self._granted += more
-            if self._backlog is None:
-                more, self._backlog = 1, more - 1
-            self._shares.extend(repeat(self, more))
+            self._shares.extend(repeat(self, due))
             self._doorbell.ring()
-        self._backlog = self._backlog or 0
 
     def use(self) -> None:
         """Take note that a share was taken out."""
@@ -135,6 +137,9 @@ class MergedSessions(Generic[E_co]):
                 elif isinstance(error, CursorError):  # there, no event was taken
                     source.give_back()
                 raise _failure(source, error) from error
+            except BaseException:  # Ctrl-C: the event may be there still
+                source.give_back()
+                raise
         self.close()
         raise StopIteration
 

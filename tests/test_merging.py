@@ -160,6 +160,20 @@ class TestWaiting:
         assert states(streams) == {ReadyState.CLOSED}
         assert list(merged) == []
 
+    def test_that_is_interrupted_loses_nothing(self, streams, monkeypatch):
+        merged = merge(sessions_of(streams))
+        streams[0].send("a")
+
+        def interrupt():
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(streams[0].session.incoming, "get_nowait", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                next(merged)
+        assert named(streams, [next(merged)]) == [(0, "a")]
+        merged.close()
+
 
 class TestEnd:
     def test_of_all_closes_all(self, streams):
