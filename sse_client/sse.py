@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args
 from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Overflow
 from sse_client.channel import IncomingChannel
 from sse_client.checks import Checks
+from sse_client.cursor import CursorStore  # noqa: TC001  # documentation resolves annotations
 from sse_client.deserialization import Deserialize, Deserializer
 from sse_client.diagnostics import BufferPolicy
 from sse_client.events import ServerSentEvent
@@ -26,7 +27,6 @@ from sse_client.typed_channel import TypedChannel
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from sse_client.cursor import CursorStore
     from sse_client.request import RequestArguments
     from sse_client.transport import StreamConnection
 
