@@ -12,7 +12,7 @@ BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
-CHECKED  := sse_client $(wildcard examples tests/typing)
+CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
 .PHONY: help python demo test soak lint format types coverage check docs bench clean
 .DELETE_ON_ERROR:

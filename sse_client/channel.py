@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
-from sse_client.doorbell import Doorbell
+from sse_client.clock import Doorbell
 from sse_client.errors import SSEClientError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sse_client.channel import IncomingChannel
-    from sse_client.doorbell import Doorbell
+    from sse_client.clock import Doorbell
     from sse_client.events import ServerSentEvent
     from sse_client.stream import Statistics
 

@@ -17,7 +17,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic
 
 from sse_client.channel import ChannelClosed
-from sse_client.doorbell import Doorbell
+from sse_client.clock import Doorbell
 from sse_client.errors import CursorError, DeserializationError, SessionFailedError
 from sse_client.session import CLOSE_TIMEOUT, SSESession
 

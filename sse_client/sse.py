@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args
 from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Overflow
 from sse_client.channel import IncomingChannel
 from sse_client.checks import Checks
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.cursor import CursorStore  # noqa: TC001  # documentation resolves annotations
 from sse_client.deserialization import Deserialize, Deserializer
 from sse_client.diagnostics import BufferPolicy
@@ -27,6 +28,7 @@ from sse_client.typed_channel import TypedChannel
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from sse_client.clock import Clock
     from sse_client.request import RequestArguments
     from sse_client.transport import StreamConnection
 
@@ -190,7 +192,7 @@ class SSEConfig:
         _refuse_unknown(options)
         return dataclasses.replace(self, **options)
 
-    def stream_options(self, method: str) -> StreamOptions:
+    def stream_options(self, method: str, clock: Clock = SYSTEM_CLOCK) -> StreamOptions:
         """Return the options for a stream of this HTTP method, as its reader takes them."""
         names = {field.name for field in dataclasses.fields(ReconnectionPolicy)}
         chosen = {name: getattr(self, name) for name in names}
@@ -216,6 +218,7 @@ class SSEConfig:
             end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
             cursor_expired_statuses=frozenset(self.cursor_expired_statuses),
             buffer_policy=self.buffer_policy,
+            clock=clock,
         )
 
 
@@ -300,10 +303,11 @@ class SSE:
         name: str,
         options: Mapping[str, Any],
         has_one_body: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> tuple[SSESession[Any], StreamReader]:
         """Make a session that is still to be started, and its reader."""
         config = self.config.replace(options)
-        stream = config.stream_options(method)
+        stream = config.stream_options(method, clock)
         reconnects = stream.policy.reconnect != "never" and config.max_reconnection_attempts != 0
         if has_one_body and reconnects:
             raise ValueError(

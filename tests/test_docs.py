@@ -1,7 +1,8 @@
 """Each code block of the documentation runs as it stands there, but for the server's address.
 
 The blocks of ``docs/howto/servers.md`` and ``mcp.md`` are run in ``tests/interop``: they need
-servers that are not ours.
+servers that are not ours. Those of ``docs/testing.md`` are tests, which ``test_testing_page.py``
+runs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 
 #: What is run elsewhere.
-INTEROP = {"howto/mcp.md", "howto/servers.md"}
+ELSEWHERE = {"howto/mcp.md", "howto/servers.md", "testing.md"}
 
 #: What is no code that could be run, and why.
 NOT_RUN = {
@@ -56,7 +57,7 @@ def documented(language: str) -> list[Block]:
     return [
         block
         for page in pages
-        if str(page.relative_to(DOCS)) not in INTEROP
+        if str(page.relative_to(DOCS)) not in ELSEWHERE
         for block in read_blocks(page)
         if block.language == language
     ]

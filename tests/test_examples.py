@@ -201,3 +201,16 @@ def test_the_merged_ones_follow_addresses(server):
     done = run("merged.py", server.url_for("/x"), server.url_for("/y"))
     assert done.stderr == ""
     assert (sorted(done.stdout.splitlines()), done.returncode) == (["x: a", "y: b"], 0)
+
+
+def test_the_tests_of_my_code_pass():
+    path = EXAMPLES / "test_my_code.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(path)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout

@@ -23,7 +23,7 @@ from sse_client import (
     UnexpectedStatusError,
     merge,
 )
-from sse_client.doorbell import Doorbell
+from sse_client.clock import Doorbell
 from sse_client.testing import SSEServer
 
 STREAMS = 200

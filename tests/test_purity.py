@@ -33,6 +33,7 @@ PUBLIC = ""
 #: What the modules that need little of ours may import. One of ``testing`` counts as ``testing``.
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
+    "clock": set(),
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
@@ -46,25 +47,24 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
-    "doorbell": set(),
     "bounds": {"events", "errors"},
     "plain_json": set(),
     "deserialization": {"events", "errors", "plain_json"},
     "checks": {"cursor", "deserialization"},
     "typed_channel": {"channel"},
-    "channel": {"events", "errors", "bounds", "doorbell"},
+    "channel": {"events", "errors", "bounds", "clock"},
     "delivery": set(),
     "connections": {"errors"},
     "body": set(),
-    "answers": {"errors", "body"},
-    "transport": {"errors", "connections", "answers", "body"},
+    "answers": {"errors", "body", "clock"},
+    "transport": {"errors", "connections", "answers", "body", "clock"},
     "plugins": {"errors"},
     "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
-    "cli": {PUBLIC, "testing"},
+    "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
-    "testing": {PUBLIC, "events", "testing"},
+    "testing": {PUBLIC, "events", "testing", "clock"},
 }
 
 #: The others in their order: each may import those above it and those of the first table.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
+import requests
 from pages import ADDRESS, ROOT, read_blocks
 
 from sse_client import ServerSentEvent
@@ -133,24 +135,40 @@ def test_the_test_in_the_readme_passes(server):
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if command.startswith("sse-client ")]
 )
-def test_a_command_line_does_what_it_says(command, server):
-    server.serve([ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two")], then="end")
+def test_a_command_line_does_what_it_says(command, server, tmp_path):
+    events = [ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two"), "[DONE]"]
+    server.serve(events[: 3 if "[DONE]" in command else 2], then="end")
     server.respond(204)
-    arguments = command.replace(ADDRESS, server.url.rstrip("/")).split()[1:]
-    done = subprocess.run(
+    (tmp_path / "question.json").write_text("{}")
+    (tmp_path / "recording.txt").write_text("id: 0\ndata: zero\n\n")
+    arguments = shlex.split(command.replace(ADDRESS, server.url.rstrip("/")))[1:]
+    with subprocess.Popen(
         [sys.executable, "-m", "sse_client", *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+        cwd=tmp_path,
+    ) as process:
+        try:
+            if arguments[0] == "serve":
+                with requests.get(process.stdout.readline().strip(), timeout=50) as answer:
+                    assert answer.text == "id: 0\ndata: zero\n\n"
+            output, errors = process.communicate(timeout=50)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
     if "--json" in arguments:
-        assert [line[0] for line in done.stdout.splitlines()] == ["{", "{"]
-    elif "demo" in arguments:
-        assert done.stdout
+        assert [line[0] for line in output.splitlines()] == ["{", "{"]
+    elif arguments[0] == "demo":
+        assert output
+    elif arguments[0] == "record":
+        assert (
+            (tmp_path / "recording.txt").read_text().endswith("data: one\n\nid: 1\ndata: two\n\n")
+        )
     else:
-        assert done.stdout == "one\ntwo\n"
+        assert output == ("" if arguments[0] == "serve" else "one\ntwo\n")
+    if "-d" in arguments:
+        assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
 def test_every_make_command_exists():
