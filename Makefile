@@ -55,7 +55,7 @@ coverage: $(VENV)/.installed-test
 check: lint types coverage
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -q -W --keep-going -n docs build/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -n docs build/docs
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH)

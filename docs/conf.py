@@ -31,15 +31,10 @@ nitpick_ignore_regex = [
     ("py:class", r"(Unpack|Auth|Certificate|Cookies|Headers|Params|Proxies|Timeout|Overflow)"),
     ("py:(class|exc|obj)", r"(timedelta|TracebackType|_?[A-Z](_co)?|sse_client\.\w+\.[A-Z](_co)?)"),
     # Names of our own for what is passed through, or for kinds of arguments.
-    (
-        "py:class",
-        r"(RequestArguments|StreamArguments|DataArguments|SSEOptions|Value|Handler|Hooks|StreamReader)",
-    ),
-    (
-        "py:class",
-        r"(PositionKeeper|TypeForm|Deserialize|Deserializer|AnswerHeaders|Framing|Connection)",
-    ),
-    ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest)"),
+    ("py:class", r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)"),
+    ("py:class", r"(PositionKeeper|AnswerHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)"),
+    ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
+    ("py:class", r"(DataArguments|TypeForm|Deserialize|Deserializer)"),
     ("py:exc", r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)"),
 ]
 

@@ -68,7 +68,7 @@ class InMemoryServer(ScriptedServer):
 
     @property
     def url(self) -> str:
-        """An address: ``http://sse.test/``. Any other is as good."""
+        """An address, ``http://sse.test/``, though any other is as good."""
         return self.url_for("/")
 
     def url_for(self, target: str) -> str:
@@ -77,7 +77,7 @@ class InMemoryServer(ScriptedServer):
 
     @property
     def adapter(self) -> BaseAdapter:
-        """What leads here: ``session.mount("https://api.example.com/", server.adapter)``.
+        """The adapter that leads here, as in ``session.mount(prefix, server.adapter)``.
 
         Proxies and certificates are not looked at.
         """
@@ -85,7 +85,7 @@ class InMemoryServer(ScriptedServer):
 
     @property
     def session(self) -> requests.Session:
-        """A session of requests, all of whose requests come here: ``HttpClient(server.session)``.
+        """A session of requests that sends whatever it is given to this server.
 
         Always the same one. It takes nothing from the environment.
         """
