@@ -393,10 +393,10 @@ class TestOtherConsumers:
         streams[1].end()
         assert named(streams, merged) == [(0, "c")]
 
-    def test_may_take_the_last_event_before_the_end(self, streams):
+    def test_may_take_the_last_events_before_the_end(self, streams):
         merged = merge(sessions_of(streams))
-        streams[0].send("a")
-        assert streams[0].session.incoming.get().data == "a"
+        streams[0].send("a", "b")
+        assert [streams[0].session.incoming.get().data for _ in "ab"] == ["a", "b"]
         streams[0].end()
         streams[1].send("x")
         streams[1].end()
