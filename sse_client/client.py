@@ -27,12 +27,13 @@ from sse_client.transport import StreamConnection
 from sse_client.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     import requests
-    from typing_extensions import Unpack
+    from typing_extensions import TypeForm, Unpack
 
+    from sse_client.events import ServerSentEvent, TypedServerSentEvent
     from sse_client.plugins import PendingRequest
     from sse_client.reader import StreamReader
     from sse_client.request import (
@@ -45,20 +46,12 @@ if TYPE_CHECKING:
         RequestArguments,
     )
     from sse_client.session import SSESession
-    from sse_client.sse import SSEOptions
-
-    class StreamArguments(RequestArguments, SSEOptions, total=False):
-        """The arguments of a stream, for type checkers."""
-
-        scheme: str
-        host: str | None
-        port: int | None
-        path: str
-        method: str
+    from sse_client.sse import DataArguments, SSEOptions, StreamArguments
 
 
 P = TypeVar("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
 _PLAIN_TIMEOUT = (10.0, 60.0)
@@ -194,14 +187,49 @@ class HttpClient:
         self,
         url: str | None = None,
         *,
+        types: None = None,
         block: Callable[[SSESession], R],
         **arguments: Unpack[StreamArguments],
     ) -> R: ...
 
     @overload
     def sse(
-        self, url: str | None = None, *, block: None = None, **arguments: Unpack[StreamArguments]
+        self,
+        url: str | None = None,
+        *,
+        types: object,
+        block: Callable[[SSESession[Any]], R],
+        **arguments: Unpack[StreamArguments],
+    ) -> R: ...
+
+    @overload
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        types: None = None,
+        block: None = None,
+        **arguments: Unpack[StreamArguments],
     ) -> SSESession: ...
+
+    @overload
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        types: Mapping[str, object],
+        **arguments: Unpack[StreamArguments],
+    ) -> SSESession[TypedServerSentEvent[object] | ServerSentEvent]: ...
+
+    @overload
+    def sse(
+        self, url: str | None = None, *, types: TypeForm[T], **arguments: Unpack[DataArguments]
+    ) -> SSESession[TypedServerSentEvent[T]]: ...
+
+    @overload
+    def sse(
+        self, url: str | None = None, *, types: TypeForm[T], **arguments: Unpack[StreamArguments]
+    ) -> SSESession[TypedServerSentEvent[T] | ServerSentEvent]: ...
 
     def sse(
         self,
@@ -223,9 +251,9 @@ class HttpClient:
         cert: Certificate | None = None,
         timeout: Timeout = _STREAM_TIMEOUT,
         allow_redirects: bool = True,
-        block: Callable[[SSESession], R] | None = None,
+        block: Callable[[SSESession[Any]], R] | None = None,
         **options: Unpack[SSEOptions],
-    ) -> SSESession | R:
+    ) -> SSESession[Any] | R:
         """Open an event stream (WHATWG HTML, section 9.2). Blocks until it is open.
 
         Args:

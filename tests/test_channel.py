@@ -12,6 +12,7 @@ from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
 from sse_client import channel as channel_module
+from sse_client.bounds import Bounds
 from sse_client.clock import Doorbell
 
 
@@ -371,13 +372,14 @@ def test_room_that_came_while_it_was_asked_for_is_told_of():
 
 
 def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
-    class Emptied(IncomingChannel):
+    class Emptied(Bounds):
         def _forget_taken_batches(self):
             super()._forget_taken_batches()
-            if len(self.queue) == 2:
-                self.queue.clear()  # consumers were faster
+            if len(self._events) == 2:
+                self._events.clear()  # consumers were faster
 
-    channel = Emptied(capacity=3, overflow="drop_oldest")
+    channel = IncomingChannel(capacity=3, overflow="drop_oldest")
+    channel._bounds = Emptied(channel.queue, 3, 1000, "drop_oldest")
     channel.offer(events("a", "b", "c"), 3)
     channel.offer(events("d", "e", "f"), 3)
     assert (data_now(channel), channel.dropped) == (["d", "e", "f"], 1)
@@ -417,7 +419,7 @@ def test_many_small_batches_are_forgotten_in_order():
         channel.get()
     assert channel.offer(events("x"), 9000 - 1) == ()
     assert channel.offer(events("y"), 2) != ()
-    assert len(channel._batches) - channel._first_batch == 1001
+    assert len(channel._bounds._batches) - channel._bounds._first_batch == 1001
     for _ in range(1000):
         channel.get()
     assert channel.offer(events("y"), 1001) == ()

@@ -21,6 +21,7 @@ PACKAGE = Path(sse_client.__file__).parent
 INNER = [
     *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
     *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
+    *("plain_json", "deserialization"),
 ]
 
 #: What none of them may bring along.
@@ -48,7 +49,12 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
-    "channel": {"events", "errors", "clock"},
+    "bounds": {"events", "errors"},
+    "plain_json": set(),
+    "deserialization": {"events", "errors", "plain_json"},
+    "checks": {"cursor", "deserialization"},
+    "typed_channel": {"channel"},
+    "channel": {"events", "errors", "bounds", "clock"},
     "delivery": set(),
     "wire": {"clock"},
     "http_session": set(),
@@ -67,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 #: The others in their order: each may import those above it and those of the first table.
-ORDER = ["stream", "reader", "session", "sse", "client"]
+ORDER = ["stream", "reader", "session", "merging", "sse", "client"]
 
 # The package's own __init__ imports everything, so a bare package stands in for it.
 CHILD = """
