@@ -259,6 +259,13 @@ class IncomingChannel(_Base):
             self._tell_of_room()
         return event
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an IncomingChannel cannot be pickled or copied: its session belongs to this process; "
+            "hand over the events"
+        )
+
     def _raise_end(self) -> NoReturn:
         if self._error is None:
             raise ChannelClosed

@@ -36,9 +36,14 @@ def new_session(user_agent: str) -> requests.Session:
     """Make a session whose connections notice a dead peer."""
     session = requests.Session()
     session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
+    mount_adapters(session)
+    return session
+
+
+def mount_adapters(session: requests.Session) -> None:
+    """Give a session of our own new pools of connections, and leave the old ones as they are."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, _KeepAliveAdapter())
-    return session
 
 
 class _KeepAliveAdapter(HTTPAdapter):

@@ -7,7 +7,7 @@ import logging
 import warnings
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sse_client.answers import check_response, read_chunks
 from sse_client.errors import SessionClosedError
@@ -172,7 +172,7 @@ class SSESession:
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""
         try:
-            self._reader.settled.wait()
+            self._reader.wait_until_settled()
         except BaseException:
             self.close()
             raise
@@ -182,6 +182,13 @@ class SSESession:
                 raise SessionClosedError("the session was closed while it was connecting")
             self._reader.join(CLOSE_TIMEOUT)
             raise error
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an SSESession cannot be pickled or copied: its thread and its connection belong to "
+            "this process; hand over the events, or open a session there"
+        )
 
     def __enter__(self) -> SSESession:
         """Return the session."""

@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "answers": {"errors", "body"},
     "transport": {"errors", "connections", "answers", "body"},
     "plugins": {"errors"},
-    "auth": {"plugins", "errors", "answers"},
+    "auth": {"plugins", "errors", "answers", "process"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
     "cli": {PUBLIC, "testing"},
