@@ -192,10 +192,12 @@ class IncomingChannel(_Base):
             try:
                 event = self._take()
             except IndexError:
-                return self._wait_for_event(block, timeout)
-            if self._is_room_wanted:
-                self._tell_of_room()
-            return event
+                pass  # and not here: what the wait raises is not about this error
+            else:
+                if self._is_room_wanted:
+                    self._tell_of_room()
+                return event
+            return self._wait_for_event(block, timeout)
         raise ValueError("'timeout' must be a non-negative number")
 
     def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
@@ -251,13 +253,15 @@ class IncomingChannel(_Base):
         try:
             event = self._take()
         except IndexError:
-            try:
-                return self._wait_for_event(block=True, timeout=None)
-            except ChannelClosed:
-                raise StopIteration from None
-        if self._is_room_wanted:
-            self._tell_of_room()
-        return event
+            pass
+        else:
+            if self._is_room_wanted:
+                self._tell_of_room()
+            return event
+        try:
+            return self._wait_for_event(block=True, timeout=None)
+        except ChannelClosed:
+            raise StopIteration from None
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied, as for another process."""
