@@ -330,7 +330,7 @@ class IncomingChannel(_Base):
                 raise ChannelClosed
             # Not another event once the bytes are exceeded, unless there is nothing else.
             self._forget_taken_batches()
-            free = self.maxsize - len(self.queue)
+            free = self.maxsize - len(self.queue) if self.maxsize > 0 else len(events)
             if self._batch_bytes + size > self.capacity_bytes and self.queue:
                 free = 0
             if self.overflow == "drop_oldest" and free < len(events):

@@ -11,6 +11,7 @@ from sse_client.connections import mount_adapters, new_session
 from sse_client.errors import SessionClosedError
 from sse_client.plugins import PluginRegistry
 from sse_client.process import disown_in_child, stop_all
+from sse_client.redirects import keep_secrets_from_others
 from sse_client.request import (
     RequestDescription,
     SendOptions,
@@ -152,6 +153,7 @@ class HttpClient:
         def exchange() -> tuple[PendingRequest, requests.Response]:
             request = self._describe(description, self._raise_if_closed)
             prepared = session.prepare_request(request)
+            keep_secrets_from_others(session, prepared, request.private_headers)
             settings: Any = session.merge_environment_settings(
                 prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
             )

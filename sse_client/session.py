@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import warnings
 import weakref
 from dataclasses import dataclass
@@ -52,8 +53,10 @@ class _Lease:
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
 
-    def __del__(self) -> None:
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Stop the reader without waiting: this may run on any thread, in any state."""
+        if is_exiting():
+            return  # all have been stopped, and what the modules held may be gone
         try:
             if self._reader.state is not ReadyState.CLOSED:
                 message = f"unclosed SSE session to {self._reader.name}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from canaries import CanaryWatch
 
 from sse_client.testing import SSEServer
 
@@ -24,6 +25,10 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 # Threads that are about to end get this long for it, all together.
 PATIENCE = 2.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CanaryWatch())
 
 
 def open_descriptors() -> dict[str, str]:

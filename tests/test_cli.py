@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from canaries import CANARY
 
 import sse_client
 from sse_client import ServerSentEvent, cli
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from sse_client.testing import Exchange
 
-SECRET = "s3cr3t"
+SECRET = CANARY
 COMMAND = [sys.executable, "-m", "sse_client"]
 
 # How long a process may take to end, in seconds; beyond it is a hang.
