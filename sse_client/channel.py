@@ -12,6 +12,10 @@ of an interpreter with a global lock; without one, consumers take the mutex.
 
 With a position to keep they take it, too, so that events are noted in the order in which they are
 handed out; what a consumer had before is acknowledged, and saved, ahead of that and without it.
+
+Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
+catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
+too. A program that ends by it loses nothing: what it had in hand comes again.
 """
 
 from __future__ import annotations
@@ -103,7 +107,7 @@ class IncomingChannel(_Base):
     iterating again goes on with the next event.
 
     Args:
-        capacity: The most events that it holds.
+        capacity: The most events that it holds; 0 for any number.
         capacity_bytes: The most bytes of the stream that it holds, counted as received; a single
             larger event passes when it is alone.
         overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
@@ -124,6 +128,7 @@ class IncomingChannel(_Base):
         super().__init__(capacity)
         self._make_locks()
         self.keeper = keeper
+        self._most = capacity if capacity > 0 else sys.maxsize  # as queue.Queue takes it
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
         #: Rung when a blocked ``offer`` may go on, or never will.
@@ -330,7 +335,7 @@ class IncomingChannel(_Base):
                 raise ChannelClosed
             # Not another event once the bytes are exceeded, unless there is nothing else.
             self._forget_taken_batches()
-            free = self.maxsize - len(self.queue) if self.maxsize > 0 else len(events)
+            free = self._most - len(self.queue)
             if self._batch_bytes + size > self.capacity_bytes and self.queue:
                 free = 0
             if self.overflow == "drop_oldest" and free < len(events):
@@ -384,9 +389,9 @@ class IncomingChannel(_Base):
 
     def _drop_oldest(self, count: int, size: int) -> int:
         """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
-        count = min(count, self.maxsize)
+        count = min(count, self._most)
         while self.queue and (
-            len(self.queue) + count > self.maxsize or self._batch_bytes + size > self.capacity_bytes
+            len(self.queue) + count > self._most or self._batch_bytes + size > self.capacity_bytes
         ):
             with contextlib.suppress(IndexError):  # a consumer took the last one just now
                 self.queue.popleft()
@@ -447,7 +452,6 @@ class IncomingChannel(_Base):
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
-        self._wake_at = None
         self.room.ring()
         self.not_empty.notify_all()
         if self._putters:
