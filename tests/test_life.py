@@ -747,3 +747,10 @@ class TestFinalisers:
                 del data
                 gc.collect()
             assert exchange.wait_closed()
+
+    def test_a_session_that_is_left_to_the_end_of_the_interpreter_stays_silent(self, server):
+        # All were stopped by then, and the modules may have been taken apart.
+        server.serve(["one"], then="stall")
+        with sse_client_for_tests() as client, client.sse(server.url) as session:
+            session._lease.__del__(lambda: True)
+            assert session.state is ReadyState.OPEN
