@@ -7,6 +7,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
+from sse_client.clock import SYSTEM_CLOCK, Clock
 from sse_client.connections import mount_adapters, new_session
 from sse_client.errors import SessionClosedError
 from sse_client.plugins import PluginRegistry
@@ -82,9 +83,20 @@ class HttpClient:
         session: A session of requests to send with, which stays yours: its headers, cookies,
             proxies, certificates and adapters are used. Without one the client makes its own, with
             TCP keep-alive, and closes it.
+        clock: What the waits of the streams are measured with, for tests: a ``ManualClock`` of
+            ``sse_client.testing``. None is the time of the system.
+
+    Raises:
+        TypeError: ``clock`` is no clock.
     """
 
-    def __init__(self, session: requests.Session | None = None) -> None:
+    def __init__(
+        self, session: requests.Session | None = None, *, clock: Clock | None = None
+    ) -> None:
+        # A class has the methods, too.
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+            raise TypeError(f"clock must be a ManualClock or None, not {type(clock).__name__}")
+        self._clock = clock or SYSTEM_CLOCK
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()
@@ -269,6 +281,7 @@ class HttpClient:
                 send,
                 self._plugins.on_response,
                 partial(self._repeats, request),
+                clock=self._clock,
             )
 
         session, reader = plugin.new_session(
@@ -277,6 +290,7 @@ class HttpClient:
             name=name_of(address),
             options=options,
             has_one_body=request.is_made_once,
+            clock=self._clock,
         )
         with self._lock:
             closed = self._closed

@@ -109,7 +109,7 @@ class EventStreamParser:
 
     @property
     def last_event_id(self) -> str:
-        """The last event ID of the stream: the ``id`` of the last finished block that had one."""
+        """The last event ID of the stream, from the last finished block that had an ``id``."""
         return self._interpreter.last_event_id
 
     @property

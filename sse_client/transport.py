@@ -14,7 +14,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -32,6 +31,7 @@ from sse_client.answers import (
     root_cause,
 )
 from sse_client.body import body_reader
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.connections import watch_pool, watched_by
 from sse_client.errors import (
     ConnectionFailedError,
@@ -44,6 +44,7 @@ from sse_client.redirects import keep_secrets_from_others
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sse_client.clock import Clock
     from sse_client.plugins import PendingRequest
     from sse_client.request import SendOptions
 
@@ -74,6 +75,7 @@ class StreamConnection:
         on_response: Called with the answer before it is looked at.
         on_unauthorized: Called with the request and the answer if that is 401; says whether to
             make and send the request once more.
+        clock: What its waits are measured with. A socket's own run on the system's time.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class StreamConnection:
         options: SendOptions,
         on_response: Callable[[requests.Response], None],
         on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._session = session
         self._make_request = make_request
         self._options = options
         self._on_response = on_response
         self._on_unauthorized = on_unauthorized
+        self._clock = clock
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
@@ -119,7 +124,7 @@ class StreamConnection:
             if is_repeated:
                 _, response = self._exchange(last_event_id)
         try:
-            check_response(response, self._limit_read)
+            check_response(response, self._limit_read, self._clock)
         finally:
             self._raise_if_aborted()
         return response
@@ -198,7 +203,7 @@ class StreamConnection:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that answers a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._limit_read)
+            read_body(response, self._limit_read, self._clock)
         if response.is_redirect:
             response.raw.close()
             try:
@@ -227,7 +232,7 @@ class StreamConnection:
 
         Args:
             event_timeout: How long no event may come, in seconds.
-            last_event_at: When the last one came, on ``time.monotonic``.
+            last_event_at: When the last one came, on the clock's ``monotonic``.
 
         Raises:
             StreamInterruptedError: The connection broke off.
@@ -242,7 +247,7 @@ class StreamConnection:
         try:
             while True:
                 if event_timeout is not None:
-                    left = last_event_at() + event_timeout - time.monotonic()
+                    left = last_event_at() + event_timeout - self._clock.monotonic()
                     if left <= 0:
                         raise self._idle("event", event_timeout)
                     self._limit_read(left if read_timeout is None else min(left, read_timeout))
@@ -282,8 +287,7 @@ class StreamConnection:
             self._aborted = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # not connected yet, or not any more
-                    # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    _shut_down(self._socket)
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
@@ -335,6 +339,15 @@ class StreamConnection:
     def _raise_if_aborted(self) -> None:
         if self._aborted:
             raise ConnectionAborted
+
+
+def _shut_down(sock: socket.socket) -> None:
+    stand_in: object = sock
+    if isinstance(stand_in, socket.socket):
+        # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    else:  # of another transport, such as one in memory
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
 from sse_client import channel as channel_module
-from sse_client.channel import Doorbell
+from sse_client.clock import Doorbell
 
 LOOK_AGAIN = channel_module._LOOK_AGAIN
 

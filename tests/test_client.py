@@ -19,7 +19,7 @@ import responses
 import trustme
 from canaries import CANARY
 from requests.adapters import HTTPAdapter
-from support import PATIENCE, Running, deaf_listener, silent_listener, sse_client_for_tests
+from support import Running, deaf_listener, silent_listener, sse_client_for_tests
 
 from sse_client import (
     SSE,
@@ -416,14 +416,11 @@ class TestClosing:
             client.sse(server.url)
         assert server.requests == []
 
-    def test_aborts_a_first_connection_that_is_being_retried(self, server):
-        tried = threading.Event()
-        client = HttpClient().install(
-            SSE, retry_first_connection=True, reconnection_time=60, on_disconnect=None
-        )
-        server.handler = lambda exchange: (exchange.respond(503), tried.set())
+    def test_aborts_a_first_connection_that_is_being_retried(self, server, sse_clock):
+        client = HttpClient(clock=sse_clock).install(SSE, retry_first_connection=True)
+        server.respond(503)
         opening = Running(lambda: client.sse(server.url))
-        assert tried.wait(PATIENCE)
+        sse_clock.wait_for_sleepers()
         client.close()
         assert isinstance(opening.outcome(), SessionClosedError)
 

@@ -49,16 +49,16 @@ def test_a_stream_takes_over_no_idle_connection_of_the_users_session():
         assert not ports & {request.client_port for request in server.requests[3:]}
 
 
-def test_a_slow_consumer_is_no_silent_server(server):
+def test_a_slow_consumer_is_no_silent_server(sse_memory, sse_clock):
     # The limit is over while the consumer takes its time, and the next event has long come.
     lost = Signal()
-    with sse_client_for_tests(capacity=1, event_timeout=0.2, on_disconnect=lost) as client:
-        opening = Running(lambda: client.sse(server.url))
-        exchange = server.accept()
+    with sse_memory.client(capacity=1, event_timeout=60, on_disconnect=lost) as client:
+        opening = Running(lambda: client.sse(sse_memory.url))
+        exchange = sse_memory.accept()
         exchange.write(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
         session = opening.outcome()
         fill(session.incoming, 1)
-        assert not lost.wait(0.5)
+        sse_clock.advance(3600)
         exchange.send("4")
         taken = [session.incoming.get(timeout=PATIENCE).data for _ in range(4)]
         session.close()

@@ -32,6 +32,7 @@ PUBLIC = ""
 #: What the modules that need little of ours may import. One of ``testing`` counts as ``testing``.
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
+    "clock": set(),
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
@@ -45,20 +46,20 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
-    "channel": {"events", "errors"},
+    "channel": {"events", "errors", "clock"},
     "delivery": set(),
     "connections": {"errors"},
     "body": set(),
-    "answers": {"errors", "body"},
-    "transport": {"errors", "connections", "answers", "body", "redirects"},
+    "answers": {"errors", "body", "clock"},
+    "transport": {"errors", "connections", "answers", "body", "clock", "redirects"},
     "redirects": set(),
     "plugins": {"errors"},
     "auth": {"plugins", "errors", "answers", "process"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
-    "cli": {PUBLIC, "testing"},
+    "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
-    "testing": {PUBLIC, "events", "testing"},
+    "testing": {PUBLIC, "events", "testing", "clock"},
 }
 
 #: The others in their order: each may import those above it and those of the first table.
