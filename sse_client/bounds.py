@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Literal
 
 from sse_client.errors import ChannelOverflowError
@@ -31,7 +32,7 @@ class Bounds:
 
     Args:
         events: The channel's queue.
-        capacity: The most events that it holds.
+        capacity: The most events that it holds; 0 is no bound, as of a ``queue.Queue``.
         capacity_bytes: The most bytes.
         overflow: What happens when it is full.
     """
@@ -49,7 +50,7 @@ class Bounds:
         overflow: Overflow,
     ) -> None:
         self._events = events
-        self._capacity = capacity
+        self._capacity = capacity if capacity > 0 else sys.maxsize
         self.capacity_bytes = capacity_bytes
         self._overflow = overflow
         #: How many events that were in were dropped for later ones.

@@ -12,6 +12,10 @@ of an interpreter with a global lock; without one, consumers take the mutex.
 
 With a position to keep they take it, too, so that events are noted in the order in which they are
 handed out; what a consumer had before is acknowledged, and saved, ahead of that and without it.
+
+Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
+catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
+too. A program that ends by it loses nothing: what it had in hand comes again.
 """
 
 from __future__ import annotations
@@ -77,7 +81,7 @@ class IncomingChannel(queue.Queue[E]):
     iterating again goes on with the next event.
 
     Args:
-        capacity: The most events that it holds.
+        capacity: The most events that it holds; 0 for any number.
         capacity_bytes: The most bytes of the stream that it holds, counted as received; a single
             larger event passes when it is alone.
         overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
@@ -162,10 +166,12 @@ class IncomingChannel(queue.Queue[E]):
             try:
                 event = self._take()
             except IndexError:
-                return self._wait_for_event(block, timeout)
-            if self._is_room_wanted:
-                self._tell_of_room()
-            return event
+                pass  # and not here: what the wait raises is not about this error
+            else:
+                if self._is_room_wanted:
+                    self._tell_of_room()
+                return event
+            return self._wait_for_event(block, timeout)
         raise ValueError("'timeout' must be a non-negative number")
 
     def _wait_for_event(self, block: bool, timeout: float | None) -> E:
@@ -221,13 +227,22 @@ class IncomingChannel(queue.Queue[E]):
         try:
             event = self._take()
         except IndexError:
-            try:
-                return self._wait_for_event(block=True, timeout=None)
-            except ChannelClosed:
-                raise StopIteration from None
-        if self._is_room_wanted:
-            self._tell_of_room()
-        return event
+            pass
+        else:
+            if self._is_room_wanted:
+                self._tell_of_room()
+            return event
+        try:
+            return self._wait_for_event(block=True, timeout=None)
+        except ChannelClosed:
+            raise StopIteration from None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an IncomingChannel cannot be pickled or copied: its session belongs to this process; "
+            "hand over the events"
+        )
 
     def _raise_end(self) -> NoReturn:
         if self._error is None:
@@ -385,7 +400,6 @@ class IncomingChannel(queue.Queue[E]):
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
-        self._wake_at = None
         self.room.ring()
         self.not_empty.notify_all()
         if self._putters:

@@ -6,15 +6,16 @@ import threading
 import warnings
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from urllib3.exceptions import InsecureRequestWarning
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
 from sse_client.errors import SessionClosedError
-from sse_client.http_session import new_session
+from sse_client.http_session import mount_adapters, new_session
 from sse_client.plugins import PluginRegistry
-from sse_client.process import stop_all
+from sse_client.process import disown_in_child, stop_all
+from sse_client.redirects import keep_secrets_from_others
 from sse_client.request import (
     RequestDescription,
     SendOptions,
@@ -96,10 +97,12 @@ class HttpClient:
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()
-        self._lock = threading.Lock()  # guards the three below
+        # Guards the three below. Reentrant: a finaliser or a signal handler may close the client.
+        self._lock = threading.RLock()
         self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()
         self._closed = False
         self._has_warned = False
+        disown_in_child(self)
 
     def install(self, plugin: type[Any], **options: object) -> HttpClient:
         """Install a plugin: a class, of which ``plugin(**options)`` is made. Does not block.
@@ -160,6 +163,7 @@ class HttpClient:
         def exchange() -> tuple[PendingRequest, requests.Response]:
             request = self._describe(description, self._raise_if_closed)
             prepared = session.prepare_request(request)
+            keep_secrets_from_others(session, prepared, request.private_headers)
             settings: Any = session.merge_environment_settings(
                 prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
             )
@@ -364,6 +368,22 @@ class HttpClient:
         finally:
             if self._owns_session:
                 self._session.close()
+
+    def disown(self) -> None:
+        """Leave streams and idle connections to the parent, in a forked child; go on with others.
+
+        A ``requests.Session`` of the user's own is left alone.
+        """
+        self._lock = threading.RLock()  # may be held by a thread that is no more
+        if self._owns_session:
+            mount_adapters(self._session)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an HttpClient cannot be pickled or copied: its connections belong to this process; "
+            "make one there"
+        )
 
     def __enter__(self) -> HttpClient:
         """Return the client."""

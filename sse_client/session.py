@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import warnings
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from sse_client.answers import check_response, read_chunks
 from sse_client.errors import SessionClosedError
@@ -61,8 +62,10 @@ class _Lease:
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
 
-    def __del__(self) -> None:
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Stop the reader without waiting: this may run on any thread, in any state."""
+        if is_exiting():
+            return  # all have been stopped, and what the modules held may be gone
         try:
             if self._reader.state is not ReadyState.CLOSED:
                 message = f"unclosed SSE session to {self._reader.name}"
@@ -209,7 +212,7 @@ class SSESession(Generic[E_co]):
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""
         try:
-            self._reader.settled.wait()
+            self._reader.wait_until_settled()
         except BaseException:
             self.close()
             raise
@@ -219,6 +222,13 @@ class SSESession(Generic[E_co]):
                 raise SessionClosedError("the session was closed while it was connecting")
             self._reader.join(CLOSE_TIMEOUT)
             raise error
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an SSESession cannot be pickled or copied: its thread and its connection belong to "
+            "this process; hand over the events, or open a session there"
+        )
 
     def __enter__(self) -> SSESession[E_co]:
         """Return the session."""

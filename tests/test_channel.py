@@ -6,6 +6,7 @@ import queue
 import sys
 import threading
 import weakref
+from collections import deque
 
 import pytest
 from support import PATIENCE, Running, fill
@@ -15,11 +16,15 @@ from sse_client import channel as channel_module
 from sse_client.bounds import Bounds
 from sse_client.clock import Doorbell
 
+LOOK_AGAIN = channel_module._LOOK_AGAIN
+
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)
 def interpreter(request, monkeypatch):
     """Run each test as on either kind of interpreter."""
     monkeypatch.setattr(channel_module, "_HAS_GIL", request.param == "with a global lock")
+    # So that whoever is not woken hangs.
+    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 3600.0)
 
 
 def events(*data: str) -> list[ServerSentEvent]:
@@ -459,3 +464,67 @@ def test_the_end_is_what_python_calls_shut_down():
     closed.close()
     assert ended.is_shutdown
     assert closed.is_shutdown
+
+
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest", "error"])
+def test_without_a_capacity_it_is_bounded_in_bytes_alone(overflow):
+    channel = IncomingChannel(0, capacity_bytes=100, overflow=overflow)
+    assert channel.offer(events(*"abc"), 30) == ()
+    assert channel.offer(events(*"de"), 20) == ()
+    assert (channel.dropped, channel.full(), channel.room._rings.qsize()) == (0, False, 0)
+    assert data_now(channel) == ["a", "b", "c", "d", "e"]
+
+
+def test_without_a_capacity_the_oldest_are_dropped_by_their_bytes():
+    channel = IncomingChannel(0, capacity_bytes=100, overflow="drop_oldest")
+    for each in "abc":
+        assert channel.offer(events(each), 50) == ()
+    assert (data_now(channel), channel.dropped) == (["b", "c"], 1)
+
+
+@pytest.mark.parametrize("end", ["end", "close"])
+def test_the_end_wakes_who_waits_for_room(end):
+    channel = IncomingChannel(capacity=1)
+    assert channel.offer(events("a", "b"), 2) == events("b")
+    waiting = Running(lambda: channel.room.wait() or channel.is_shutdown)
+    getattr(channel, end)()
+    assert waiting.outcome() is True
+    with pytest.raises(ChannelClosed):
+        channel.offer(events("b"), 0)
+
+
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+@pytest.mark.parametrize("call", ["get", "put"])
+def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypatch, call, timeout):
+    # The handler runs on the same thread, between the last look and the wait.
+    assert LOOK_AGAIN <= 1
+    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 0.001)
+    channel = IncomingChannel(capacity=1)
+    condition = channel.not_empty if call == "get" else channel.not_full
+    wait = condition.wait
+
+    def interrupted(seconds=None):
+        channel.close()
+        return wait(seconds)
+
+    condition.wait = interrupted
+    if call == "put":
+        channel.offer(events("a"), 1)
+        waiting = Running(lambda: channel.put(*events("b"), timeout=timeout))
+    else:
+        waiting = Running(lambda: channel.get(timeout=timeout))
+    assert isinstance(waiting.outcome(), ChannelClosed)
+
+
+def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
+    class Stolen(deque):
+        def popleft(self):
+            self.clear()  # a consumer was faster
+            return super().popleft()
+
+    channel = IncomingChannel(capacity=1, overflow="drop_oldest")
+    channel.offer(events("a"), 1)
+    channel.queue = channel._bounds._events = Stolen(channel.queue)
+    assert channel.offer(events("b"), 1) == ()
+    assert ([event.data for event in channel.queue], channel.dropped) == (["b"], 0)
+    assert channel.unfinished_tasks == 2  # the one that was taken is still worked on
