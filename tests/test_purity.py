@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     "auth": {"plugins", "errors", "answers", "process"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
+    "sending": {"errors", "redirects", "transport"},
     "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
     "testing": {PUBLIC, "events", "testing", "clock"},
