@@ -68,7 +68,7 @@ package: $(VENV)/.installed-package
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-oldest build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .venv-3.* .venv-free-threaded .venv-oldest build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find sse_client tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

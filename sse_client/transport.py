@@ -40,6 +40,7 @@ from sse_client.errors import (
 )
 from sse_client.foreign import is_of_urllib3_future, socket_of
 from sse_client.headers import set_stream_headers
+from sse_client.redirects import keep_secrets_from_others
 from sse_client.wire import arrivals_of
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class StreamConnection:
     def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
         """Make the request, send it, and wait for the header of the answer, whatever it is."""
         request, prepared = self._prepare(last_event_id)
+        keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:
             with watched_by(self):
                 response = self._send(prepared)
@@ -205,6 +207,8 @@ class StreamConnection:
             if authorization and not strips_auth(prepared.url, following.url):
                 # Here, too, it wins over a .netrc, which requests asks for each redirect.
                 following.headers["Authorization"] = authorization
+            # The pool of a proxy adds its own; requests adds it also where no proxy comes next.
+            following.headers.pop("Proxy-Authorization", None)
             prepared = following
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
@@ -296,14 +300,14 @@ class StreamConnection:
         """
         with self._lock:
             self._aborted = True
-            self._cut_off()
+            _shut_down(self._socket)
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
         with self._lock:
             if self._response is not None and is_of_urllib3_future(self._response.raw):
                 # Else the next attempt would be another stream of HTTP/2 on this connection.
-                self._cut_off()
+                _shut_down(self._socket)
             self._replace_socket(None, owned=False)
         if self._response is not None:
             with contextlib.suppress(OSError, HTTPError):
@@ -335,12 +339,6 @@ class StreamConnection:
             # A TLS connection through a TLS proxy is no socket, but has one.
             self._replace_socket(getattr(sock, "socket", sock), owned=False)
 
-    def _cut_off(self) -> None:
-        """Hold the lock for this."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # not connected yet, or not any more
-                _shut_down(self._socket)
-
     def _replace_socket(self, sock: socket.socket | None, *, owned: bool) -> None:
         """Hold the lock for this."""
         if self._owns_socket and self._socket is not None:
@@ -365,13 +363,14 @@ class StreamConnection:
             raise ConnectionAborted
 
 
-def _shut_down(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket | None) -> None:
     stand_in: object = sock
-    if isinstance(stand_in, socket.socket):
-        # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    else:  # of another transport, such as one in memory
-        sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):  # not connected yet, or not any more
+        if isinstance(stand_in, socket.socket):
+            # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+            socket.socket.shutdown(stand_in, socket.SHUT_RDWR)
+        elif sock is not None:  # of another transport, such as one in memory
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
