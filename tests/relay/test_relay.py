@@ -1,14 +1,17 @@
-"""One relay: from the stream into Redis, once each, whatever breaks."""
+"""One relay, or some for the same stream: each event into Redis once, whatever breaks."""
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
+from support import PATIENCE, Running, Signal, sse_client_for_tests
 
-from sse_client import SSE, HttpClient, UnexpectedStatusError
+from sse_client import SSE, HttpClient, StreamInterruptedError, UnexpectedStatusError
 from sse_client.relay import RedisRelay, RelayError, RelayState
-from sse_client.relay.lease import acquire
-from tests.support import sse_client_for_tests
+from sse_client.relay.connection import RedisServer
+from sse_client.relay.lease import Wait, acquire
 
 LEASE = 0.6
 
@@ -20,21 +23,269 @@ def numbered():
 
 
 def relay_to(redis, client, url, **options):
-    options = {"stream": "orders", "lease_time": LEASE, "redis": redis.url, **options}
-    return RedisRelay(client, url, **options)
+    return RedisRelay(
+        client, url, **{"redis": redis.url, "stream": "orders", "lease_time": LEASE, **options}
+    )
 
 
-def test_each_event_becomes_one_entry(redis, server):
-    server.enqueue = None
-    redis.entries("orders")
+def wait_for_entries(redis, count, stream="orders"):
+    wait_for(lambda: redis.client.xlen(stream) >= count)
 
 
-def test_a_stream_that_ends_has_been_relayed_in_order(redis, numbered):
-    numbered.last = 200
+def play(server, *scripts):
+    """Answer the requests with these, one after the other, and then say that there is no more."""
+    left = deque(scripts)
+    server.handler = lambda exchange: left.popleft()(exchange) if left else exchange.respond(204)
+
+
+# What becomes of an event.
+
+
+def test_an_entry_holds_the_event_its_id_and_where_it_came_from(redis, server):
+    def answer(exchange):
+        exchange.write("event: note\nid: é 1\ndata: ä\ndata: b\n\n".encode())
+
+    play(server, answer)
+    url = server.url.replace("http://", "http://user:secret@") + "?token=secret"
+    with sse_client_for_tests() as client:
+        relay_to(redis, client, url).run()
+    assert redis.entries("orders") == [
+        {"event": "note", "data": "ä\nb", "id": "é 1", "source": server.url}
+    ]
+
+
+def test_what_is_waiting_is_written_in_one_round_trip(redis, numbered):
+    numbered.last = 300
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url, batch_events=100)
+        relay.run()
+    assert numbers_of(redis, "orders") == list(range(1, 301))
+    assert relay.statistics.written == 300
+    assert 3 <= relay.statistics.batches < 300
+
+
+def test_a_stream_is_trimmed_if_asked_for(redis, numbered):
+    numbered.last = 3000
+    with sse_client_for_tests() as client:
+        relay_to(redis, client, numbered.url, max_length=500).run()
+    assert redis.client.xlen("orders") < 1000
+    assert numbers_of(redis, "orders")[-1] == 3000
+
+
+# What comes again.
+
+
+def test_a_new_relay_goes_on_behind_the_old_one(redis, numbered):
+    with sse_client_for_tests() as client:
+        for last in (10, 25):
+            numbered.last = last
+            relay_to(redis, client, numbered.url).run()
+    assert numbers_of(redis, "orders") == list(range(1, 26))
+    assert numbered.positions == ["", "10", "10", "25"]
+
+
+def test_connections_that_break_double_nothing(redis, numbered):
+    numbered.last, numbered.per_connection = 100, 7
     with sse_client_for_tests() as client:
         relay = relay_to(redis, client, numbered.url)
         relay.run()
-    assert numbers_of(redis, "orders") == list(range(1, 201))
+    assert numbers_of(redis, "orders") == list(range(1, 101))
+    assert relay.statistics.losses > 10
+
+
+def unnumbered(exchange):
+    """Send an ID once, then events without one, the same behind that ID, and break off."""
+    if "Last-Event-ID" not in exchange.request.headers:
+        exchange.send("0", id="a")
+    exchange.send("1")
+    exchange.send("2")
+    exchange.drop()
+
+
+def numbered_end(exchange):
+    for data in "123":
+        exchange.send(data)
+    exchange.send("4", id="b")
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["reconnection", "another relay"])
+def test_events_without_ids_that_come_again_are_left_out(redis, server, restart):
+    play(server, unnumbered, numbered_end)
+    if restart:
+        with sse_client_for_tests(reconnect="never") as client:
+            with pytest.raises(StreamInterruptedError):
+                relay_to(redis, client, server.url).run()
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, server.url)
+        relay.run()
+    assert numbers_of(redis, "orders") == [0, 1, 2, 3, 4]
+    assert relay.statistics.repeated == 2
+
+
+def test_a_server_that_repeats_no_unnumbered_events_loses_none(redis, server):
+    play(server, unnumbered, lambda exchange: [exchange.send(data) for data in "34"])
+    with sse_client_for_tests() as client:
+        relay_to(redis, client, server.url, resends_unnumbered=False).run()
+    assert numbers_of(redis, "orders") == [0, 1, 2, 3, 4]
+
+
+def test_a_relay_begins_behind_the_id_that_it_is_given(redis, numbered):
+    numbered.last = 9
+    with sse_client_for_tests() as client:
+        relay_to(redis, client, numbered.url, last_event_id="5").run()
+    assert numbers_of(redis, "orders") == [6, 7, 8, 9]
+
+
+# Who may write.
+
+
+def test_of_many_relays_one_writes_and_another_takes_over_when_it_leaves(redis, numbered):
+    numbered.ends = False
+    numbered.offer(20)
+    with sse_client_for_tests() as client:
+        relays = [relay_to(redis, client, numbered.url) for _ in range(3)]
+        for relay in relays:
+            relay.start()
+        try:
+            for count in (20, 40, 60):
+                numbered.offer(count)
+                wait_for_entries(redis, count)
+                owners = [each for each in relays if each.state is RelayState.RELAYING]
+                assert len(owners) == 1
+                if count < 60:
+                    owners[0].close()
+                    relays.remove(owners[0])
+        finally:
+            for relay in relays:
+                relay.close()
+    assert numbers_of(redis, "orders") == list(range(1, 61))
+
+
+def test_who_has_lost_the_lease_writes_nothing_and_stands_by(redis, numbered):
+    numbered.ends = False
+    numbered.offer(10)
+    with sse_client_for_tests() as client:
+        with relay_to(redis, client, numbered.url) as relay:
+            wait_for_entries(redis, 10)
+            redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
+            numbered.offer(20)
+            wait_for(lambda: relay.state is RelayState.STANDBY)
+            assert redis.client.xlen("orders") == 10
+            redis.client.delete("sse-client:{orders}:lease")
+            wait_for_entries(redis, 20)
+    assert numbers_of(redis, "orders") == list(range(1, 21))
+    assert relay.statistics.leases == 2
+
+
+def test_who_loses_the_lease_of_a_quiet_stream_leaves_the_server(redis, numbered):
+    numbered.ends = False
+    numbered.offer(1)
+    with sse_client_for_tests() as client:
+        with relay_to(redis, client, numbered.url) as relay:
+            wait_for_entries(redis, 1)
+            redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
+            wait_for(lambda: relay.state is RelayState.STANDBY)
+
+
+def test_the_token_of_a_lease_only_grows(redis):
+    server = RedisServer(redis.url)
+    first = acquire(server, "orders", "a", 5.0)
+    assert isinstance(acquire(server, "orders", "b", 5.0), Wait)
+    again = acquire(server, "orders", "a", 5.0)
+    again.release()
+    last = acquire(server, "orders", "b", 5.0)
+    assert [lease.text for lease in (first, again, last)] == ["a 1", "a 2", "b 3"]
+    first.renew()
+    assert first.lost.is_set()
+    first.release()
+    last.renew()
+    assert not last.lost.is_set()
+    server.close()
+
+
+# What is refused, and how it ends.
+
+
+def test_the_error_of_the_stream_is_the_relays(redis, server):
+    play(server, lambda exchange: exchange.respond(404))
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, server.url)
+        with pytest.raises(UnexpectedStatusError):
+            relay.run()
+        with pytest.raises(UnexpectedStatusError):
+            relay.wait()
+    assert relay.state is RelayState.FAILED
+    assert redis.client.get("sse-client:{orders}:lease") is None
+
+
+def test_a_key_of_another_type_is_told(redis, numbered):
+    numbered.last = 3
+    redis.client.set("orders", "a string")
+    with sse_client_for_tests() as client, pytest.raises(RelayError, match="WRONGTYPE"):
+        relay_to(redis, client, numbered.url).run()
+
+
+def test_a_relay_begins_once(redis, numbered):
+    numbered.last = 1
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url)
+        relay.run()
+        with pytest.raises(RuntimeError, match="once"):
+            relay.start()
+        other = relay_to(redis, client, numbered.url)
+        other.close()
+        other.close()
+        assert other.state is RelayState.CLOSED
+        assert other.wait(PATIENCE)
+
+
+def test_closing_ends_a_relay_whose_server_is_not_there(redis):
+    with sse_client_for_tests(reconnection_time=0.01) as client:
+        failing = Signal()
+        relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
+        relay.start()
+        failing.await_()
+        relay.close()
     assert relay.state is RelayState.CLOSED
-    assert relay.statistics.written == 200
-    assert relay.statistics.batches < 200
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"stream": ""}, ValueError, "stream"),
+        ({"stream": 5}, TypeError, "stream"),
+        ({"stream": "a{b"}, ValueError, "stream"),
+        ({"stream": "a}b"}, ValueError, "stream"),
+        ({"max_length": 0}, ValueError, "max_length"),
+        ({"max_length": True}, TypeError, "max_length"),
+        ({"batch_events": None}, TypeError, "batch_events"),
+        ({"lease_time": 0}, ValueError, "lease_time"),
+        ({"lease_time": "5"}, TypeError, "lease_time"),
+        ({"overflow": "error"}, TypeError, "overflow"),
+        ({"cursor": None}, TypeError, "cursor"),
+        ({"redis": 5}, TypeError, "redis"),
+        ({"redis": "http://secret"}, ValueError, "redis must be an address"),
+        ({"capacity": 0}, ValueError, "capacity"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(options, error, named):
+    given = {"redis": "redis://127.0.0.1", "stream": "orders", **options}
+    with HttpClient().install(SSE) as client, pytest.raises(error, match=named) as caught:
+        RedisRelay(client, "http://127.0.0.1:9", **given)
+    assert "secret" not in str(caught.value)
+
+
+def test_keys_of_a_tagged_stream_are_in_its_slot():
+    from redis.crc import key_slot
+
+    from sse_client.relay.keys import key_of
+
+    for name in ("orders", "{orders}:eu", "eu:{orders}"):
+        assert key_slot(key_of(name, "lease").encode()) == key_slot(name.encode())
+    assert key_of("{orders}:eu", "lease") != key_of("{orders}:us", "lease")
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "redis", None)
+    with HttpClient().install(SSE) as client, pytest.raises(ImportError, match=r"\[redis\]"):
+        RedisRelay(client, "http://127.0.0.1:9", redis="redis://127.0.0.1", stream="orders")
