@@ -92,6 +92,11 @@ class RedisServer:
         """Tell nothing of the address."""
         return f"<{type(self).__name__}>"
 
+    @property
+    def commands(self) -> Any:  # noqa: ANN401  # redis-py's own types are of many shapes
+        """The client itself, for commands whose answers it takes apart."""
+        return self._client
+
     def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis answers
         """Carry out one command. Blocks for the answer."""
         return self._client.execute_command(*words)

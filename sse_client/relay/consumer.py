@@ -48,12 +48,11 @@ _BLOCK = 0.5
 @dataclass(frozen=True)
 class _Entry:
     id: str
-    fields: tuple[Any, ...]
+    fields: dict[Any, Any]
     deliveries: int
 
     def event(self) -> ServerSentEvent:
-        words = [text_of(word) for word in self.fields]
-        named = dict(zip(words[::2], words[1::2], strict=False))
+        named = {text_of(name): text_of(value) for name, value in self.fields.items()}
         return ServerSentEvent(
             data=named.get("data", ""), event=named.get("event", ""), id=named.get("id", "")
         )
@@ -216,34 +215,40 @@ class RedisIncoming:
             return []
 
     def _make_group(self) -> None:
-        words = ["XGROUP", "CREATE", self._stream, self._group, self._start, "MKSTREAM"]
+        words = (self._stream, self._group, self._start)
         try:
-            self._server.execute(*words)
+            self._server.commands.xgroup_create(*words, mkstream=True)
         except Exception as error:
             if not self._server.is_reply(error, "BUSYGROUP"):
                 raise
 
     def _read_own(self, behind: str) -> list[_Entry]:
-        entries = self._entries(self._read_group(behind))
-        self._own_from = entries[-1].id if entries else None
-        return self._counted(entries)
+        found = self._read_group(behind, None)
+        self._own_from = text_of(found[-1][0]) if found else None
+        return self._counted(self._entries(found))
 
     def _read_new(self) -> list[_Entry]:
-        return self._entries(self._read_group(">", "BLOCK", milliseconds(_BLOCK)))
+        return self._entries(self._read_group(">", milliseconds(_BLOCK)))
 
-    def _read_group(self, behind: str, *options: object) -> list[Any]:
-        group = ("GROUP", self._group, self._consumer)
-        words = (*group, "COUNT", self._count, *options, "STREAMS", self._stream, behind)
-        answer = self._server.execute("XREADGROUP", *words)
-        if not answer:
-            return []
-        found: list[Any] = answer[0][1]
-        return found
+    def _read_group(self, behind: str, block: int | None) -> list[Any]:
+        answer = self._server.commands.xreadgroup(
+            self._group, self._consumer, {self._stream: behind}, count=self._count, block=block
+        )
+        streams = list(answer.values()) if isinstance(answer, dict) else [row[1] for row in answer]
+        # In the third version of the protocol each is in a list of its own.
+        found: list[Any] = streams[0] if streams else []
+        return found[0] if found and isinstance(found[0], list) else found
 
     def _claim(self) -> list[_Entry]:
         """Take over what others have left for too long, in pieces."""
-        words = (self._stream, self._group, self._consumer, milliseconds(self._claim_after))
-        answer = self._server.execute("XAUTOCLAIM", *words, self._claim_from, "COUNT", self._count)
+        answer = self._server.commands.xautoclaim(
+            self._stream,
+            self._group,
+            self._consumer,
+            milliseconds(self._claim_after),
+            start_id=self._claim_from,
+            count=self._count,
+        )
         self._claim_from = text_of(answer[0])
         if self._claim_from == "0-0":
             # Not each time: whoever is dead now will be dead then.
@@ -255,8 +260,8 @@ class RedisIncoming:
         if not entries:
             return []
         words = (self._stream, self._group, entries[0].id, entries[-1].id, len(entries))
-        pending = self._server.execute("XPENDING", *words, self._consumer)
-        counts = {text_of(each[0]): int(each[3]) for each in pending}
+        pending = self._server.commands.xpending_range(*words, consumername=self._consumer)
+        counts = {text_of(each["message_id"]): each["times_delivered"] for each in pending}
         alive = []
         for entry in entries:
             counted = _Entry(entry.id, entry.fields, counts.get(entry.id, 1))
@@ -268,7 +273,8 @@ class RedisIncoming:
 
     def _bury(self, entry: _Entry) -> None:
         keys = [self._stream, key_of(self._stream, "dead-letters")]
-        self._server.run(BURY, keys, [self._group, entry.id, entry.deliveries, *entry.fields])
+        fields = [word for pair in entry.fields.items() for word in pair]
+        self._server.run(BURY, keys, [self._group, entry.id, entry.deliveries, *fields])
         logger.error(
             "%r: entry %s was handed out %d times and never acknowledged: moved to %r",
             self._stream,
@@ -279,7 +285,7 @@ class RedisIncoming:
 
     def _entries(self, answer: list[Any]) -> list[_Entry]:
         """Leave out entries that were trimmed away while somebody had them."""
-        return [_Entry(text_of(id), tuple(fields), 1) for id, fields in answer if fields]
+        return [_Entry(text_of(id), fields, 1) for id, fields in answer if fields]
 
 
 def incoming_from_redis(

@@ -69,6 +69,7 @@ class Progress:
         self._behind_waiting = RelayState.STANDBY
         self.written = self.batches = self.repeated = self.leases = 0
         self.losses = self.redis_errors = 0
+        self.failures = 0
         self.last_error = ""
         self.last_event_id: str | None = None
 
@@ -107,6 +108,11 @@ class Progress:
         with self._lock:
             if self._state is RelayState.WAITING:
                 self._state = self._behind_waiting
+
+    def failed(self, error: Exception) -> None:
+        """Note that relaying has ended with an error, but will be tried again."""
+        self.failures += 1
+        self.last_error = describe(error)
 
     def wrote(self, count: int, last_event_id: str) -> None:
         """Count a batch."""

@@ -45,7 +45,7 @@ class StatusReport:
             "state": progress.state.value,
             "waiting": waiting,
             "rate": f"{rate:.1f}",
-            "errors": progress.losses + progress.redis_errors,
+            "errors": progress.losses + progress.redis_errors + progress.failures,
             "last_error": progress.last_error,
         }
         self._server.execute("HSET", self._key, *(word for pair in report.items() for word in pair))

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
-from support import PATIENCE, Running, Signal, sse_client_for_tests
+from support import PATIENCE, Signal, sse_client_for_tests
 
 from sse_client import SSE, HttpClient, StreamInterruptedError, UnexpectedStatusError
 from sse_client.relay import RedisRelay, RelayError, RelayState
@@ -164,15 +164,14 @@ def test_of_many_relays_one_writes_and_another_takes_over_when_it_leaves(redis, 
 def test_who_has_lost_the_lease_writes_nothing_and_stands_by(redis, numbered):
     numbered.ends = False
     numbered.offer(10)
-    with sse_client_for_tests() as client:
-        with relay_to(redis, client, numbered.url) as relay:
-            wait_for_entries(redis, 10)
-            redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
-            numbered.offer(20)
-            wait_for(lambda: relay.state is RelayState.STANDBY)
-            assert redis.client.xlen("orders") == 10
-            redis.client.delete("sse-client:{orders}:lease")
-            wait_for_entries(redis, 20)
+    with sse_client_for_tests() as client, relay_to(redis, client, numbered.url) as relay:
+        wait_for_entries(redis, 10)
+        redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
+        numbered.offer(20)
+        wait_for(lambda: relay.state is RelayState.STANDBY)
+        assert redis.client.xlen("orders") == 10
+        redis.client.delete("sse-client:{orders}:lease")
+        wait_for_entries(redis, 20)
     assert numbers_of(redis, "orders") == list(range(1, 21))
     assert relay.statistics.leases == 2
 
@@ -180,11 +179,10 @@ def test_who_has_lost_the_lease_writes_nothing_and_stands_by(redis, numbered):
 def test_who_loses_the_lease_of_a_quiet_stream_leaves_the_server(redis, numbered):
     numbered.ends = False
     numbered.offer(1)
-    with sse_client_for_tests() as client:
-        with relay_to(redis, client, numbered.url) as relay:
-            wait_for_entries(redis, 1)
-            redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
-            wait_for(lambda: relay.state is RelayState.STANDBY)
+    with sse_client_for_tests() as client, relay_to(redis, client, numbered.url) as relay:
+        wait_for_entries(redis, 1)
+        redis.client.set("sse-client:{orders}:lease", "somebody 77", px=60_000)
+        wait_for(lambda: relay.state is RelayState.STANDBY)
 
 
 def test_the_token_of_a_lease_only_grows(redis):
