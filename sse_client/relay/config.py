@@ -75,7 +75,9 @@ class RelayConfig:
 
 
 def load_config(path: str | os.PathLike[str]) -> RelayConfig:
-    """Read a file such as this one::
+    """Read the file of a pool. Blocks for it.
+
+    Example::
 
         redis = "redis://127.0.0.1:6379/0"
         pool = "market"
@@ -104,8 +106,8 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
         raise ValueError(f"{path}: there are no [[streams]]")
     streams = tuple(_stream(table, number) for number, table in enumerate(tables, 1))
     redis = document.pop("redis", None)
-    for name, kind in {"pool": str, "lease_time": (int, float)}.items():
-        if name in document and not isinstance(document[name], kind):
+    for name, kinds in {"pool": (str,), "lease_time": (int, float)}.items():
+        if name in document and not isinstance(document[name], kinds):
             raise ValueError(f"{path}: {name} is of the wrong kind")
     if redis is not None and not isinstance(redis, str):
         raise ValueError(f"{path}: redis must be an address")

@@ -94,6 +94,7 @@ class RedisIncoming:
         self._in_hand: deque[tuple[_Entry, ServerSentEvent]] = deque()
         #: Acknowledged here, and not told to Redis yet.
         self._done: list[str] = []
+        self._read_at = 0.0
         self._claim_at = 0.0
         self._claim_from = "0-0"
         #: Where reading what this consumer had before it was started again goes on; None once done.
@@ -125,10 +126,13 @@ class RedisIncoming:
                 self._done += [entry.id for entry, _ in self._in_hand]
                 self._in_hand.clear()
             self._tell_done()
+            if self._buffer and time.monotonic() - self._read_at > self._claim_after / 2:
+                self._patience.ask(self._refresh)
             while not self._buffer:
                 if self._closing.is_set():
                     raise StopIteration
                 self._buffer.extend(self._patience.ask(self._read))
+                self._read_at = time.monotonic()
         except Interrupted:
             raise StopIteration from None
         if self._closing.is_set():
@@ -283,6 +287,25 @@ class RedisIncoming:
             keys[1],
         )
 
+    def _refresh(self) -> None:
+        """Keep what was read ahead from being claimed, and drop what was already.
+
+        Somebody who has claimed an entry did so ``claim_after`` after it was read, at the earliest:
+        for those it has been idle for less than is asked for here.
+        """
+        now = time.monotonic()
+        kept = self._server.commands.xclaim(
+            self._stream,
+            self._group,
+            self._consumer,
+            milliseconds(now - self._read_at - self._claim_after / 2),
+            [entry.id for entry in self._buffer],
+            justid=True,
+        )
+        ours = {text_of(id) for id in kept}
+        self._buffer = deque(entry for entry in self._buffer if entry.id in ours)
+        self._read_at = now
+
     def _entries(self, answer: list[Any]) -> list[_Entry]:
         """Leave out entries that were trimmed away while somebody had them."""
         return [_Entry(text_of(id), fields, 1) for id, fields in answer if fields]
@@ -321,7 +344,7 @@ def incoming_from_redis(
         start: Where a new group begins: ``"0"`` with all that is there, ``"$"`` with what comes.
         count: How many entries are read ahead, at most.
         claim_after: After how many seconds entries that somebody has not acknowledged are given to
-            others. It has to be longer than ``count`` events take, or they are processed twice.
+            others. It has to be longer than one event takes, or that is processed twice.
         max_deliveries: How often an entry is handed out before it is moved to the stream
             ``sse-client:{...}:dead-letters``; None for ever.
         auto_acknowledge: Whether an event counts as processed once the next one is asked for. With

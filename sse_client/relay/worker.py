@@ -5,8 +5,9 @@ Redis's clock, at which it counts as dead. From that set it learns how many work
 share is ``ceil(streams / workers)``. A round, at a third of the lease time, is:
 
 1. Heartbeat, and the share that follows from it.
-2. More relays than the share: one is ended, and its lease given back. One at a time, so that a
-   worker which was silent for a moment doesn't turn everything over.
+2. More relays than the share: some are ended, and their leases given back. A quarter of what is too
+   much at a time, the last ones one by one, so that a worker which was silent for a moment doesn't
+   turn everything over.
 3. Fewer: leases that are free are taken, up to the share, in an order by chance, so that workers
    that start together don't all try the same ones.
 
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sse_client")
 
 _ROUNDS = 3
+
+#: In how many rounds, about, what is too much is given up.
+_PIECES = 4
 
 #: How long a stream that has ended or failed is left alone by this worker, in seconds. Others may
 #: try it meanwhile; one that nobody can open costs a request per worker in that time.
@@ -229,7 +233,9 @@ class RelayWorker:
         with self._lock:
             tenures = [each.tenure for each in self._streams.values() if each.tenure is not None]
         if len(tenures) > share:
-            random.choice(tenures).stop()  # noqa: S311  # no secret
+            surplus = math.ceil((len(tenures) - share) / _PIECES)
+            for tenure in random.sample(tenures, surplus):
+                tenure.stop()
         elif len(tenures) < share:
             self._take(share - len(tenures))
 
@@ -278,7 +284,8 @@ class RelayWorker:
             logger.info("%r: not relaying any more: %s", each.stream, end.value)
         except Exception as error:  # noqa: BLE001  # the other streams have to go on
             each.progress.failed(error)
-            logger.error("the relay into %r failed: %s", each.stream, describe(error))
+            # Not its traceback: a failure of the server is told every half a minute.
+            logger.error("the relay into %r failed: %s", each.stream, describe(error))  # noqa: TRY400
         finally:
             self._keeper.drop(lease)
             lease.release()

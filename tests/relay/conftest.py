@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from redis_process import REDIS_SERVER, RedisProcess
+
+# The server of numbered events, and processes that report, are those of the chaos suite.
+sys.path.append(str(Path(__file__).parent.parent / "chaos"))
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,8 +33,13 @@ class RedisProcess:
             self.port: int = probe.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         defaults = {
-            "port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "save": "",
-            "appendonly": "yes", "appendfsync": "always", "loglevel": "warning",
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "loglevel": "warning",
         }
         settings = {**defaults, **options}
         self._command = [str(REDIS_SERVER)]

@@ -34,9 +34,12 @@ def numbered():
 def relay(redis, numbered):
     """A relay that has written 50 events."""
     numbered.offer(50)
-    with sse_client_for_tests() as client, RedisRelay(
-        client, numbered.url, redis=redis.url, stream="orders", lease_time=LEASE
-    ) as started:
+    with (
+        sse_client_for_tests() as client,
+        RedisRelay(
+            client, numbered.url, redis=redis.url, stream="orders", lease_time=LEASE
+        ) as started,
+    ):
         wait_for(lambda: redis.client.xlen("orders") == 50)
         yield started
 
@@ -113,9 +116,12 @@ def test_a_redis_that_has_too_few_replicas(redis, relay, numbered):
 
 
 def test_waiting_for_redis_holds_the_server_back(redis, numbered):
-    with sse_client_for_tests(capacity=10) as client, RedisRelay(
-        client, numbered.url, redis=redis.url, stream="orders", lease_time=LEASE
-    ) as relay:
+    with (
+        sse_client_for_tests(capacity=10) as client,
+        RedisRelay(
+            client, numbered.url, redis=redis.url, stream="orders", lease_time=LEASE
+        ) as relay,
+    ):
         wait_for(lambda: relay.state is RelayState.RELAYING)
         redis.config(maxmemory=1, maxmemory_policy="noeviction")
         numbered.offer(5000)

@@ -112,9 +112,11 @@ def numbered_end(exchange):
 def test_events_without_ids_that_come_again_are_left_out(redis, server, restart):
     play(server, unnumbered, numbered_end)
     if restart:
-        with sse_client_for_tests(reconnect="never") as client:
-            with pytest.raises(StreamInterruptedError):
-                relay_to(redis, client, server.url).run()
+        with (
+            sse_client_for_tests(reconnect="never") as client,
+            pytest.raises(StreamInterruptedError),
+        ):
+            relay_to(redis, client, server.url).run()
     with sse_client_for_tests() as client:
         relay = relay_to(redis, client, server.url)
         relay.run()
