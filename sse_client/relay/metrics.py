@@ -95,7 +95,7 @@ def serve_metrics(
             "--metrics-port needs the package prometheus-client: pip install 'sse-client[metrics]'"
         ) from error
     registry = prometheus_client.CollectorRegistry()
-    registry.register(_Collector(core, server, streams))  # type: ignore[arg-type]  # duck-typed
+    registry.register(_Collector(core, server, streams))
     http, thread = prometheus_client.start_http_server(port, host, registry)
     try:
         yield http.server_port

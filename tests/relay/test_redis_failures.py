@@ -83,7 +83,7 @@ def test_a_redis_that_has_lost_its_last_entries(redis, relay, numbered, tmp_path
     state = redis.client.hgetall("sse-client:{orders}:state")
     goes_on(redis, relay, numbered, 100)
     with redis.client.pipeline() as pipeline:
-        for id, fields in redis.client.xrange("orders")[50:]:
+        for id, _fields in redis.client.xrange("orders")[50:]:
             pipeline.xdel("orders", id)
         pipeline.hset("sse-client:{orders}:state", mapping={**state, "writer": ""})
         pipeline.execute()
