@@ -196,9 +196,7 @@ def _termination() -> Iterator[threading.Event]:
 def _show_status(server: RedisServer, config: RelayConfig) -> int:
     try:
         statuses = read_status(server, [each.stream for each in config.streams])
-    except Exception as error:
-        if not server.is_of_redis(error):
-            raise
+    except server.failures as error:
         raise SSEClientError(f"Redis does not tell: {describe(error)}") from error
     rows = [_COLUMNS, *map(_row, statuses)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -147,14 +147,15 @@ def _resolve(name: str, value: str) -> str:
 
 def _load_toml() -> Any:  # noqa: ANN401  # a module, of one name or the other
     if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415  # newer than the oldest Python
+        import tomllib  # noqa: PLC0415  # not on the oldest Python
 
         return tomllib
-    try:
-        import tomli  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise ImportError(
-            "on Python 3.10 the configuration needs the package tomli: "
-            "pip install 'sse-client[redis]'"
-        ) from error
-    return tomli
+    else:  # noqa: RET505  # for type checkers  # pragma: no cover  # on Python 3.10 alone
+        try:
+            import tomli  # noqa: PLC0415  # an extra
+        except ImportError as error:
+            raise ImportError(
+                "on Python 3.10 the configuration needs the package tomli: "
+                "pip install 'sse-client[redis]'"
+            ) from error
+        return tomli

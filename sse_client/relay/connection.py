@@ -70,6 +70,8 @@ class RedisServer:
     def __init__(self, redis: RedisAddress) -> None:
         library = _load_library()
         self._errors = library.exceptions
+        #: What an attempt may fail with: an error of redis-py, or one of the system.
+        self.failures: tuple[type[Exception], ...] = (library.exceptions.RedisError, OSError)
         self._owned = isinstance(redis, str)
         if isinstance(redis, str):
             try:
@@ -138,10 +140,6 @@ class RedisServer:
         """Return whether this is Redis's own refusal of that code, such as ``NOGROUP``."""
         return isinstance(error, self._errors.ResponseError) and str(error).startswith(code)
 
-    def is_of_redis(self, error: Exception) -> bool:
-        """Return whether the error is one of redis-py or of the system."""
-        return isinstance(error, self._errors.RedisError | OSError)
-
     def disconnect(self) -> None:
         """Drop all connections that are not in use, so that the next is a new one."""
         pool = getattr(self._client, "connection_pool", None)
@@ -185,9 +183,7 @@ class Patience:
         while True:
             try:
                 answer = question()
-            except Exception as error:
-                if not self._server.is_of_redis(error):
-                    raise
+            except self._server.failures as error:
                 if not self._server.passes(error):
                     raise refused(error) from error
                 if not failed:

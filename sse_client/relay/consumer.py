@@ -189,9 +189,7 @@ class RedisIncoming:
         try:
             if not self._is_named:
                 self._server.run(FORGET_CONSUMER, [self._stream], [self._group, self._consumer])
-        except Exception as error:
-            if not self._server.is_of_redis(error):
-                raise
+        except self._server.failures:
             logger.info("a consumer is left in the group %r", self._group)
         finally:
             self._server.close()

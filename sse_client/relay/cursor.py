@@ -147,9 +147,7 @@ class RedisCursor:
     def _errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
-            if not self._server.is_of_redis(error):
-                raise
+        except self._server.failures as error:
             raise self._error(f"cannot be {what}: {describe(error)}") from error
 
     def _lost(self) -> CursorError:

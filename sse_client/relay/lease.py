@@ -116,9 +116,7 @@ class Lease:
         """Give it back, if it is still held. One round trip; a failure leaves it to expire."""
         try:
             self._server.run(RELEASE, [self.key], [self.text])
-        except Exception as error:
-            if not self._server.is_of_redis(error):
-                raise
+        except self._server.failures as error:
             logger.info("a lease is left to expire: %s", describe(error))
 
 

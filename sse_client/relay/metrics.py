@@ -42,9 +42,7 @@ class _Collector:
         up = self._library.GaugeMetricFamily("sse_relay_redis_up", "Whether Redis answers.")
         try:
             statuses = read_status(self._server, self._streams)
-        except Exception as error:
-            if not self._server.is_of_redis(error):
-                raise
+        except self._server.failures:
             up.add_metric([], 0)
             yield up
             return
