@@ -70,6 +70,12 @@ class RedisServer:
     def __init__(self, redis: RedisAddress) -> None:
         library = _load_library()
         self._errors = library.exceptions
+        self._passing: tuple[type[Exception], ...] = (
+            *(library.exceptions.ConnectionError, library.exceptions.TimeoutError, OSError),
+            *(library.exceptions.OutOfMemoryError, library.exceptions.ReadOnlyError),
+            *(library.exceptions.TryAgainError, library.exceptions.ClusterDownError),
+            library.exceptions.MasterDownError,
+        )
         #: What an attempt may fail with: an error of redis-py, or one of the system.
         self.failures: tuple[type[Exception], ...] = (library.exceptions.RedisError, OSError)
         self._owned = isinstance(redis, str)
@@ -126,13 +132,8 @@ class RedisServer:
         if isinstance(error, errors.ReadOnlyError):
             # The address may name another Redis by now, but an open connection doesn't.
             self.disconnect()
-        if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
-            return True
-        if isinstance(error, errors.OutOfMemoryError | errors.ReadOnlyError):
-            return True
-        if isinstance(error, errors.TryAgainError | errors.ClusterDownError):
-            return True
-        if isinstance(error, errors.MasterDownError):
+        # Of the codes that redis-py knows, it keeps the class and drops the word.
+        if isinstance(error, self._passing):
             return True
         return isinstance(error, errors.ResponseError) and bool(_PASSING.search(str(error)))
 

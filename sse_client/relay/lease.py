@@ -177,8 +177,6 @@ class LeaseKeeper:
                     lease.renew()
                     if lease.lost.is_set():
                         self.drop(lease)
-                    if self._stopping.is_set():
-                        return
                 self._on_renewed()
             except Exception as error:  # noqa: BLE001  # the next round comes, whatever this one met
                 # Whether they are lost will be known once Redis answers; no write gets past it.

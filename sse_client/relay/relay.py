@@ -144,6 +144,7 @@ class RedisRelay:
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._tenure: Tenure | None = None
+        self._runner: threading.Thread | None = None
         self._began = False
         self._error: Exception | None = None
         # Daemon: it may be in the system's resolver, which nothing can interrupt.
@@ -224,7 +225,8 @@ class RedisRelay:
                 return
         if tenure is not None:
             tenure.stop()
-        if threading.current_thread() is not self._thread:
+        # Not on the thread that runs it: a signal handler may have come in the middle of ``run``.
+        if threading.current_thread() is not self._runner:
             self._over.wait(timeout)
             if self._thread.ident is not None:
                 self._thread.join(timeout)
@@ -250,6 +252,7 @@ class RedisRelay:
             self._began = True
 
     def _run(self) -> None:
+        self._runner = threading.current_thread()
         try:
             self._keeper.start()
             self._hold_leases()

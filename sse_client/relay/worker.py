@@ -192,7 +192,7 @@ class RelayWorker:
         self._stopping.set()
         if not self._began:
             self._server.close()
-        elif threading.current_thread() is not self._thread:
+        else:
             self._thread.join(timeout)
 
     def __enter__(self) -> Self:
@@ -296,14 +296,14 @@ class RelayWorker:
 
     def _leave(self) -> None:
         with self._lock:
-            relayed = [each for each in self._streams.values() if each.tenure is not None]
-        for each in relayed:
-            if each.tenure is not None:
-                each.tenure.stop()
+            relayed = [(each.tenure, each.thread) for each in self._streams.values()]
+        for tenure, _ in relayed:
+            if tenure is not None:
+                tenure.stop()
         deadline = time.monotonic() + _CLOSE_TIMEOUT
-        for each in relayed:
-            if each.thread is not None:
-                each.thread.join(max(0.0, deadline - time.monotonic()))
+        for _, thread in relayed:
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._keeper.close(_CLOSE_TIMEOUT)
         try:
             # Else the others would leave its share alone for the time that it counts as alive.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from numbered_server import wait_for
@@ -98,6 +99,47 @@ def test_what_a_dead_consumer_left_is_claimed(redis):
         assert alive.deliveries == 2
     with dead:
         pass
+
+
+def test_what_was_read_ahead_is_kept_and_what_others_have_claimed_is_dropped(redis):
+    write(redis, 1, 2, 3)
+    with read(redis, claim_after=10.0) as incoming:
+        assert take(incoming, 1) == [1]
+        (second, third) = incoming._buffer
+
+        def idle():
+            pending = redis.client.xpending_range("orders", GROUP, second.id, second.id, 1)
+            return pending[0]["time_since_delivered"]
+
+        wait_for(lambda: idle() > 300)
+        redis.client.xclaim("orders", GROUP, "other", 0, [third.id])
+        incoming._read_at = time.monotonic() - 5.2
+        assert take(incoming, 1) == [2]
+        assert not incoming._buffer
+        assert idle() < 300
+
+
+def test_a_group_that_somebody_else_has_made_meanwhile_is_as_good(redis):
+    with read(redis) as incoming:
+        incoming._make_group()
+        incoming._make_group()
+        redis.client.delete("orders")
+        redis.client.set("orders", "a string")
+        with pytest.raises(Exception, match="WRONGTYPE"):
+            incoming._make_group()
+
+
+def test_nothing_is_handed_out_once_it_is_closed(redis, monkeypatch):
+    write(redis, 1)
+    with read(redis) as incoming:
+        reading = incoming._read
+
+        def close_and_read():
+            incoming.close()
+            return reading() or reading()
+
+        monkeypatch.setattr(incoming, "_read", close_and_read)
+        assert list(incoming) == []
 
 
 def test_a_consumer_of_the_same_name_gets_first_what_it_had(redis):

@@ -131,6 +131,23 @@ def test_waiting_for_redis_holds_the_server_back(redis, numbered):
         goes_on(redis, relay, numbered, 5000)
 
 
+def test_closing_ends_a_relay_that_has_something_to_write(redis, relay, numbered):
+    redis.kill()
+    waits(relay, numbered, "ConnectionError")
+    relay.close()
+    assert relay.state is RelayState.CLOSED
+
+
+def test_closing_ends_a_relay_that_has_no_lease_yet(redis, numbered):
+    redis.kill()
+    with (
+        sse_client_for_tests() as client,
+        RedisRelay(client, numbered.url, redis=redis.url, stream="orders") as relay,
+    ):
+        wait_for(lambda: relay.state is RelayState.WAITING)
+    assert relay.state is RelayState.CLOSED
+
+
 def test_a_wrong_password_is_final_and_not_shown(tmp_path, numbered, caplog):
     with RedisProcess(tmp_path, requirepass="right") as process, sse_client_for_tests() as client:
         for password in (":wrong-secret@", ""):
@@ -152,6 +169,7 @@ def test_what_is_waited_for_and_what_is_final():
         errors.MasterDownError("down"),
         errors.ResponseError("MISCONF Redis is configured to save RDB snapshots"),
         errors.ResponseError("ERR Error running script: -OOM command not allowed"),
+        errors.ReadOnlyError("no"),
         errors.ResponseError("BUSY Redis is busy running a script"),
         OSError(),
     ]
@@ -163,7 +181,18 @@ def test_what_is_waited_for_and_what_is_final():
     ]
     assert all(server.passes(error) for error in passing)
     assert not any(server.passes(error) for error in final)
+    assert repr(server) == "<RedisServer>"
     server.close()
+
+
+def test_a_client_without_one_pool_of_connections_is_left_alone():
+    class Cluster:
+        def execute_command(self, *words):
+            return words
+
+    server = connection_module.RedisServer(Cluster())
+    assert server.passes(library.exceptions.ReadOnlyError("no"))
+    assert server.execute("PING") == ("PING",)
 
 
 def test_the_log_says_once_that_redis_fails_and_once_that_it_is_over(

@@ -8,10 +8,22 @@ import pytest
 from numbered_server import Numbered, numbers_of, wait_for
 from support import PATIENCE, Signal, sse_client_for_tests
 
-from sse_client import SSE, HttpClient, StreamInterruptedError, UnexpectedStatusError
+from sse_client import (
+    SSE,
+    ChannelClosed,
+    HttpClient,
+    IncomingChannel,
+    SessionClosedError,
+    StreamInterruptedError,
+    UnexpectedStatusError,
+)
 from sse_client.relay import RedisRelay, RelayError, RelayState
+from sse_client.relay import relay as relay_module
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import Wait, acquire
+from sse_client.relay.resume import RepeatFilter
+from sse_client.relay.state import Progress
+from sse_client.relay.writer import CONNECTION_OPENED, BatchReader
 
 LEASE = 0.6
 
@@ -196,6 +208,7 @@ def test_the_token_of_a_lease_only_grows(redis):
     last = acquire(server, "orders", "b", 5.0)
     assert [lease.text for lease in (first, again, last)] == ["a 1", "a 2", "b 3"]
     first.renew()
+    first.renew()
     assert first.lost.is_set()
     first.release()
     last.renew()
@@ -215,6 +228,7 @@ def test_the_error_of_the_stream_is_the_relays(redis, server):
         with pytest.raises(UnexpectedStatusError):
             relay.wait()
     assert relay.state is RelayState.FAILED
+    assert isinstance(relay.error, UnexpectedStatusError)
     assert redis.client.get("sse-client:{orders}:lease") is None
 
 
@@ -237,6 +251,66 @@ def test_a_relay_begins_once(redis, numbered):
         other.close()
         assert other.state is RelayState.CLOSED
         assert other.wait(PATIENCE)
+
+
+def test_a_signal_handler_may_close_the_relay_that_it_interrupts(redis, numbered, monkeypatch):
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url)
+        monkeypatch.setattr(relay, "_hold_leases", relay.close)
+        relay.run()
+    assert relay.state is RelayState.CLOSED
+
+
+def test_closing_just_when_the_lease_comes_relays_nothing(redis, numbered, monkeypatch):
+    numbered.offer(5)
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url)
+
+        def acquire_and_close(*args):
+            lease = acquire(*args)
+            relay._stopping.set()
+            return lease
+
+        monkeypatch.setattr(relay_module, "acquire", acquire_and_close)
+        relay.run()
+    assert redis.client.xlen("orders") == 0
+    assert redis.client.get("sse-client:{orders}:lease") is None
+
+
+def test_closing_the_client_ends_a_relay_that_is_connecting(redis):
+    with sse_client_for_tests(reconnection_time=0.01) as client:
+        failing = Signal()
+        relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
+        relay.start()
+        failing.await_()
+        client.close()
+        with pytest.raises(SessionClosedError):
+            relay.wait(PATIENCE)
+        relay.close()
+
+
+def test_an_end_behind_nothing_but_a_new_connection_is_the_end():
+    channel = IncomingChannel()
+    channel.put(CONNECTION_OPENED)
+    channel.end()
+    with pytest.raises(ChannelClosed):
+        BatchReader(channel, RepeatFilter("", 0), 10).take()
+
+
+def test_what_is_over_stays_over_and_waiting_remembers_where_it_was():
+    progress = Progress()
+    progress.redis_fails(None)
+    progress.move(RelayState.CONNECTING)
+    progress.redis_fails(OSError())
+    progress.redis_fails(OSError())
+    progress.move(RelayState.RELAYING)
+    assert progress.state is RelayState.WAITING
+    progress.redis_fails(None)
+    assert progress.state is RelayState.RELAYING
+    progress.move(RelayState.CLOSED)
+    progress.move(RelayState.STANDBY)
+    progress.redis_fails(OSError())
+    assert progress.state is RelayState.CLOSED
 
 
 def test_closing_ends_a_relay_whose_server_is_not_there(redis):

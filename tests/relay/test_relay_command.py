@@ -90,6 +90,21 @@ def test_an_id_that_a_terminal_would_obey_is_shown_harmless(redis, capsys):
     assert "a?[2J" in capsys.readouterr().out
 
 
+def test_a_lag_that_redis_does_not_know_is_left_out(redis, capsys):
+    ids = [redis.client.xadd("orders", {"data": str(number)}) for number in range(4)]
+    redis.client.xgroup_create("orders", "g", id=ids[0])
+    redis.client.xdel("orders", ids[2])
+    assert redis.client.xinfo_groups("orders")[0]["lag"] is None
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    assert re.search(r"nobody +- +0", capsys.readouterr().out)
+
+
+def test_a_status_that_redis_refuses_is_told(redis, capsys):
+    redis.client.set("orders", "a string")
+    assert relay(redis, "--status", "--stream", "orders") == 1
+    assert "WRONGTYPE" in capsys.readouterr().err
+
+
 def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):
     numbered.ends = False
     numbered.offer(6)
@@ -97,7 +112,7 @@ def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):
     with (
         sse_client_for_tests() as client,
         RedisRelay(client, numbered.url, redis=redis.url, stream="orders", lease_time=0.3),
-        serve_metrics(server, ["orders"], port=0) as port,
+        serve_metrics(server, ["orders", "unowned"], port=0) as port,
     ):
         wait_for(lambda: redis.client.xlen("orders") == 6)
 

@@ -172,10 +172,11 @@ def test_an_answer_of_a_pipeline_may_be_an_error(redis, client):
     worker.close()
 
 
-def test_closing_does_not_wait_for_a_redis_that_is_gone(redis, client, numbered):
+def test_closing_does_not_wait_for_a_redis_that_is_gone(redis, client, numbered, caplog):
     with worker_of(redis, client, numbered.url) as worker:
         wait_for(lambda: is_fair(worker))
         redis.kill()
+        wait_for(lambda: "is waited for" in caplog.text)
     assert worker.relayed == []
 
 
