@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,9 @@ EVENTS = 400_000
 WORKERS = (1, 2, 3)
 STREAMS = (1, 10, 100)
 
+#: How long a batch of slow streams waits for more, in seconds.
+BATCH_TIMES = (0.0, 0.1, 0.5)
+
 #: How long anything may take, in seconds, and how often it is looked at.
 _PATIENCE = 120.0
 _TICK = 0.02
@@ -52,6 +55,7 @@ class Result:
         workers: How many processes relayed.
         streams: How many streams they shared.
         rate: Events a second, from the first that is sent to the last that is written.
+        worker_cpu: Microseconds of the workers' time for each event.
         redis_cpu: Microseconds of Redis's time for each event.
         memory: Bytes of Redis's memory for each entry.
         network: Bytes that Redis received for each event.
@@ -60,21 +64,55 @@ class Result:
     workers: int
     streams: int
     rate: float
+    worker_cpu: float
     redis_cpu: float
     memory: float
     network: float
 
 
-class Source:
-    """Sends each connection its events as fast as it takes them, once it is told to."""
+@dataclass(frozen=True)
+class Load:
+    """What is relayed.
 
-    def __init__(self, events: int) -> None:
+    Attributes:
+        streams: How many streams there are.
+        events: How many events each of them has.
+        rate: Events a second of each; None as fast as they are taken.
+        batch_time: How long a batch waits for more, in seconds.
+    """
+
+    streams: int
+    events: int
+    rate: float | None = None
+    batch_time: float = 0.0
+
+
+class Source:
+    """Sends each connection its events, once it is told to."""
+
+    def __init__(self, load: Load) -> None:
         self.go = threading.Event()
+        self._load = load
+        self._clients: list[socket.socket] = []
         data = "x" * PAYLOAD
-        self._wire = "".join(f"id: {n}\ndata: {data}\n\n" for n in range(1, events + 1)).encode()
+        self._blocks = [
+            f"id: {number}\ndata: {data}\n\n".encode() for number in range(1, load.events + 1)
+        ]
+        self._wire = b"".join(self._blocks)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
+        if load.rate is not None:
+            threading.Thread(target=self._pace, args=(load.rate,), daemon=True).start()
+
+    def _pace(self, rate: float) -> None:
+        """Send each client one event, and the next when it is due: one thread for all of them."""
+        self.go.wait()
+        began = time.monotonic()
+        for number, block in enumerate(self._blocks):
+            threading.Event().wait(max(0.0, began + number / rate - time.monotonic()))
+            for client in self._clients:
+                client.sendall(block)
 
     def _accept(self) -> None:
         while True:
@@ -85,12 +123,13 @@ class Source:
         with accepted:
             accepted.recv(65536)
             accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n")
+            if self._load.rate is not None:
+                self._clients.append(accepted)
             self.go.wait()
-            try:
-                accepted.sendall(self._wire)
+            with suppress(OSError):
+                if self._load.rate is None:
+                    accepted.sendall(self._wire)
                 accepted.recv(1)  # until the client leaves
-            except OSError:
-                pass
 
 
 @contextmanager
@@ -129,26 +168,29 @@ def wait_for(condition: Callable[[], bool]) -> None:
         threading.Event().wait(_TICK)
 
 
-def measure(workers: int, streams: int, fsync: str, events: int) -> Result:
+def measure(workers: int, load: Load, fsync: str) -> Result:
     """Start all, let the events go once the streams are shared, and take the time."""
-    each = events // streams
-    total = each * streams
+    streams = load.streams
+    total = load.events * streams
     names = [f"s{number}" for number in range(streams)]
+    processes: list[subprocess.Popen[bytes]] = []
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         client = stack.enter_context(running_redis(folder, fsync))
         port = client.get_connection_kwargs()["port"]
         address = f"redis://127.0.0.1:{port}"
-        source = Source(each)
+        source = Source(load)
         config = Path(folder) / "relays.toml"
         lines = [f'redis = "{address}"', f"lease_time = {_LEASE_TIME}"]
         for name in names:
             url = f"http://127.0.0.1:{source.port}/"
             lines += ["[[streams]]", f'url = "{url}"', f'stream = "{name}"']
+            lines.append(f"batch_time = {load.batch_time}")
         config.write_text("\n".join(lines))
         for _ in range(workers):
             command = [sys.executable, "-m", "sse_client", "relay", "--config", str(config)]
             process = subprocess.Popen(command)
+            processes.append(process)
             stack.callback(process.wait)
             stack.callback(process.kill)
         server = RedisServer(address)
@@ -171,6 +213,7 @@ def measure(workers: int, streams: int, fsync: str, events: int) -> Result:
                 pipeline.xlen(name)
             return sum(pipeline.execute())
 
+        worked = sum(map(_cpu_seconds, processes))
         source.go.set()
         began = time.monotonic()
         wait_for(lambda: written() >= total)
@@ -182,32 +225,54 @@ def measure(workers: int, streams: int, fsync: str, events: int) -> Result:
             workers,
             streams,
             total / seconds,
+            (sum(map(_cpu_seconds, processes)) - worked) / total * 1e6,
             cpu / total * 1e6,
             (client.info("memory")["used_memory"] - memory) / total,
             network / total,
         )
 
 
+def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Return the processor time of a process until now, in seconds; on Linux."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def show(first: object, second: object, result: Result) -> None:
+    """Print a row of a table."""
+    print(
+        f"| {first} | {second} | {result.rate:,.0f} | {result.worker_cpu:.1f} µs "
+        f"| {result.redis_cpu:.1f} µs | {result.memory:.0f} B | {result.network:.0f} B |",
+        flush=True,
+    )
+
+
+def head(first: str, second: str) -> None:
+    """Print the head of a table."""
+    figures = "events/s | worker CPU/event | Redis CPU/event | memory/entry | network/event"
+    print(f"\n| {first} | {second} | {figures} |\n|{' --: |' * 7}", flush=True)
+
+
 def main() -> None:
-    """Measure, and print a table in Markdown."""
+    """Measure, and print two tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS, help="in each run")
     parser.add_argument("--fsync", default="everysec", choices=["everysec", "always", "no"])
     parser.add_argument("--quick", action="store_true", help="one run only")
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {PAYLOAD} bytes an event, appendfsync {options.fsync}\n")
-    print("| workers | streams | events/s | Redis CPU/event | memory/entry | network/event |")
-    print("| --: | --: | --: | --: | --: | --: |")
-    combinations = [(1, 1)] if options.quick else itertools.product(WORKERS, STREAMS)
+    print(f"{os.cpu_count()} cores, {PAYLOAD} bytes an event, appendfsync {options.fsync}")
+    head("workers", "streams")
+    combinations = [(1, 1)] if options.quick else list(itertools.product(WORKERS, STREAMS))
     for workers, streams in combinations:
-        if workers > streams:
-            continue
-        one = measure(workers, streams, options.fsync, options.events)
-        print(
-            f"| {workers} | {streams} | {one.rate:,.0f} | {one.redis_cpu:.1f} µs "
-            f"| {one.memory:.0f} B | {one.network:.0f} B |",
-            flush=True,
-        )
+        if workers <= streams:
+            load = Load(streams, options.events // streams)
+            show(workers, streams, measure(workers, load, options.fsync))
+    if options.quick:
+        return
+    head("streams of 50 events/s", "batch_time")
+    for batch_time in BATCH_TIMES:
+        load = Load(100, 300, 50.0, batch_time)
+        show(load.streams, f"{batch_time} s", measure(1, load, options.fsync))
 
 
 if __name__ == "__main__":

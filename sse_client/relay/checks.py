@@ -30,7 +30,16 @@ def check_count(option: str, value: object, *, optional: bool = False) -> None:
 
 def check_lease_time(value: object) -> None:
     """Refuse what is no duration for a lease."""
+    _check_seconds("lease_time", value, _LEAST_LEASE_TIME)
+
+
+def check_batch_time(value: object) -> None:
+    """Refuse what is no duration for a batch to wait."""
+    _check_seconds("batch_time", value, 0)
+
+
+def _check_seconds(option: str, value: object, least: float) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"lease_time must be seconds, not {type(value).__name__}")
-    if not _LEAST_LEASE_TIME <= value < float("inf"):
-        raise ValueError(f"lease_time must be at least {_LEAST_LEASE_TIME} seconds, not {value}")
+        raise TypeError(f"{option} must be seconds, not {type(value).__name__}")
+    if not least <= value < float("inf"):
+        raise ValueError(f"{option} must be at least {least} seconds, not {value}")

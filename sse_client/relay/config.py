@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sse_client.relay.checks import check_count, check_name
+from sse_client.relay.checks import check_batch_time, check_count, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ class RelayedStream:
         stream: The key of the Redis Stream.
         headers: Headers of the request, such as ``Authorization``.
         max_length: How long the Redis Stream may get, about; None never trims.
+        batch_time: See ``RedisRelay``, in seconds.
         last_event_id: Where to begin if nothing was relayed yet.
         resends_unnumbered: See ``RedisRelay``.
 
@@ -36,6 +37,7 @@ class RelayedStream:
     stream: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_length: int | None = None
+    batch_time: float = 0.0
     last_event_id: str = ""
     resends_unnumbered: bool = True
 
@@ -43,6 +45,7 @@ class RelayedStream:
         """Check each, and leave the rest to the stream's own options."""
         check_name("stream", self.stream)
         check_count("max_length", self.max_length, optional=True)
+        check_batch_time(self.batch_time)
         for name in ("url", "last_event_id"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be a str")

@@ -40,6 +40,10 @@ T = TypeVar("T")
 #: stopped accepts, and says nothing.
 SOCKET_TIMEOUT = 5.0
 
+#: How many connections one process may have. A worker has one for each stream that it is writing to
+#: at a moment; redis-py's own limit, a hundred, would fail some of them.
+_MAX_CONNECTIONS = 10_000
+
 #: The wait before the second attempt and the longest one, in seconds. Half of each is by chance, so
 #: that hundreds of relays don't come back to a restarted Redis at once.
 _FIRST_DELAY = 0.05
@@ -84,6 +88,7 @@ class RedisServer:
                 self._client: Any = library.Redis.from_url(
                     redis,
                     protocol=2,
+                    max_connections=_MAX_CONNECTIONS,
                     socket_timeout=SOCKET_TIMEOUT,
                     socket_connect_timeout=SOCKET_TIMEOUT,
                     # Repeating is done here, where it is known what may be repeated.

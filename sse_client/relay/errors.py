@@ -1,4 +1,4 @@
-"""The errors of the relay, below the root of the package."""
+"""The error of the relay, below the root of the package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,3 @@ class RelayError(SSEClientError):
 
     No message holds the address of a Redis, of which the password may be a part.
     """
-
-
-class NotOwnerError(RelayError):
-    """The lease was lost: somebody else may hold it by now, and nothing was written."""

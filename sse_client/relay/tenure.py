@@ -50,6 +50,7 @@ class WriteOptions:
         source: What each entry says of where it came from.
         max_length: How long the stream may get, about; None for any length.
         batch_events: How many events are written at once, at most.
+        batch_time: How long a batch waits for more events behind its first one, in seconds.
         resends_unnumbered: Whether the server repeats events without IDs.
         begin_after: The ID after which to begin where nothing was ever relayed.
     """
@@ -57,6 +58,7 @@ class WriteOptions:
     source: str
     max_length: int | None = None
     batch_events: int = BATCH_EVENTS
+    batch_time: float = 0.0
     resends_unnumbered: bool = True
     begin_after: str = ""
 
@@ -148,7 +150,7 @@ class Tenure:
         writer = StreamWriter(
             self._server, self._lease, source=options.source, max_length=options.max_length
         )
-        reader = BatchReader(session.incoming, repeats, options.batch_events)
+        reader = BatchReader(session.incoming, repeats, options.batch_events, options.batch_time)
         while True:
             try:
                 batch = reader.take()

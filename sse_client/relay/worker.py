@@ -138,6 +138,7 @@ class RelayWorker:
             WriteOptions(
                 source=source.shown,
                 max_length=stream.max_length,
+                batch_time=stream.batch_time,
                 resends_unnumbered=stream.resends_unnumbered,
                 begin_after=stream.last_event_id,
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import queue
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +56,22 @@ class Batch:
 
 
 class BatchReader:
-    """Takes what is waiting in a channel, within bounds. For one thread."""
+    """Takes what is waiting in a channel, within bounds. For one thread.
 
-    def __init__(self, channel: IncomingChannel, repeats: RepeatFilter, most: int) -> None:
+    Args:
+        channel: The channel.
+        repeats: Which events to leave out.
+        most: How many events a batch holds at most.
+        patience: How long a batch waits for more events behind its first one, in seconds.
+    """
+
+    def __init__(
+        self, channel: IncomingChannel, repeats: RepeatFilter, most: int, patience: float = 0.0
+    ) -> None:
         self._channel = channel
         self._repeats = repeats
         self._most = most
+        self._patience = patience
 
     def take(self) -> Batch:
         """Wait for an event, and return it with those behind it that are there already.
@@ -70,9 +81,10 @@ class BatchReader:
         """
         batch = Batch([])
         size = self._add(batch, self._channel.get())
+        deadline = time.monotonic() + self._patience
         while batch.count < self._most and size < BATCH_BYTES:
             try:
-                event = self._channel.get_nowait()
+                event = self._channel.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
             except Exception:

@@ -76,6 +76,15 @@ def test_what_is_waiting_is_written_in_one_round_trip(redis, numbered):
     assert 3 <= relay.statistics.batches < 300
 
 
+def test_a_batch_may_wait_for_more(redis, numbered):
+    numbered.last, numbered.per_connection = 5, 1
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url, batch_time=60.0, batch_events=5)
+        relay.run()
+    assert numbers_of(redis, "orders") == [1, 2, 3, 4, 5]
+    assert relay.statistics.batches == 1
+
+
 def test_a_stream_is_trimmed_if_asked_for(redis, numbered):
     numbered.last = 3000
     with sse_client_for_tests() as client:
@@ -333,6 +342,8 @@ def test_closing_ends_a_relay_whose_server_is_not_there(redis):
         ({"max_length": 0}, ValueError, "max_length"),
         ({"max_length": True}, TypeError, "max_length"),
         ({"batch_events": None}, TypeError, "batch_events"),
+        ({"batch_time": -1}, ValueError, "batch_time"),
+        ({"batch_time": True}, TypeError, "batch_time"),
         ({"lease_time": 0}, ValueError, "lease_time"),
         ({"lease_time": "5"}, TypeError, "lease_time"),
         ({"overflow": "error"}, TypeError, "overflow"),

@@ -18,6 +18,7 @@ url = "https://example.com/events"
 stream = "orders"
 headers = { Authorization = "$TEST_TOKEN", Accept-Language = "de" }
 max_length = 1000
+batch_time = 0.5
 last_event_id = "7"
 resends_unnumbered = false
 
@@ -43,7 +44,7 @@ def test_what_a_file_may_hold(written, monkeypatch):
     config = load_config(written(WHOLE))
     headers = {"Authorization": "Bearer secret", "Accept-Language": "de"}
     orders = RelayedStream(
-        "https://example.com/events", "orders", headers, 1000, "7", resends_unnumbered=False
+        "https://example.com/events", "orders", headers, 1000, 0.5, "7", resends_unnumbered=False
     )
     others = RelayedStream("https://example.com/others", "others")
     assert config == RelayConfig((orders, others), "redis://:secret@127.0.0.1", "market", 5)
@@ -70,6 +71,7 @@ STREAM = '[[streams]]\nurl = "https://example.com"\nstream = "s"\n'
         ('[[streams]]\nurl = "x"', "stream 1: .*stream"),
         ('[[streams]]\nurl = 1\nstream = "s"', "stream 1: url"),
         (STREAM + "max_length = 0", "stream 1: max_length"),
+        (STREAM + "batch_time = -1", "stream 1: batch_time"),
         (STREAM + "resends_unnumbered = 1", "resends_unnumbered"),
         (STREAM + "headers = 'secret'", "headers"),
         (STREAM + "headers = { A = 1 }", "headers"),
