@@ -14,15 +14,12 @@ import math
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sse_client.events import ServerSentEvent
 from sse_client.relay.checks import check_count, check_name
-from sse_client.relay.connection import Interrupted, Patience, RedisServer, text_of
-from sse_client.relay.keys import key_of
-from sse_client.relay.lease import milliseconds, new_owner
-from sse_client.relay.scripts import BURY, FORGET_CONSUMER
+from sse_client.relay.connection import Interrupted, Patience, RedisServer
+from sse_client.relay.group import CLAIM_AFTER, COUNT, GroupOptions, GroupReader
+from sse_client.relay.lease import new_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,32 +27,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from sse_client.events import ServerSentEvent
     from sse_client.relay.connection import RedisAddress
+    from sse_client.relay.group import Entry
 
 logger = logging.getLogger("sse_client")
-
-#: How many entries are read at once: they wait here, and nobody else gets them meanwhile.
-_COUNT = 100
-
-#: After how long without a sign of life a consumer's entries are claimed, in seconds.
-_CLAIM_AFTER = 60.0
-
-#: How long one read waits in Redis for an entry, in seconds; well below the socket's timeout, and
-#: what ``close`` may have to wait for.
-_BLOCK = 0.5
-
-
-@dataclass(frozen=True)
-class _Entry:
-    id: str
-    fields: dict[Any, Any]
-    deliveries: int
-
-    def event(self) -> ServerSentEvent:
-        named = {text_of(name): text_of(value) for name, value in self.fields.items()}
-        return ServerSentEvent(
-            data=named.get("data", ""), event=named.get("event", ""), id=named.get("id", "")
-        )
 
 
 class RedisIncoming:
@@ -69,41 +45,34 @@ class RedisIncoming:
         server: RedisServer,
         stream: str,
         group: str,
-        *,
         consumer: str | None,
-        start: str,
-        count: int,
-        claim_after: float,
-        max_deliveries: int | None,
+        options: GroupOptions,
+        *,
         auto_acknowledge: bool,
     ) -> None:
         self._server = server
-        self._stream = stream
-        self._group = group
+        self._named = f"{stream!r} {group!r}"
         self._is_named = consumer is not None
         self._consumer = consumer or new_owner()
-        self._start = start
-        self._count = count
-        self._claim_after = claim_after
-        self._max_deliveries = max_deliveries
+        self._group = GroupReader(
+            server, stream, group, self._consumer, options, resumes=self._is_named
+        )
+        self._claim_after = options.claim_after
         self._auto = auto_acknowledge
         self._closing = threading.Event()
         self._patience = Patience(server, self._closing)
-        self._buffer: deque[_Entry] = deque()
+        self._buffer: deque[Entry] = deque()
+        self._read_at = 0.0
         #: Handed out and not acknowledged: entry and event, the oldest first.
-        self._in_hand: deque[tuple[_Entry, ServerSentEvent]] = deque()
+        self._in_hand: deque[tuple[Entry, ServerSentEvent]] = deque()
         #: Acknowledged here, and not told to Redis yet.
         self._done: list[str] = []
-        self._read_at = 0.0
-        self._claim_at = 0.0
-        self._claim_from = "0-0"
-        #: Where reading what this consumer had before it was started again goes on; None once done.
-        self._own_from: str | None = "0" if self._is_named else None
+        #: How often the event that was handed out last was handed out to anybody.
         self.deliveries = 0
 
     def __repr__(self) -> str:
         """Name the stream and the group."""
-        return f"<RedisIncoming {self._stream!r} {self._group!r}>"
+        return f"<RedisIncoming {self._named}>"
 
     @property
     def consumer(self) -> str:
@@ -126,12 +95,11 @@ class RedisIncoming:
                 self._done += [entry.id for entry, _ in self._in_hand]
                 self._in_hand.clear()
             self._tell_done()
-            if self._buffer and time.monotonic() - self._read_at > self._claim_after / 2:
-                self._patience.ask(self._refresh)
+            self._keep_buffer()
             while not self._buffer:
                 if self._closing.is_set():
                     raise StopIteration
-                self._buffer.extend(self._patience.ask(self._read))
+                self._buffer.extend(self._patience.ask(self._group.read))
                 self._read_at = time.monotonic()
         except Interrupted:
             raise StopIteration from None
@@ -188,125 +156,24 @@ class RedisIncoming:
         """Forget a consumer of a name that will not come again, if it has nothing in hand."""
         try:
             if not self._is_named:
-                self._server.run(FORGET_CONSUMER, [self._stream], [self._group, self._consumer])
+                self._group.forget()
         except self._server.failures:
-            logger.info("a consumer is left in the group %r", self._group)
+            logger.info("a consumer is left in the group of %r", self)
         finally:
             self._server.close()
 
     def _tell_done(self) -> None:
         if self._done:
-            words = ["XACK", self._stream, self._group, *self._done]
-            self._patience.ask(lambda: self._server.execute(*words))
+            self._patience.ask(lambda: self._group.acknowledge(self._done))
             self._done.clear()
 
-    def _read(self) -> list[_Entry]:
-        """Return entries: those it had in an earlier life, those of the dead, or new ones."""
-        try:
-            if self._own_from is not None:
-                return self._read_own(self._own_from)
-            if time.monotonic() >= self._claim_at:
-                claimed = self._claim()
-                if claimed:
-                    return claimed
-            return self._read_new()
-        except Exception as error:
-            if not self._server.is_reply(error, "NOGROUP"):
-                raise
-            self._make_group()
-            return []
-
-    def _make_group(self) -> None:
-        words = (self._stream, self._group, self._start)
-        try:
-            self._server.commands.xgroup_create(*words, mkstream=True)
-        except Exception as error:
-            if not self._server.is_reply(error, "BUSYGROUP"):
-                raise
-
-    def _read_own(self, behind: str) -> list[_Entry]:
-        found = self._read_group(behind, None)
-        self._own_from = text_of(found[-1][0]) if found else None
-        return self._counted(self._entries(found))
-
-    def _read_new(self) -> list[_Entry]:
-        return self._entries(self._read_group(">", milliseconds(_BLOCK)))
-
-    def _read_group(self, behind: str, block: int | None) -> list[Any]:
-        answer = self._server.commands.xreadgroup(
-            self._group, self._consumer, {self._stream: behind}, count=self._count, block=block
-        )
-        streams = list(answer.values()) if isinstance(answer, dict) else [row[1] for row in answer]
-        # In the third version of the protocol each is in a list of its own.
-        found: list[Any] = streams[0] if streams else []
-        return found[0] if found and isinstance(found[0], list) else found
-
-    def _claim(self) -> list[_Entry]:
-        """Take over what others have left for too long, in pieces."""
-        answer = self._server.commands.xautoclaim(
-            self._stream,
-            self._group,
-            self._consumer,
-            milliseconds(self._claim_after),
-            start_id=self._claim_from,
-            count=self._count,
-        )
-        self._claim_from = text_of(answer[0])
-        if self._claim_from == "0-0":
-            # Not each time: whoever is dead now will be dead then.
-            self._claim_at = time.monotonic() + self._claim_after / 2
-        return self._counted(self._entries(answer[1]))
-
-    def _counted(self, entries: list[_Entry]) -> list[_Entry]:
-        """Look up how often each was handed out, and bury those that were too often."""
-        if not entries:
-            return []
-        words = (self._stream, self._group, entries[0].id, entries[-1].id, len(entries))
-        pending = self._server.commands.xpending_range(*words, consumername=self._consumer)
-        counts = {text_of(each["message_id"]): each["times_delivered"] for each in pending}
-        alive = []
-        for entry in entries:
-            counted = _Entry(entry.id, entry.fields, counts.get(entry.id, 1))
-            if self._max_deliveries is not None and counted.deliveries > self._max_deliveries:
-                self._bury(counted)
-            else:
-                alive.append(counted)
-        return alive
-
-    def _bury(self, entry: _Entry) -> None:
-        keys = [self._stream, key_of(self._stream, "dead-letters")]
-        fields = [word for pair in entry.fields.items() for word in pair]
-        self._server.run(BURY, keys, [self._group, entry.id, entry.deliveries, *fields])
-        logger.error(
-            "%r: entry %s was handed out %d times and never acknowledged: moved to %r",
-            self._stream,
-            entry.id,
-            entry.deliveries,
-            keys[1],
-        )
-
-    def _refresh(self) -> None:
-        """Keep what was read ahead from being claimed, and drop what was already.
-
-        Somebody who has claimed an entry did so ``claim_after`` after it was read, at the earliest:
-        for those it has been idle for less than is asked for here.
-        """
-        now = time.monotonic()
-        kept = self._server.commands.xclaim(
-            self._stream,
-            self._group,
-            self._consumer,
-            milliseconds(now - self._read_at - self._claim_after / 2),
-            [entry.id for entry in self._buffer],
-            justid=True,
-        )
-        ours = {text_of(id) for id in kept}
-        self._buffer = deque(entry for entry in self._buffer if entry.id in ours)
-        self._read_at = now
-
-    def _entries(self, answer: list[Any]) -> list[_Entry]:
-        """Leave out entries that were trimmed away while somebody had them."""
-        return [_Entry(text_of(id), fields, 1) for id, fields in answer if fields]
+    def _keep_buffer(self) -> None:
+        """Before what was read ahead is handed out: others may have claimed some of it."""
+        age = time.monotonic() - self._read_at
+        if self._buffer and age > self._claim_after / 2:
+            kept = self._patience.ask(lambda: self._group.refresh(self._buffer, age))
+            self._buffer = deque(kept)
+            self._read_at = time.monotonic()
 
 
 def incoming_from_redis(
@@ -316,8 +183,8 @@ def incoming_from_redis(
     group: str,
     consumer: str | None = None,
     start: str = "0",
-    count: int = _COUNT,
-    claim_after: float = _CLAIM_AFTER,
+    count: int = COUNT,
+    claim_after: float = CLAIM_AFTER,
     max_deliveries: int | None = None,
     auto_acknowledge: bool = True,
 ) -> RedisIncoming:
@@ -366,10 +233,7 @@ def incoming_from_redis(
         RedisServer(redis),
         stream,
         group,
-        consumer=consumer,
-        start=start,
-        count=count,
-        claim_after=claim_after,
-        max_deliveries=max_deliveries,
+        consumer,
+        GroupOptions(start, count, claim_after, max_deliveries),
         auto_acknowledge=auto_acknowledge,
     )

@@ -121,24 +121,24 @@ def test_what_was_read_ahead_is_kept_and_what_others_have_claimed_is_dropped(red
 
 def test_a_group_that_somebody_else_has_made_meanwhile_is_as_good(redis):
     with read(redis) as incoming:
-        incoming._make_group()
-        incoming._make_group()
+        incoming._group._make_group()
+        incoming._group._make_group()
         redis.client.delete("orders")
         redis.client.set("orders", "a string")
         with pytest.raises(Exception, match="WRONGTYPE"):
-            incoming._make_group()
+            incoming._group._make_group()
 
 
 def test_nothing_is_handed_out_once_it_is_closed(redis, monkeypatch):
     write(redis, 1)
     with read(redis) as incoming:
-        reading = incoming._read
+        reading = incoming._group.read
 
         def close_and_read():
             incoming.close()
             return reading() or reading()
 
-        monkeypatch.setattr(incoming, "_read", close_and_read)
+        monkeypatch.setattr(incoming._group, "read", close_and_read)
         assert list(incoming) == []
 
 
@@ -171,7 +171,7 @@ def test_an_entry_that_somebody_else_has_acknowledged_is_not_put_aside(redis):
         take(incoming, 1)
         entry = incoming._in_hand[0][0]
         redis.client.xack("orders", GROUP, entry.id)
-        incoming._bury(entry)
+        incoming._group._bury(entry)
     assert redis.entries("sse-client:{orders}:dead-letters") == []
 
 
