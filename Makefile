@@ -13,9 +13,9 @@ BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
-CHECKED  := sse_client $(wildcard examples tests/typing)
+CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
-.PHONY: help python demo test soak relay-soak lint format format-check types coverage check bench clean
+.PHONY: help python demo test soak relay-soak lint format types coverage check docs bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make test      run the tests'
 	@echo 'make check     everything a change must pass'
 	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
+	@echo 'make docs      build the documentation in build/docs'
 	@echo 'make soak      faults for MINUTES=60, of SEED=n or a new one; the figures go to $(SOAK)'
 	@echo 'make relay-soak kills relays, consumers and Redis, FAULTS=50 times at least, of SEED=n'
 	@echo 'make lint | format | types | coverage | clean'
@@ -58,6 +59,9 @@ coverage: $(VENV)/.installed-test
 
 check: lint types coverage
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -n docs build/docs
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
@@ -86,12 +90,16 @@ $(VENV)/.installed: $(VENV)/.created $(METADATA)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.created $(METADATA)
-	$(PIP) install --editable '.[test,interop]'
+	$(PIP) install --editable '.[test,interop,peers]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.created $(METADATA)
 	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.created $(METADATA)
+	$(PIP) install --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.created $(METADATA)
 	$(PIP) install --editable '.[bench]'

@@ -6,7 +6,6 @@ Nothing here lets a query, user info or a header into a message.
 from __future__ import annotations
 
 import contextlib
-import time
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
 
 from sse_client.body import READ_SIZE
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.errors import (
     IdleTimeoutError,
     StreamInterruptedError,
@@ -25,6 +25,8 @@ from sse_client.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sse_client.clock import Clock
 
 #: How much of a refused answer's body is read: enough to see the reason.
 MAX_ERROR_BODY = 64 * 1024
@@ -47,7 +49,9 @@ def redact_url(url: str) -> str:
 
 
 def check_response(
-    response: requests.Response, limit_read: Callable[[float], None] | None = None
+    response: requests.Response,
+    read_within: Callable[[float], None] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Raise unless the answer is 204, or 200 with an event stream (WHATWG HTML, section 9.2.3)."""
     status = response.status_code
@@ -55,7 +59,7 @@ def check_response(
     is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
     if status == 204 or (status == 200 and is_event_stream):
         return
-    body = read_body(response, limit_read)
+    body = read_body(response, read_within, clock)
     response.close()
     target = redact_url(response.url)
     if status == 200:
@@ -70,12 +74,14 @@ def check_response(
         f"{target} answered {status} {response.reason or ''}".rstrip(),
         response=response,
         body=body,
-        retry_after=_retry_after(response),
+        retry_after=_retry_after(response, clock),
     )
 
 
 def read_body(
-    response: requests.Response, limit_read: Callable[[float], None] | None = None
+    response: requests.Response,
+    read_within: Callable[[float], None] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> bytes:
     """Read a bounded part of the body, in a bounded time, and make it the response's content."""
     internals: Any = response
@@ -83,14 +89,14 @@ def read_body(
         return (response.content or b"")[:MAX_ERROR_BODY]
     body = b""
     is_whole = False
-    deadline = time.monotonic() + _ERROR_BODY_TIMEOUT
+    deadline = clock.monotonic() + _ERROR_BODY_TIMEOUT
     with contextlib.suppress(HTTPError, OSError, ValueError):
         while len(body) < MAX_ERROR_BODY:
-            left = deadline - time.monotonic()
+            left = deadline - clock.monotonic()
             if left <= 0:
                 break
-            if limit_read is not None:
-                limit_read(left)
+            if read_within is not None:
+                read_within(left)
             chunk = response.raw.read1(MAX_ERROR_BODY - len(body), decode_content=True)
             if not chunk:
                 is_whole = True
@@ -103,7 +109,7 @@ def read_body(
     return body
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(response: requests.Response, clock: Clock) -> float | None:
     """Read Retry-After, in seconds or as a date (RFC 9110, section 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
@@ -113,7 +119,7 @@ def _retry_after(response: requests.Response) -> float | None:
         return None
     # Against the server's own clock, if it tells: ours may be wrong.
     now = _seconds_of(response.headers.get("Date", ""))
-    return max(0.0, when - (time.time() if now is None else now))
+    return max(0.0, when - (clock.time() if now is None else now))
 
 
 def _seconds_of(http_date: str) -> float | None:

@@ -25,6 +25,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from sse_client.clock import Doorbell
 from sse_client.errors import ChannelOverflowError, SSEClientError
 
 if TYPE_CHECKING:
@@ -67,30 +68,6 @@ class ChannelClosed(SSEClientError, _ShutDown):
 
     def __init__(self, message: str = "the session has ended: no more events will come") -> None:
         super().__init__(message)
-
-
-class Doorbell:
-    """Wakes the one thread that waits on it. May be rung from anywhere, a finaliser included.
-
-    That is why it is no ``threading.Event``, whose lock isn't reentrant. A waiter may wake without
-    a reason, and has to look again.
-    """
-
-    def __init__(self) -> None:
-        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def ring(self) -> None:
-        """Wake the waiting thread, or let its next wait return at once. Never blocks."""
-        self._rings.put(None)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until it rings, or ``timeout`` seconds have passed."""
-        try:
-            self._rings.get(timeout=timeout)
-            while True:  # Any number of rings is one reason to look.
-                self._rings.get_nowait()
-        except queue.Empty:
-            pass
 
 
 class IncomingChannel(_Base):

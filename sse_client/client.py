@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from sse_client.connections import new_session
+from urllib3.exceptions import InsecureRequestWarning
+
+from sse_client.clock import SYSTEM_CLOCK, Clock
 from sse_client.errors import SessionClosedError
+from sse_client.http_session import new_session
 from sse_client.plugins import PluginRegistry
 from sse_client.process import stop_all
 from sse_client.request import (
@@ -79,17 +83,30 @@ class HttpClient:
 
     Args:
         session: A session of requests to send with, which stays yours: its headers, cookies,
-            proxies, certificates and adapters are used. Without one the client makes its own, with
-            TCP keep-alive, and closes it.
+            proxies, certificates and adapters are used, but not ``max_retries`` of these for a
+            stream, which reconnects by itself. Without one the client makes its own, with TCP
+            keep-alive, and closes it.
+        clock: What the waits of the streams are measured with, for tests: a ``ManualClock`` of
+            ``sse_client.testing``. None is the time of the system.
+
+    Raises:
+        TypeError: ``clock`` is no clock.
     """
 
-    def __init__(self, session: requests.Session | None = None) -> None:
+    def __init__(
+        self, session: requests.Session | None = None, *, clock: Clock | None = None
+    ) -> None:
+        # A class has the methods, too.
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+            raise TypeError(f"clock must be a ManualClock or None, not {type(clock).__name__}")
+        self._clock = clock or SYSTEM_CLOCK
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()
-        self._lock = threading.Lock()  # guards the two below
+        self._lock = threading.Lock()  # guards the three below
         self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()
         self._closed = False
+        self._has_warned = False
 
     def install(self, plugin: type[Any], **options: object) -> HttpClient:
         """Install a plugin: a class, of which ``plugin(**options)`` is made. Does not block.
@@ -228,10 +245,12 @@ class HttpClient:
             auth: As in requests.
             cookies: As in requests.
             proxies: As in requests.
-            verify: As in requests; a path has to be there.
+            verify: As in requests; a path has to be there. False warns once for each client.
             cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
-                is given up for lost. None waits forever.
+                is given up for lost. None waits forever. The header of an answer has to be whole
+                within the second of these, and within ``event_timeout``; without both, within
+                300 seconds.
             allow_redirects: Whether to follow redirects.
             block: A function to call with the session, which is then closed.
             **options: Any option of ``SSEConfig``, for this stream.
@@ -265,6 +284,8 @@ class HttpClient:
                 send,
                 self._plugins.on_response,
                 partial(self._repeats, request),
+                on_unverified=self._warn_unverified,
+                clock=self._clock,
             )
 
         session, reader = plugin.new_session(
@@ -273,6 +294,7 @@ class HttpClient:
             name=name_of(address),
             options=options,
             has_one_body=request.is_made_once,
+            clock=self._clock,
         )
         with self._lock:
             closed = self._closed
@@ -349,6 +371,18 @@ class HttpClient:
     ) -> bool:
         """Return whether to make and send a request once more, of which the answer is 401."""
         return not description.is_made_once and self._plugins.on_unauthorized(request, response)
+
+    def _warn_unverified(self, host: str) -> None:
+        """Warn of ``verify=False``, once: a stream may reconnect for months."""
+        with self._lock:
+            has_warned, self._has_warned = self._has_warned, True
+        if not has_warned:
+            warnings.warn(
+                f"the certificate of {host} is not verified, so anybody may be the server; "
+                "this client does not warn again",
+                InsecureRequestWarning,
+                stacklevel=2,
+            )
 
 
 def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

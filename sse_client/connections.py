@@ -1,72 +1,55 @@
-"""The connections below a stream: kept alive, and known to the thread that has to abort them.
+"""The connections below a stream: known to the thread that has to abort them.
 
 Before there is a response its socket is unknown to requests. So the pool that will serve a stream
 is given a connection class that tells the attempt of its thread which socket it is about to use.
+While a thread opens a stream, the pool also neither retries by itself nor logs queries.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import http.client
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import default_user_agent
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
 )
+from urllib3.util import Retry
 from urllib3.util.connection import allowed_gai_family
+
+from sse_client.wire import StreamAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import TracebackType
 
-#: A dead peer is noticed after at most 45 + 4 * 15 seconds without any traffic.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    import requests
 
+    from sse_client.clock import Clock
 
-def new_session(user_agent: str) -> requests.Session:
-    """Make a session whose connections notice a dead peer."""
-    session = requests.Session()
-    session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _KeepAliveAdapter())
-    return session
-
-
-class _KeepAliveAdapter(HTTPAdapter):
-    """The adapter of requests, with TCP keep-alive on each connection."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=_keep_alive_options(), **kwargs)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(proxy, socket_options=_keep_alive_options(), **kwargs)
-
-
-def _keep_alive_options() -> list[tuple[int, int, int]]:
-    options = [*HTTPConnection.default_socket_options]
-    options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
-    for name, value in _KEEP_ALIVE:
-        if hasattr(socket, name):  # not everywhere
-            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-    return cast("list[tuple[int, int, int]]", options)
-
-
-#: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
-#: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
-_BUFFER_SIZE = 2 * 1024
+#: What requests asks for, unless an adapter says otherwise.
+_NO_RETRIES = Retry(0, read=False)
 
 
 class SocketWatcher(Protocol):
-    """What wants to know the sockets that a thread is about to use."""
+    """What wants to know the sockets that a thread is about to use.
+
+    Attributes:
+        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
+        clock: What that is measured with.
+    """
+
+    answer_timeout: float | None
+    clock: Clock
 
     def watch(self, sock: socket.socket) -> None:
         """Take note of a socket that is about to be connected."""
@@ -76,6 +59,9 @@ class SocketWatcher(Protocol):
 
     def answered(self, sock: socket.socket) -> None:
         """Take note of a socket from which an answer is about to be read."""
+
+    def unverified(self, host: str) -> None:
+        """Take note of a connection to a host whose certificate was not verified."""
 
 
 class _Opening(threading.local):
@@ -99,57 +85,12 @@ def watched_by(watcher: SocketWatcher) -> Iterator[None]:
         _opening.watcher = None
 
 
-class _HeaderLines:
-    """Stands in for the file that a header is read from, and knows whether it just ended."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.has_ended = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        line: bytes = self._file.readline(limit)
-        self.has_ended = not line
-        return line
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _StreamAnswer(http.client.HTTPResponse):
-    """An answer whose header has to be whole, and that buffers little.
-
-    To the standard library the end of the connection is as good as the blank line: half a header
-    of a server that died would be taken for another answer.
-    """
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        if isinstance(sock, socket.socket):  # which TLS in TLS is not
-            usual = self.fp
-            self.fp = cast("Any", sock.makefile("rb", _BUFFER_SIZE))
-            if self.fp is not usual:  # of a stand-in in somebody's tests they may be one
-                usual.close()
-
-    def begin(self) -> None:
-        file: Any = self.fp
-        lines: Any = _HeaderLines(file)
-        self.fp = lines
-        try:
-            super().begin()
-        except BaseException:
-            if self.fp is lines:  # not closed meanwhile
-                self.fp = file
-            raise
-        self.fp = file
-        if lines.has_ended:
-            self._close_conn()  # type: ignore[attr-defined]  # typeshed leaves it out
-            raise http.client.RemoteDisconnected("the connection ended in the middle of the header")
-
-
 class _WatchedConnection(HTTPConnection):
     """Tells the attempt of its thread about its sockets. Mixed into the classes of any pool."""
 
     _hop: object = None
+    #: What is to be requested, in place of what urllib3 may log.
+    target: str | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -160,6 +101,18 @@ class _WatchedConnection(HTTPConnection):
         """
         is_fit = _opening.watcher is None or self._hop is _opening.hop
         return is_fit and super().is_connected
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except BaseException as error:
+            _close_half_made(error.__traceback__)
+            raise
+        watcher = _opening.watcher
+        is_verified = self.is_verified or self.proxy_is_verified
+        if watcher is not None and not is_verified and isinstance(self, HTTPSConnection):
+            watcher.unverified(self.host)
+            self.is_verified = True  # or its pool would warn of each connection
 
     def _new_conn(self) -> socket.socket:
         watcher = _opening.watcher
@@ -197,6 +150,8 @@ class _WatchedConnection(HTTPConnection):
                     sock.bind(self.source_address)
                 sock.connect(address)
                 watcher.connected()
+                # From here on it is for a TLS handshake, or for sending, as a whole.
+                sock.settimeout(self.timeout or watcher.answer_timeout)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -207,19 +162,71 @@ class _WatchedConnection(HTTPConnection):
                 return sock
         raise failure
 
+    def _tunnel(self) -> None:
+        watcher = _opening.watcher
+        with contextlib.ExitStack() as bounds:
+            if watcher is not None:
+                timeout = self.sock.gettimeout() or watcher.answer_timeout
+                bounds.enter_context(self._answers_within(timeout, watcher.clock))
+            super()._tunnel()
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        super().request(method, self.target or url, *args, **kwargs)
+
     def getresponse(self) -> Any:
-        if _opening.watcher is not None and self.sock is not None:
-            _opening.watcher.answered(self.sock)
-            if self.response_class is http.client.HTTPResponse:
-                self.response_class = _StreamAnswer
-        return super().getresponse()
+        watcher = _opening.watcher
+        if watcher is None or self.sock is None:
+            return super().getresponse()
+        watcher.answered(self.sock)
+        with self._answers_within(watcher.answer_timeout, watcher.clock):
+            return super().getresponse()
+
+    @contextlib.contextmanager
+    def _answers_within(self, timeout: float | None, clock: Clock) -> Iterator[None]:
+        """Read the header of an answer within bounds."""
+        usual: Any = self.response_class
+        self.response_class = cast("Any", functools.partial(StreamAnswer, timeout, clock))
+        try:
+            yield
+        finally:
+            self.response_class = usual
+
+
+def _close_half_made(traceback: TracebackType | None) -> None:
+    """Close the TLS socket that Python leaves to the collector if it is reset too early."""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket) and frame.f_code.co_name == "_create":
+            half_made.close()
+        traceback = traceback.tb_next
+
+
+class _WatchedPool(HTTPConnectionPool):
+    """Opens streams without retrying, or logging queries. Mixed into the class of any pool."""
+
+    def urlopen(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if _opening.watcher is not None:
+            # The session is to reconnect, as its policy says: urllib3 would wait where nothing can
+            # abort it, read bodies of any size, and log the query.
+            kwargs["retries"] = _NO_RETRIES
+        return super().urlopen(method, url, *args, **kwargs)
+
+    def _make_request(self, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if _opening.watcher is None or not isinstance(conn, _WatchedConnection):
+            return super()._make_request(conn, method, url, *args, **kwargs)
+        conn.target = url
+        shown = url.partition("?")[0]  # this is logged
+        try:
+            return super()._make_request(conn, method, shown, *args, **kwargs)
+        finally:
+            conn.target = None
 
 
 @functools.cache
-def _watched(connection_class: type[Any]) -> type[Any]:
-    if issubclass(connection_class, _WatchedConnection):
-        return connection_class
-    return type(f"Watched{connection_class.__name__}", (_WatchedConnection, connection_class), {})
+def _mixed(mixin: type, usual: type) -> type:
+    """Return the class with the mixin, under its own name, which is in messages."""
+    return usual if issubclass(usual, mixin) else type(usual.__name__, (mixin, usual), {})
 
 
 def watch_pool(
@@ -233,8 +240,8 @@ def watch_pool(
     pool: Any = adapter.get_connection_with_tls_context(
         prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
     )
-    watched = _watched(pool.ConnectionCls)
-    pool.ConnectionCls = watched
+    pool.__class__ = _mixed(_WatchedPool, pool.__class__)
+    pool.ConnectionCls = _mixed(_WatchedConnection, pool.ConnectionCls)
     if pool.pool is None:
         return
     # An idle connection of another class could not be aborted before it answers: none is taken

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sse_client.channel import Doorbell, IncomingChannel
+    from sse_client.channel import IncomingChannel
+    from sse_client.clock import Doorbell
     from sse_client.events import ServerSentEvent
     from sse_client.stream import Statistics
 

@@ -1,16 +1,11 @@
 """Text in, events out: "interpreting an event stream" of WHATWG HTML, section 9.2.6.
 
-The general way is a loop over the lines (``interpret_lines``). Two kinds of blocks, of which most
-streams are made, go faster: many at a time, without a step of Python for each line. Each of these
-ways first proves that it gives the same events, and else leaves the blocks to the loop:
-
-* blocks of ``data: `` lines alone: the text is cut between them (``interpret_data_blocks``);
-* many blocks with the same fields in the same order: field by field (``_columns``).
+This is the general way, a loop over the lines. What most streams are made of goes faster in bulk,
+which is the business of ``runs``.
 """
 
 from __future__ import annotations
 
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from sse_client.events import MAX_RETRY_DIGITS, new_event
@@ -25,20 +20,6 @@ if TYPE_CHECKING:
 #: error.
 _MAX_COMMENTS_SIZE = 64 * 1024
 
-#: How many lines make it worth looking for columns, and how many fields a block may have for that.
-COLUMNS_FROM = 24
-_MAX_COLUMNS = 3
-
-#: After a proof has failed, how many times to go straight to the loop.
-_PAUSE = 15
-
-# Without an end and without a state: they can be shared.
-_NONE = repeat(None)
-_MESSAGE = repeat("message")
-
-_DATA = "data: "
-_NEXT_DATA = "\n" + _DATA
-
 
 class Interpreter:
     """The state of the stream and of the block in work. For one thread at a time; never blocks.
@@ -47,6 +28,7 @@ class Interpreter:
         last_event_id: The ``id`` of the last finished block that had one.
         reconnection_time: The latest ``retry`` in milliseconds, None if there was none.
         is_in_block: Whether a block has begun.
+        size: Of the lines of that block, in bytes, comments and line ends left out.
     """
 
     def __init__(
@@ -59,18 +41,17 @@ class Interpreter:
     ) -> None:
         self.last_event_id = last_event_id
         self.reconnection_time: int | None = None
-        self.is_in_block = False
         self._on_comment = on_comment
         self._show_comment_events = show_comment_events
         self._show_retry_events = show_retry_events
         self._shows_extras = show_comment_events or show_retry_events
         self._id_buffer = last_event_id
-        self._failed_proofs = 0
         self.abandon_block()
 
     def abandon_block(self) -> None:
         """Forget the block in work, its ``id`` with it."""
         self.is_in_block = False
+        self.size = 0
         self._id_buffer = self.last_event_id
         self._data: str | None = None  # the first data line, or what was joined so far
         self._more_data: list[str] = []
@@ -90,74 +71,17 @@ class Interpreter:
             return [new_event(("", "message", self.last_event_id, None, text))]
         return []
 
-    def interpret_blocks(self, lines: list[str]) -> list[ServerSentEvent]:
-        """Interpret the lines of whole blocks, the blank one at the end included."""
-        if len(lines) >= COLUMNS_FROM:
-            if self._failed_proofs:
-                self._failed_proofs -= 1
-            else:
-                events = self._columns(lines)
-                if events is not None:
-                    return events
-                self._failed_proofs = _PAUSE
-        return self.interpret_lines(lines)
+    def hear(self, comments: list[str]) -> bool:
+        """Take blocks of one comment line each, without an event; return False if they show."""
+        if self._show_comment_events:
+            return False
+        for comment in comments if self._on_comment is not None else ():
+            self.interpret_heartbeat(comment)
+        return True
 
-    def interpret_data_blocks(self, text: str, blank: str) -> list[ServerSentEvent] | None:
-        """Interpret whole blocks, of which the first begins with ``data: ``.
-
-        Args:
-            text: The blocks, less the ``data: `` at the beginning and the blank line at the end.
-            blank: The end of a line and a blank line, as they are between the blocks.
-
-        Returns:
-            The events; None if there are other fields or line ends.
-        """
-        if "\n" not in text and "\r" not in text:
-            return [new_event((text, "message", self.last_event_id, None, None))]
-        if self._failed_proofs:
-            self._failed_proofs -= 1
-            return None
-        payloads = text.split(blank + _DATA)
-        joined = "".join(payloads)  # to look for line ends once instead of in each
-        if "\n" in joined or "\r" in joined:
-            for index, payload in enumerate(payloads):
-                data = join_data_lines(payload)
-                if data is None:
-                    self._failed_proofs = _PAUSE
-                    return None
-                payloads[index] = data
-        ids = repeat(self.last_event_id)
-        return [*map(new_event, zip(payloads, _MESSAGE, ids, _NONE, _NONE, strict=False))]
-
-    def _columns(self, lines: list[str]) -> list[ServerSentEvent] | None:
-        """Interpret blocks of the same fields in the same order; None if they are not that."""
-        try:
-            count = lines.index("", 0, _MAX_COLUMNS + 1)
-        except ValueError:
-            return None
-        if len(lines) % (count + 1) or any(lines[count :: count + 1]):
-            return None
-        columns: dict[str, list[str]] = {}
-        for number in range(count):
-            column = lines[number :: count + 1]
-            name = column[0].partition(": ")[0]
-            prefix = name + ": "
-            values = [*map(str.removeprefix, column, repeat(prefix))]
-            joined = "".join(values)
-            if len("".join(column)) - len(joined) != len(values) * len(prefix):
-                return None  # not all of them have the prefix
-            if name in columns or (name == "id" and "\0" in joined):
-                return None
-            columns[name] = values
-        types: Iterable[str] | None = columns.pop("event", None)
-        ids: Iterable[str] | None = columns.pop("id", None)
-        if columns.keys() != {"data"} or (types and not all(types)):
-            return None  # an empty event type counts as "message"
-        types = types or _MESSAGE
-        ids = ids or repeat(self.last_event_id)
-        events = [*map(new_event, zip(columns["data"], types, ids, _NONE, _NONE, strict=False))]
-        self._id_buffer = self.last_event_id = events[-1].id
-        return events
+    def move_to(self, last_event_id: str) -> None:
+        """Take the ID of the last of some blocks that were interpreted elsewhere."""
+        self.last_event_id = self._id_buffer = last_event_id
 
     def add_data_lines(self, data: str) -> None:
         """Take data lines of the block in work, joined with a line feed."""
@@ -247,10 +171,12 @@ class Interpreter:
             event_type = self._event_type or "message"
             comments = "\n".join(self._comments) if self._comments else None
             events.append(new_event((text, event_type, self._id_buffer, self._retry, comments)))
-        self._more_data.clear()
+        if self._more_data:
+            self._more_data = []
+        if self._comments:
+            self._comments = []
+            self._comments_size = 0
         self._retry = None
-        self._comments.clear()
-        self._comments_size = 0
         self._has_more = False
 
     def _is_extra(self) -> bool:
@@ -260,16 +186,3 @@ class Interpreter:
         if self._retry is None:
             return self._show_comment_events and bool(self._comments)
         return self._show_retry_events and not self._comments
-
-
-def join_data_lines(text: str) -> str | None:
-    """Join what follows the first ``data: `` of a block, or of a piece of one.
-
-    Returns:
-        The payload; None if not all lines are data lines with LF between them.
-    """
-    data = text.replace(_NEXT_DATA, "\n")
-    # Each line feed that is left must have had a prefix behind it.
-    if data.count("\n") * len(_DATA) != len(text) - len(data) or "\r" in data:
-        return None
-    return data

@@ -2,12 +2,11 @@
 
 No I/O, no threads, no clock, no logging. The chunking of the bytes never changes the events.
 
-This half deals in bytes: the byte order mark, line ends, what is unfinished, the bound. It cuts
-each chunk behind its last blank line: what is before that are whole blocks, which go to the
-``Interpreter`` all at once. What is behind it waits for the next chunk, as bytes if it is little,
-so that it will be interpreted together with the rest of its block; but it waits so only once,
-which keeps the work linear, and not with comments, which count at once. Whole lines can be decoded
-by themselves: no byte of a longer UTF-8 sequence is a line end.
+This part deals in chunks: the byte order mark, line ends, what is unfinished, the bound. It cuts
+each chunk behind its last blank line: what is before that are whole blocks, which go to ``Runs``
+all at once. What is behind it waits for the next chunk, as bytes if it is little, so that it will
+be interpreted together with the rest of its block; but it waits so only once, which keeps the work
+linear, and not with comments, which are told at once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from sse_client.errors import EventTooLargeError
 from sse_client.events import new_event
-from sse_client.interpreter import COLUMNS_FROM, Interpreter, join_data_lines
+from sse_client.interpreter import Interpreter
+from sse_client.lines import end_of_block, find_too_large
+from sse_client.runs import COLUMNS_FROM, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,12 +88,14 @@ class EventStreamParser:
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte, not {max_event_size}")
         self._max_event_size = max_event_size
+        self._tells_comments = on_comment is not None
         self._interpreter = Interpreter(
             last_event_id,
             on_comment,
             show_comment_events=show_comment_events,
             show_retry_events=show_retry_events,
         )
+        self._runs = Runs(self._interpreter)
         # What may yet turn out to be a BOM; None once that is known.
         self._start: bytes | None = b""
         self._skip_lf = False  # the last line ended with a CR: an LF right behind belongs to it
@@ -104,18 +107,17 @@ class EventStreamParser:
         self._has_waiting_lines = False
         self._pieces: list[bytes | bytearray] = []
         self._pieces_size = 0
-        self._size = 0  # of the interpreted lines of the unfinished block, comments left out
         self._is_between_blocks = False  # whether none of all this matters to the next chunk
 
     @property
     def last_event_id(self) -> str:
-        """The last event ID of the stream: the ``id`` of the last finished block that had one."""
+        """The last event ID of the stream, from the last finished block that had an ``id``."""
         return self._interpreter.last_event_id
 
     @property
     def unfinished_size(self) -> int:
         """How many bytes the unfinished block has so far, give or take comments and line ends."""
-        return self._size + len(self._waiting) + self._pieces_size
+        return self._interpreter.size + len(self._waiting) + self._pieces_size
 
     @property
     def reconnection_time(self) -> int | None:
@@ -126,7 +128,7 @@ class EventStreamParser:
         self._interpret_waiting_lines()
         return self._interpreter.reconnection_time
 
-    def feed(  # noqa: C901, PLR0911, PLR0912  # on the hottest path a call of its own would cost a tenth
+    def feed(  # noqa: C901, PLR0912  # on the hottest path a call of its own would cost a tenth
         self, chunk: bytes | bytearray | memoryview
     ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
@@ -159,16 +161,15 @@ class EventStreamParser:
                     lines = chunk.decode("utf-8", "replace").split("\n")
                     lines.pop()  # what is behind the last line end
                     self._is_between_blocks = False  # should ``on_comment`` raise
-                    events = self._interpreter.interpret_blocks(lines)
+                    if len(lines) < COLUMNS_FROM:
+                        events = self._interpreter.interpret_lines(lines)
+                    else:
+                        events = self._runs.interpret_lines(lines)
                     self._is_between_blocks = True
                     return events
             self._is_between_blocks = False
-            if chunk[-2:] == b"\n\n" and _CR not in chunk:
-                events = self._interpret_blocks(chunk, 0, len(chunk))
-                self._is_between_blocks = True
-                return events
             if chunk[-4:] == b"\r\n\r\n":
-                events = self._interpret_crlf_blocks(chunk)
+                events = self._runs.interpret_crlf_blocks(chunk)
                 self._is_between_blocks = True
                 return events
         if self._is_special or type(chunk) is not bytes:
@@ -185,8 +186,8 @@ class EventStreamParser:
                 chunk = b"".join([waiting, *pieces, chunk])
             else:
                 chunk = waiting + chunk
-        if self._size + len(chunk) > self._max_event_size:
-            fitting = self._find_too_large(chunk)
+        if self._interpreter.size + len(chunk) > self._max_event_size:
+            fitting = find_too_large(chunk, self._interpreter.size, self._max_event_size)
             if fitting is not None:
                 raise self._too_large(self._take(chunk[:fitting]) if fitting else [])
         return self._take(chunk)
@@ -226,7 +227,7 @@ class EventStreamParser:
         if self.unfinished_size > self._max_event_size:
             self._interpret_waiting_lines()  # so that no more than the unfinished line waits
             begin = self._waiting or self._pieces[0]
-            others = self._size if begin.startswith(b":") else 0
+            others = self._interpreter.size if begin.startswith(b":") else 0
             if self.unfinished_size - others > self._max_event_size:
                 raise self._too_large([])
 
@@ -234,46 +235,37 @@ class EventStreamParser:
         """Take all that is not interpreted yet, in which at least one line ends."""
         if _CR in chunk:
             return self._take_with_cr(chunk)
-        interpreter = self._interpreter
         events: list[ServerSentEvent] = []
-        start = 0
-        if interpreter.is_in_block:
-            start = self._take_rest_of_block(chunk, events)
-        if not interpreter.is_in_block:
-            end = chunk.rfind(b"\n\n", start) + 2
-            if end >= start + 2:
-                found = self._interpret_blocks(chunk, start, end)
-                events = events + found if events else found
-                start = end
-        rest = chunk[start:]
-        end = rest.rfind(b"\n") + 1
-        # What is left of a block waits, if it is little and has no comment, which would be told at
-        # once. But nothing waits for another blank line once it has waited for one.
-        if end and not (
-            end <= _MAX_WAITING_LINES
-            and (start > 0 or not self._has_waiting_lines)
-            and rest[0] != _COLON
-            and rest.find(b"\n:", 0, end) < 0
-        ):
-            events += self._interpret_part(rest[:end])
-            rest = rest[end:]
-            end = 0
-        self._has_waiting_lines = end > 0
+        interpreter = self._interpreter
+        if interpreter.is_in_block:  # most often one of many data lines, like the next ones
+            end = chunk.rfind(b"\n") + 1
+            found = self._runs.interpret_data_lines(chunk[:end])
+            if found is None:
+                end = end_of_block(chunk) or end
+                found = self._runs.interpret_any(chunk[:end].splitlines())
+            events = found
+            chunk = chunk[end:]
+        rest = chunk
+        blank = chunk.rfind(b"\n\n")
+        if blank >= 0:
+            found = self._runs.interpret_blocks(chunk, blank)
+            events = events + found if events else found
+            rest = chunk[blank + 2 :]
+        # What is left of a block waits, if it is little and has no comment for ``on_comment``. But
+        # nothing waits for another blank line once it has waited for one.
+        waits = False
+        if _LF in rest:
+            end = rest.rfind(b"\n") + 1
+            waits = end <= _MAX_WAITING_LINES and (blank >= 0 or not self._has_waiting_lines)
+            if self._tells_comments and waits:
+                waits = rest[0] != _COLON and rest.find(b"\n:", 0, end) < 0
+            if not waits:
+                events += self._interpret_part(rest[:end])
+                rest = rest[end:]
         self._waiting = rest
+        self._has_waiting_lines = waits
         self._is_between_blocks = not (rest or interpreter.is_in_block)
         return events
-
-    def _take_rest_of_block(self, chunk: bytes, events: list[ServerSentEvent]) -> int:
-        """Interpret the lines of the block in work; return where they end."""
-        end = 0
-        if chunk[0] != _LF:
-            end = chunk.find(b"\n\n") + 1 or chunk.rfind(b"\n") + 1
-            events += self._interpret_part(chunk[:end])
-        if chunk[end : end + 1] == b"\n":
-            events += self._interpreter.interpret_lines(("",))
-            self._size = 0
-            end += 1
-        return end
 
     def _take_with_cr(self, chunk: bytes) -> list[ServerSentEvent]:
         """Do the same with lines that end with CR or CRLF, or with this and that."""
@@ -282,7 +274,7 @@ class EventStreamParser:
         if chunk[:6] == b"data: " and not interpreter.is_in_block:
             blank = chunk.rfind(b"\r\n\r\n")
             if blank >= 0:
-                events = self._interpret_crlf_blocks(chunk[: blank + 4])
+                events = self._runs.interpret_crlf_blocks(chunk[: blank + 4])
                 chunk = chunk[blank + 4 :]
         self._waiting, self._has_waiting_lines = b"", False
         if chunk:
@@ -293,55 +285,14 @@ class EventStreamParser:
             if last not in {_LF, _CR}:
                 self._waiting = lines.pop()
             if lines:
-                events += self._interpret_lines(lines)
+                events += self._runs.interpret_any(lines)
         self._is_between_blocks = not (self._waiting or self._is_special or interpreter.is_in_block)
         return events
 
-    def _interpret_blocks(self, chunk: bytes, start: int, end: int) -> list[ServerSentEvent]:
-        """Interpret the whole blocks of a chunk without CR, the last blank line included."""
-        if chunk[start : start + 6] == b"data: ":
-            text = chunk[start + 6 : end - 2].decode("utf-8", "replace")
-            events = self._interpreter.interpret_data_blocks(text, "\n\n")
-            if events is not None:
-                return events
-        lines = chunk[start:end].decode("utf-8", "replace").split("\n")
-        lines.pop()  # what is behind the last line end
-        if len(lines) < COLUMNS_FROM:
-            return self._interpreter.interpret_lines(lines)
-        return self._interpreter.interpret_blocks(lines)
-
-    def _interpret_crlf_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
-        """Interpret whole blocks that end with CRLF CRLF."""
-        if blocks[:6] == b"data: ":
-            text = blocks[6:-4].decode("utf-8", "replace")
-            events = self._interpreter.interpret_data_blocks(text, "\r\n\r\n")
-            if events is not None:
-                return events
-        return self._interpreter.interpret_blocks(_decode_lines(blocks.splitlines()))
-
     def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:
-        """Interpret finished lines of a block, without CR."""
-        if part.startswith(b"data: "):
-            data = join_data_lines(part[6:-1].decode("utf-8", "replace"))
-            if data is not None:
-                self._interpreter.add_data_lines(data)
-                self._size += len(part) - data.count("\n") - 1
-                return []
-        return self._interpret_lines(part.splitlines())
-
-    def _interpret_lines(self, lines: list[bytes]) -> list[ServerSentEvent]:
-        """Interpret any finished lines, and reckon the size of the block in work."""
-        events = self._interpreter.interpret_lines(_decode_lines(lines))
-        size = 0
-        for line in reversed(lines):
-            if not line:
-                break
-            if line[0] != _COLON:
-                size += len(line)
-        else:
-            size += self._size
-        self._size = size
-        return events
+        """Interpret finished lines, without CR."""
+        events = self._runs.interpret_data_lines(part)
+        return self._runs.interpret_any(part.splitlines()) if events is None else events
 
     def _interpret_waiting_lines(self) -> None:
         """Interpret what could have waited as bytes."""
@@ -351,41 +302,18 @@ class EventStreamParser:
             lines, self._waiting = self._waiting[:end], self._waiting[end:]
             self._interpret_part(lines)
 
-    def _find_too_large(self, chunk: bytes) -> int | None:
-        """Return where the first line is that makes an event too large, None if there is none."""
-        size = self._size
-        position = 0
-        for line in chunk.splitlines(keepends=True):
-            text = line.rstrip(b"\r\n")
-            if not text:
-                size = 0
-            elif text[0] != _COLON:
-                size += len(text)
-            if max(size, len(text)) > self._max_event_size:
-                return position
-            position += len(line)
-        return None
-
     def _too_large(self, events: list[ServerSentEvent]) -> EventTooLargeError:
         self._interpret_waiting_lines()
         self._failed = self._is_special = True
         self._is_between_blocks = False
         self._waiting = b""
         self._pieces, self._pieces_size = [], 0
-        self._size = 0
         self._interpreter.abandon_block()
         return EventTooLargeError(
             f"an event takes more than max_event_size={self._max_event_size} bytes",
             limit=self._max_event_size,
             events=events,
         )
-
-
-def _decode_lines(lines: list[bytes]) -> list[str]:
-    try:
-        return [*map(bytes.decode, lines)]
-    except UnicodeDecodeError:
-        return [line.decode("utf-8", "replace") for line in lines]
 
 
 def parse_event_stream(

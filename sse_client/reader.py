@@ -21,13 +21,12 @@ reason.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
-from sse_client.channel import ChannelClosed, Doorbell, IncomingChannel
+from sse_client.channel import ChannelClosed, IncomingChannel
 from sse_client.delivery import Delivery, Stopped
 from sse_client.diagnostics import DiagnosticBuffer
 from sse_client.errors import SessionClosedError, SSEClientError
@@ -81,10 +80,11 @@ class StreamReader:
 
         self._connect = connect
         self._channel = weakref.ref(channel)
-        self._doorbell: Doorbell = channel.room
+        self._doorbell = channel.room
+        self._clock = options.clock
         self._delivery = Delivery(channel, self.statistics, options.end_of_stream)
         self._options = options
-        self._reconnection = Reconnection(options.policy, time.monotonic, random.random)
+        self._reconnection = Reconnection(options.policy, self._clock.monotonic, self._clock.random)
         self._buffer = DiagnosticBuffer(options.buffer_policy)
         self._parser: EventStreamParser | None = None
         self._last_event_id = options.last_event_id
@@ -269,7 +269,7 @@ class StreamReader:
         try:
             self._raise_if_stopped()
             self.statistics.attempts += 1
-            response = connection.open(self._last_event_id)
+            response = connection.open(self._last_event_id, self._options.event_timeout)
             self.response = response
             self.was_answered = True
             if response.status_code == _NO_CONTENT:
@@ -291,14 +291,14 @@ class StreamReader:
         """Deliver the events of one connection; return whether its end was announced."""
         self._parser = parser = self._options.new_parser(self._last_event_id, self._comment)
         self._buffer.clear()
-        self._last_event_at = time.monotonic()
+        self._last_event_at = self._clock.monotonic()
         chunks = connection.chunks(self._options.event_timeout, lambda: self._last_event_at)
         try:
             for batch in parse_event_batches(self._counted(chunks, parser), parser=parser):
                 self._reconnection.event_arrived()
                 ended = self._delivery.deliver(batch, self._raise_if_stopped)
                 # Only from now on: the time that the consumers took is not the server's.
-                self._last_event_at = time.monotonic()
+                self._last_event_at = self._clock.monotonic()
                 if ended:
                     return True
             return False
@@ -322,10 +322,10 @@ class StreamReader:
 
     def _wait(self, delay: float) -> None:
         """Wait before the next attempt, unless it is wanted now or never."""
-        deadline = time.monotonic() + delay
-        while not self._reconnecting and (left := deadline - time.monotonic()) > 0:
+        deadline = self._clock.monotonic() + delay
+        while not self._reconnecting and self._clock.monotonic() < deadline:
             self._raise_if_stopped()
-            self._doorbell.wait(left)
+            self._clock.wait_until(self._doorbell, deadline)
         self._raise_if_stopped()
 
     def _finish(self, error: Exception | None) -> None:

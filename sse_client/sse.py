@@ -16,6 +16,7 @@ from sse_client.channel import (
     IncomingChannel,
     Overflow,
 )
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.cursor import CursorStore
 from sse_client.diagnostics import BufferPolicy
 from sse_client.events import ServerSentEvent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from sse_client.clock import Clock
     from sse_client.transport import StreamConnection
 
 Duration = float | timedelta
@@ -73,7 +75,8 @@ class SSEConfig:
         overflow: What happens when it is full: ``"block"`` lets the server feel it,
             ``"drop_oldest"`` and ``"drop_newest"`` lose events, ``"error"`` ends the session.
         event_timeout: How long no event may come, although the connection is alive, before it is
-            given up for lost; None for any time.
+            given up for lost; None for any time. The header of an answer, too, has to be whole
+            within it, and within the read part of ``timeout``; without both, within 300 seconds.
         end_of_stream: The data, or a test, of the event that ends the session cleanly; that event
             is not delivered.
         buffer_policy: What an error's ``buffer`` shows of what was read before it.
@@ -180,7 +183,7 @@ class SSEConfig:
         _refuse_unknown(options)
         return dataclasses.replace(self, **options)
 
-    def stream_options(self, method: str) -> StreamOptions:
+    def stream_options(self, method: str, clock: Clock = SYSTEM_CLOCK) -> StreamOptions:
         """Return the options for a stream of this HTTP method, as its reader takes them."""
         names = {field.name for field in dataclasses.fields(ReconnectionPolicy)}
         chosen = {name: getattr(self, name) for name in names}
@@ -206,6 +209,7 @@ class SSEConfig:
             end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
             cursor_expired_statuses=frozenset(self.cursor_expired_statuses),
             buffer_policy=self.buffer_policy,
+            clock=clock,
         )
 
 
@@ -265,10 +269,11 @@ class SSE:
         name: str,
         options: Mapping[str, Any],
         has_one_body: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> tuple[SSESession, StreamReader]:
         """Make a session that is still to be started, and its reader."""
         config = self.config.replace(options)
-        stream = config.stream_options(method)
+        stream = config.stream_options(method, clock)
         reconnects = stream.policy.reconnect != "never" and config.max_reconnection_attempts != 0
         if has_one_body and reconnects:
             raise ValueError(

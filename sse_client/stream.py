@@ -6,11 +6,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.diagnostics import BufferPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sse_client.clock import Clock
     from sse_client.events import ServerSentEvent
     from sse_client.parser import EventStreamParser
     from sse_client.reconnection import ReconnectionPolicy
@@ -67,6 +69,7 @@ class StreamOptions:
     end_of_stream: Callable[[ServerSentEvent], object] | None = None
     cursor_expired_statuses: frozenset[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
+    clock: Clock = SYSTEM_CLOCK
 
 
 @dataclass

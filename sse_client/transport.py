@@ -11,16 +11,14 @@ facts shape it:
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.structures import CaseInsensitiveDict
-from requests.utils import default_headers
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.answers import (
@@ -32,6 +30,7 @@ from sse_client.answers import (
     root_cause,
 )
 from sse_client.body import body_reader
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.connections import watch_pool, watched_by
 from sse_client.errors import (
     ConnectionFailedError,
@@ -39,21 +38,19 @@ from sse_client.errors import (
     SSEClientError,
     StreamInterruptedError,
 )
+from sse_client.headers import set_stream_headers
+from sse_client.wire import arrivals_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sse_client.clock import Clock
     from sse_client.plugins import PendingRequest
     from sse_client.request import SendOptions
 
-#: The longest Last-Event-ID that is sent. Servers refuse larger headers, and then every attempt.
-_MAX_LAST_EVENT_ID = 64 * 1024
-
-_STREAM_HEADERS = {
-    "Accept": "text/event-stream",
-    "Cache-Control": "no-store",
-    "Accept-Encoding": "identity",
-}
+#: How long the header of an answer may take, in seconds, where no option says so. Generous, since
+#: some servers send it with the first event alone; Firefox waits as long.
+DEFAULT_ANSWER_TIMEOUT = 300.0
 
 
 class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
@@ -73,6 +70,12 @@ class StreamConnection:
         on_response: Called with the answer before it is looked at.
         on_unauthorized: Called with the request and the answer if that is 401; says whether to
             make and send the request once more.
+        on_unverified: Called with the host if a certificate is not verified, as was asked for.
+        clock: What its waits are measured with. A socket's own run on the system's time.
+
+    Attributes:
+        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
+        clock: As it was given.
     """
 
     def __init__(
@@ -82,12 +85,18 @@ class StreamConnection:
         options: SendOptions,
         on_response: Callable[[requests.Response], None],
         on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
+        *,
+        on_unverified: Callable[[str], None],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._session = session
         self._make_request = make_request
         self._options = options
         self._on_response = on_response
         self._on_unauthorized = on_unauthorized
+        self.unverified = on_unverified
+        self.answer_timeout: float | None = None
+        self.clock = clock
         self._response: requests.Response | None = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
@@ -96,8 +105,11 @@ class StreamConnection:
         self._socket: socket.socket | None = None
         self._owns_socket = False  # a duplicate of ours, as long as there is no answer
 
-    def open(self, last_event_id: str) -> requests.Response:
+    def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
         """Send the request and wait for the header of the answer. Blocks.
+
+        The whole header has to come within the read time-out, and within ``event_timeout``: no
+        event comes before it. Without both there is a default.
 
         Returns:
             An answer with status 204, or one with 200 and an event stream.
@@ -109,6 +121,10 @@ class StreamConnection:
             ValueError: The request can't be sent as it is.
             Exception: Whatever else the user's own callables raised.
         """
+        limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
+        # On the clock of a test the default would be one more wait, which nobody has asked for.
+        default = DEFAULT_ANSWER_TIMEOUT if self.clock is SYSTEM_CLOCK else None
+        self.answer_timeout = min(limits, default=default)
         request, response = self._exchange(last_event_id)
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
@@ -118,7 +134,7 @@ class StreamConnection:
             if is_repeated:
                 _, response = self._exchange(last_event_id)
         try:
-            check_response(response, self._limit_read)
+            check_response(response, self._bound_of(response), self.clock)
         finally:
             self._raise_if_aborted()
         return response
@@ -145,7 +161,7 @@ class StreamConnection:
             request = self._make_request(self._raise_if_aborted)
         url = request.url or ""
         try:
-            _set_stream_headers(request, self._session, last_event_id)
+            set_stream_headers(request, self._session, last_event_id)
             prepared = self._session.prepare_request(request)
         except ValueError as error:
             # An address, a header or an auth that is refused; the message would spell it out.
@@ -194,7 +210,7 @@ class StreamConnection:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that answers a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._limit_read)
+            read_body(response, self._bound_of(response), self.clock)
         if response.is_redirect:
             response.raw.close()
             try:
@@ -223,7 +239,7 @@ class StreamConnection:
 
         Args:
             event_timeout: How long no event may come, in seconds.
-            last_event_at: When the last one came, on ``time.monotonic``.
+            last_event_at: When the last one came, on the clock's ``monotonic``.
 
         Raises:
             StreamInterruptedError: The connection broke off.
@@ -233,27 +249,30 @@ class StreamConnection:
         response = self._response
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
-        read_timeout = self._options.read_timeout
+        read_within = self._bound_of(response)
         left: float | None = None
         try:
             while True:
                 if event_timeout is not None:
-                    left = last_event_at() + event_timeout - time.monotonic()
+                    left = last_event_at() + event_timeout - self.clock.monotonic()
                     if left <= 0:
                         raise self._idle("event", event_timeout)
-                    self._limit_read(left if read_timeout is None else min(left, read_timeout))
+                    read_within(left)
                 chunk = read()
                 self._raise_if_aborted()
                 if not chunk:
                     return
                 yield chunk
-        except (ReadTimeoutError, TimeoutError) as error:
-            self._raise_if_aborted()
-            if left is not None and event_timeout is not None and left <= (read_timeout or left):
-                raise self._idle("event", event_timeout) from error
-            raise self._idle("bytes", read_timeout or 0.0) from error
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
+            # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
+            is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
+            if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
+                if event_timeout is not None and left is not None:
+                    is_over = last_event_at() + event_timeout <= self.clock.monotonic()
+                    if is_over or left <= (self._options.read_timeout or left):
+                        raise self._idle("event", event_timeout) from error
+                raise self._idle("bytes", self._options.read_timeout or 0.0) from error
             raise StreamInterruptedError(
                 f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
                 response=response,
@@ -278,8 +297,7 @@ class StreamConnection:
             self._aborted = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):  # not connected yet, or not any more
-                    # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    _shut_down(self._socket)
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
@@ -322,15 +340,30 @@ class StreamConnection:
         self._socket = sock
         self._owns_socket = owned
 
-    def _limit_read(self, seconds: float) -> None:
+    def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
+        """Return a function that sets for how many seconds from then on reads may wait."""
+        arrivals = arrivals_of(response)
+        return self._limit_wait if arrivals is None else arrivals.read_within
+
+    def _limit_wait(self, seconds: float) -> None:
+        """Bound the next wait, which is all that can be done to someone else's transport."""
         with self._lock:
             if self._socket is not None and not self._aborted:
                 with contextlib.suppress(OSError):  # closed by the other side of a redirect
-                    self._socket.settimeout(seconds)
+                    self._socket.settimeout(min(seconds, self._options.read_timeout or seconds))
 
     def _raise_if_aborted(self) -> None:
         if self._aborted:
             raise ConnectionAborted
+
+
+def _shut_down(sock: socket.socket) -> None:
+    stand_in: object = sock
+    if isinstance(stand_in, socket.socket):
+        # Not sock.shutdown(): over TLS that would drop the TLS layer first.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    else:  # of another transport, such as one in memory
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
@@ -342,30 +375,6 @@ def _making_request() -> Iterator[None]:
         # A token that could not be fetched, say: it may come the next time.
         reason = f"the request could not be made: {reason_of(error)}"
         raise ConnectionFailedError(reason) from printable_cause(error)
-
-
-def _set_stream_headers(
-    request: requests.Request, session: requests.Session, last_event_id: str
-) -> None:
-    """Set what each attempt sends (WHATWG HTML, section 9.2.2), but for what the user has set."""
-    headers: Any = CaseInsensitiveDict(request.headers or {})
-    untouched = default_headers()
-    for name, value in _STREAM_HEADERS.items():
-        if name not in headers and session.headers.get(name) == untouched.get(name):
-            headers[name] = value
-    # None takes out one that the session would add.
-    headers["Last-Event-ID"] = _header_value(last_event_id)
-    request.headers = headers
-
-
-def _header_value(last_event_id: str) -> bytes | None:
-    """Return the ID as a header's bytes, None if it is not fit to be one.
-
-    Blanks around it are left out: to the server they would be padding in any case.
-    """
-    value = last_event_id.encode("utf-8", "replace").strip(b" \t")
-    has_controls = any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in value)
-    return None if not value or has_controls or len(value) > _MAX_LAST_EVENT_ID else value
 
 
 def _cannot_be_sent(error: ValueError, url: str) -> ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import ssl
 import sys
 import threading
@@ -116,3 +117,11 @@ def tls_server(tls: Tls) -> Iterator[SSEServer]:
     """A started server that speaks https."""
     with SSEServer(ssl_context=tls.server_context) as started:
         yield started
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes started here be interrupted, even if this one was told to ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

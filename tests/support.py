@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client import IncomingChannel
+    from sse_client.testing import ManualClock
 
 #: How long a test waits for what must come: far beyond what it takes, so that only a hang fails.
 PATIENCE = 20.0
@@ -22,11 +23,11 @@ PATIENCE = 20.0
 
 @contextmanager
 def sse_client_for_tests(
-    session: requests.Session | None = None, **options: Any
+    session: requests.Session | None = None, *, clock: ManualClock | None = None, **options: Any
 ) -> Iterator[HttpClient]:
     """A client that reconnects at once, unless told otherwise."""
     defaults = {"reconnection_time": 0.0, "reconnection_jitter": 0.0}
-    with HttpClient(session).install(SSE, **{**defaults, **options}) as client:
+    with HttpClient(session, clock=clock).install(SSE, **{**defaults, **options}) as client:
         yield client
 
 

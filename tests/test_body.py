@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import random
-import socket
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,12 +12,11 @@ import pytest
 import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import Running, sse_client_for_tests
+from support import sse_client_for_tests
 from urllib3.exceptions import ProtocolError
 
 from sse_client import StreamInterruptedError, iter_events
 from sse_client.body import READ_SIZE, ChunkDecoder, _is_plain_and_chunked, body_reader
-from sse_client.connections import _StreamAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,63 +312,3 @@ class TestReading:
         ):
             assert session.incoming.get(timeout=5).data == "one"
             assert session.statistics.connections == 2
-
-
-class TestHeaderThatIsCutOff:
-    @pytest.mark.parametrize(
-        "begin",
-        [
-            b"",
-            b"H",
-            b"HTTP/1.1 20",
-            b"HTTP/1.1 200 OK\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Ty",
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-str",
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n",
-            b"HTTP/1.1 307 Moved\r\nLocation: /else",
-            b"HTTP/1.1 204 No Content\r\n",
-            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
-        ],
-    )
-    def test_is_a_lost_connection_and_no_other_answer(self, server, begin):
-        server.serve(["one"])
-        with sse_client_for_tests() as client, client.sse(server.url) as session:
-            assert session.incoming.get(timeout=5).data == "one"
-            exchange = server.accept()
-            if begin:
-                exchange.write_raw(begin)
-            exchange.drop()
-            server.accept().send("two")
-            assert session.incoming.get(timeout=5).data == "two"
-
-    def test_is_an_error_of_the_first_connection(self, server):
-        with sse_client_for_tests() as client:
-            opening = Running(lambda: client.sse(server.url))
-            exchange = server.accept()
-            exchange.write_raw(b"HTTP/1.1 204 No Content\r\n")
-            exchange.drop()
-            assert "in the middle of the header" in str(opening.outcome())
-
-    def test_is_noticed_over_a_socket_with_one_file_for_all(self):
-        class StandIn(socket.socket):
-            """Like that of mocket."""
-
-            def makefile(self, *arguments):
-                return file
-
-        file = io.BytesIO(b"HTTP/1.1 200 OK\r\nContent-Type: text/ev")
-        with (
-            StandIn() as sock,
-            pytest.raises(http.client.RemoteDisconnected, match="middle of the header"),
-        ):
-            _StreamAnswer(sock).begin()
-
-    def test_is_noticed_over_a_socket_that_is_none(self):
-        class Tunnel:
-            """Like the one for TLS in TLS."""
-
-            def makefile(self, mode):
-                return io.BytesIO(b"HTTP/1.1 200 OK\r\nContent-Type: text/ev")
-
-        with pytest.raises(http.client.RemoteDisconnected, match="middle of the header"):
-            _StreamAnswer(Tunnel()).begin()

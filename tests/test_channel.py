@@ -12,7 +12,7 @@ from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
 from sse_client import channel as channel_module
-from sse_client.channel import Doorbell
+from sse_client.clock import Doorbell
 
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)

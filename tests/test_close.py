@@ -156,12 +156,11 @@ def test_close_returns_while_the_resolver_blocks_and_the_thread_ends_after_it(mo
         answer.set()
 
 
-def test_the_wait_before_an_attempt_ends(server):
+def test_the_wait_before_an_attempt_ends(server, sse_clock):
     server.serve(["one"], then="end")
-    lost = Signal()
-    with sse_client_for_tests(reconnection_time=3600, on_disconnect=lost) as client:
+    with sse_client_for_tests(clock=sse_clock, reconnection_time=3600) as client:
         session = client.sse(server.url)
-        lost.await_()
+        sse_clock.wait_for_sleepers()
         waiting = Running(lambda: list(session.incoming))
         session.close()
         assert [event.data for event in waiting.outcome()] in ([], ["one"])

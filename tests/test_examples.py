@@ -147,3 +147,16 @@ def test_the_own_loop_tells_why_the_stream_was_lost(server):
     assert done.returncode == 1
     assert "event: one\n" in done.stdout
     assert done.stderr == f"the stream is lost: {server.url} answered 404 Not Found\n"
+
+
+def test_the_tests_of_my_code_pass():
+    path = EXAMPLES / "test_my_code.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(path)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import threading
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
+from support import PATIENCE, Running, Signal, fill, silent_listener, sse_client_for_tests
 
 from sse_client import (
     ConnectionFailedError,
@@ -48,16 +49,16 @@ def test_a_stream_takes_over_no_idle_connection_of_the_users_session():
         assert not ports & {request.client_port for request in server.requests[3:]}
 
 
-def test_a_slow_consumer_is_no_silent_server(server):
+def test_a_slow_consumer_is_no_silent_server(sse_memory, sse_clock):
     # The limit is over while the consumer takes its time, and the next event has long come.
     lost = Signal()
-    with sse_client_for_tests(capacity=1, event_timeout=0.2, on_disconnect=lost) as client:
-        opening = Running(lambda: client.sse(server.url))
-        exchange = server.accept()
+    with sse_memory.client(capacity=1, event_timeout=60, on_disconnect=lost) as client:
+        opening = Running(lambda: client.sse(sse_memory.url))
+        exchange = sse_memory.accept()
         exchange.write(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
         session = opening.outcome()
         fill(session.incoming, 1)
-        assert not lost.wait(0.5)
+        sse_clock.advance(3600)
         exchange.send("4")
         taken = [session.incoming.get(timeout=PATIENCE).data for _ in range(4)]
         session.close()
@@ -273,3 +274,22 @@ def test_giving_up_on_a_server_that_only_ends_is_told(server):
             next(session.incoming)
         session._reader.join(PATIENCE)
     assert told == [(None, 0.0), (None, None)]
+
+
+def test_a_tls_connection_that_is_reset_before_its_handshake_is_closed(tls, monkeypatch):
+    # What Python's ssl then does, at the very place.
+    made = []
+
+    class HalfMade(ssl.SSLSocket):
+        def getpeername(self):
+            made.append(self)
+            raise ConnectionResetError("just now")
+
+    monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", HalfMade)
+    with (
+        silent_listener() as (port, _),
+        sse_client_for_tests() as client,
+        pytest.raises(ConnectionFailedError, match="just now"),
+    ):
+        client.sse(f"https://127.0.0.1:{port}/", verify=tls.ca_bundle)
+    assert [each.fileno() for each in made] == [-1]

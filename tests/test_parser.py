@@ -27,6 +27,7 @@ from sse_client.parser import (
     parse_event_batches,
     parse_event_stream,
 )
+from sse_client.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -242,6 +243,8 @@ _SHAPES = [
     b"id: %a\n\n",
     b"data:%a\n\n",
     b": %a\n\n",
+    b"data: %a\n\n: %b\n\n",
+    b":\n\ndata: %a\n\ndata: %b\n\n",
     b":%a\ndata: %b\n\n",
     b"retry: 1%a\ndata: %b\n\n",
     b"\n",
@@ -283,6 +286,14 @@ class TestRandomStreams:
     @example(chunks=[b"data: 1\n\n", b"data: a\r:\n\n"], show=True)
     @example(chunks=[b"id: 1\ndata: a\n\n" * 20, b"event: e\ndata: b\n\n"], show=False)
     @example(chunks=[b"data: 1\n\n", b"id: 1\rdata: a\n\n"], show=True)
+    @example(chunks=[b"data: 1\n\n", b"id: 1\ndata: a\n\n" * 12], show=True)
+    @example(chunks=[b"id: 1\nevent: e\ndata: a\ndata: b\n\n" * 8], show=False)
+    @example(chunks=[b"data: a\n\n:\n\n: b\n\n" * 6, b"\ndata: c\n\n"], show=False)
+    @example(chunks=[b"data: a\n\n:\n\n: b\n\n" * 6, b"\ndata: c\n\n"], show=True)
+    @example(chunks=[b":\n\ndata: a\n\nid: 1\n\n" * 6, b"data: c\n\n"], show=False)
+    @example(chunks=[b"data: a\ndata: b\n\n" * 3 + b"data: c\nda", b"ta: \n\n\n"], show=True)
+    @example(chunks=[b"id: 1\n" * 99, b"data: a\nda", b"ta: b\n\ndata: c\n"], show=True)
+    @example(chunks=[b"data: a\n" * 99, b"\n\ndata: a\nid: 1\n\n:", b"\n\n"], show=True)
     @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
     def test_of_usual_blocks_lead_to_what_the_reference_says(
         self, chunks: list[bytes], show: bool
@@ -505,6 +516,24 @@ class TestOnComment:
             parser.feed(b"data: a\n: ping\n\n")
         assert parser.feed(b"\n") == [ServerSentEvent("a", id="1", comments="ping")]
 
+    @pytest.mark.parametrize("shown", [False, True])
+    def test_hears_each_of_many_heartbeats_between_events(self, shown: bool) -> None:
+        heard: list[str] = []
+        parser = EventStreamParser(on_comment=heard.append, show_comment_events=shown)
+        events = parser.feed(b"data: a\n\n:\n\n: b\n\n" * 10)
+        assert heard == ["", "b"] * 10
+        assert [event.data for event in events if event.comments is None] == ["a"] * 10
+        assert [event.comments for event in events if not event.data] == heard * shown
+
+    def test_may_raise_among_many_heartbeats(self) -> None:
+        def refuse(comment: str) -> None:
+            raise RuntimeError(comment)
+
+        parser = EventStreamParser(on_comment=refuse)
+        with pytest.raises(RuntimeError, match="b"):
+            parser.feed(b"data: a\n\n: b\n\n" * 10)
+        assert parser.feed(b"\ndata: c\n\n") == [ServerSentEvent("c")]
+
     def test_hears_comments_beyond_what_is_kept(self) -> None:
         heard: list[str] = []
         parser = EventStreamParser(on_comment=heard.append)
@@ -718,15 +747,25 @@ class TestBounds:
         assert sum(size > MIB for size in taken) <= 1, taken
 
 
+#: What looks at all bytes that it is given.
+LOOKING: list[tuple[type, str]] = [
+    (EventStreamParser, "_take"),
+    (EventStreamParser, "_wait"),
+    (EventStreamParser, "_interpret_part"),
+    (Runs, "interpret_blocks"),
+    (Runs, "interpret_data_lines"),
+]
+
+
 def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Parse and count: the bytes that are looked at, once for each time, and the calls."""
     seen = calls = 0
 
-    def counting(method: Callable[[Any, bytes], object]) -> Callable[[Any, bytes], object]:
-        def counted(self: Any, chunk: bytes) -> object:
+    def counting(method: Callable[..., object]) -> Callable[..., object]:
+        def counted(self: Any, chunk: bytes, *bounds: int) -> object:
             nonlocal seen
             seen += len(chunk)
-            return method(self, chunk)
+            return method(self, chunk, *bounds)
 
         return counted
 
@@ -736,8 +775,8 @@ def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, 
 
     parser = EventStreamParser(max_event_size=64 * MIB)
     with monkeypatch.context() as patch:
-        for name in ("_take", "_wait", "_interpret_part"):
-            patch.setattr(EventStreamParser, name, counting(getattr(EventStreamParser, name)))
+        for owner, name in LOOKING:
+            patch.setattr(owner, name, counting(getattr(owner, name)))
         sys.setprofile(count_calls)
         try:
             for chunk in chunks:

@@ -51,7 +51,7 @@ NAMES = {
     "parse_event_stream",
 }
 
-TESTING_NAMES = {"Exchange", "RecordedRequest", "SSEServer"}
+TESTING_NAMES = {"Exchange", "InMemoryServer", "ManualClock", "RecordedRequest", "SSEServer"}
 
 #: The arguments of a request, as requests has them.
 REQUEST_ARGUMENTS = (

@@ -19,8 +19,8 @@ PACKAGE = Path(sse_client.__file__).parent
 
 #: The modules that are pure, or know files, but no network and no threads.
 INNER = [
-    *("events", "errors", "interpreter", "parser", "diagnostics", "reconnection"),
-    *("progress", "cursor", "sqlite_cursor", "expiry"),
+    *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
+    *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
 ]
 
 #: What none of them may bring along.
@@ -32,10 +32,13 @@ PUBLIC = ""
 #: What the modules that need little of ours may import. One of ``testing`` counts as ``testing``.
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
+    "clock": set(),
     "events": set(),
     "errors": set(),
     "interpreter": {"events"},
-    "parser": {"events", "errors", "interpreter"},
+    "lines": set(),
+    "runs": {"events", "lines"},
+    "parser": {"events", "errors", "interpreter", "lines", "runs"},
     "diagnostics": {"events"},
     "reconnection": {"errors"},
     "expiry": {"errors"},
@@ -45,19 +48,22 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
-    "channel": {"events", "errors"},
+    "channel": {"events", "errors", "clock"},
     "delivery": set(),
-    "connections": {"errors"},
+    "wire": {"clock"},
+    "http_session": set(),
+    "headers": set(),
+    "connections": {"errors", "clock", "wire"},
     "body": set(),
-    "answers": {"errors", "body"},
-    "transport": {"errors", "connections", "answers", "body"},
+    "answers": {"errors", "body", "clock", "headers", "wire"},
+    "transport": {"errors", "connections", "answers", "body", "clock", "headers", "wire"},
     "plugins": {"errors"},
     "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
-    "cli": {PUBLIC, "testing"},
+    "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
-    "testing": {PUBLIC, "events", "testing"},
+    "testing": {PUBLIC, "events", "testing", "clock"},
 }
 
 #: The others in their order: each may import those above it and those of the first table.

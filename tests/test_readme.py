@@ -3,62 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import requests
+from pages import ADDRESS, ROOT, read_blocks
 
 from sse_client import ServerSentEvent
 
-if TYPE_CHECKING:
-    from sse_client.testing import SSEServer
-
-ROOT = Path(__file__).resolve().parent.parent
-ADDRESS = "http://127.0.0.1:8080"
-
-
-class Block(NamedTuple):
-    heading: str
-    language: str
-    line: int  # of the block's first line of code, from 1
-    code: str
-
-
-def read_blocks(text: str) -> list[Block]:
-    """Find the fenced code blocks, each under the heading that it stands below."""
-    blocks = []
-    heading = ""
-    fence: tuple[str, int] | None = None
-    code: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if fence is None:
-            if line.startswith("#"):
-                heading = line.lstrip("#").strip()
-            elif line.startswith("```"):
-                fence, code = (line[3:].strip(), number + 1), []
-        elif line == "```":
-            blocks.append(Block(heading, *fence, "\n".join(code) + "\n"))
-            fence = None
-        else:
-            code.append(line)
-    assert fence is None, "an open code fence"
-    return blocks
-
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = read_blocks(README)
+PAGE = ROOT / "README.md"
+README = PAGE.read_text(encoding="utf-8")
+BLOCKS = read_blocks(PAGE)
 PYTHON = {block.heading: block for block in BLOCKS if block.language == "python"}
 COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block.code.splitlines()]
-
-
-def run(block: Block, server: SSEServer) -> dict[str, object]:
-    """Execute a block; its lines have the README's numbers in a traceback."""
-    code = "\n" * (block.line - 1) + block.code.replace(ADDRESS, server.url.rstrip("/"))
-    names: dict[str, object] = {"__name__": "__main__"}
-    exec(compile(code, str(ROOT / "README.md"), "exec"), names)
-    return names
 
 
 def test_every_python_block_has_a_test_of_its_own():
@@ -77,7 +36,7 @@ def test_the_quickstart_goes_on_behind_the_break(server, capsys):
     server.serve([ServerSentEvent("one", id="1", retry=10)], then="drop")
     server.serve([ServerSentEvent("two", event="news", id="2")], then="end")
     server.respond(204)
-    run(PYTHON["Quickstart"], server)
+    PYTHON["Quickstart"].run(server.url)
     assert capsys.readouterr().out == "1 message one\n2 news two\n"
     asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
     assert asked_for == [None, "1", "2"]
@@ -85,7 +44,7 @@ def test_the_quickstart_goes_on_behind_the_break(server, capsys):
 
 def test_the_post_ends_at_its_mark(server, capsys):
     server.serve(['{"text": "Hel"}', '{"text": "lo"}', "[DONE]"], then="stall")
-    run(PYTHON["A stream that answers a POST"], server)
+    PYTHON["A stream that answers a POST"].run(server.url)
     assert capsys.readouterr().out == "Hello"
     (request,) = server.requests
     assert request.method == "POST"
@@ -94,7 +53,7 @@ def test_the_post_ends_at_its_mark(server, capsys):
 def test_the_loop_ends_with_the_stream(server, capsys):
     server.serve([ServerSentEvent("one", retry=10)], then="end")
     server.respond(204)
-    run(PYTHON["In a loop of your own"], server)
+    PYTHON["In a loop of your own"].run(server.url)
     assert capsys.readouterr().out == "one\n"
 
 
@@ -106,7 +65,7 @@ def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, m
     server.serve([ServerSentEvent("two", id="2", retry=10)], then="end")
     server.respond(204)
     for _ in range(2):
-        run(PYTHON["Going on after a restart"], server)
+        PYTHON["Going on after a restart"].run(server.url)
     assert capsys.readouterr().out == "one\ntwo\n"
     asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
     assert asked_for == [None, "1", "1", None, "2"]
@@ -119,7 +78,7 @@ def test_the_token_is_fetched_again_when_it_has_expired(server, capsys):
     server.respond(200, body='{"access_token": "T2"}')
     server.serve(["two"], then="end")
     server.respond(204)
-    run(PYTHON["A token that expires"], server)
+    PYTHON["A token that expires"].run(server.url)
     assert capsys.readouterr().out == "one\ntwo\n"
     sent = [(request.path, request.headers.get("Authorization")) for request in server.requests]
     assert sent == [
@@ -130,45 +89,61 @@ def test_the_token_is_fetched_again_when_it_has_expired(server, capsys):
 
 def test_a_refusal_is_told_with_its_body(server, capsys):
     server.respond(403, body=b"no entry")
-    run(PYTHON["Errors"], server)
+    PYTHON["Errors"].run(server.url)
     assert capsys.readouterr().out == "refused with 403 b'no entry'\n"
 
 
 def test_a_lost_stream_is_told_with_what_was_read_last(server, capsys):
     server.serve([ServerSentEvent("one", retry=10)], then="drop")
     server.respond(200, headers={"Content-Type": "text/plain"}, body=b"data: no stream\n\n")
-    run(PYTHON["Errors"], server)
+    PYTHON["Errors"].run(server.url)
     told = capsys.readouterr().out
     assert told.startswith("one\nlost: ")
     assert " after b'" in told
 
 
 def test_the_test_in_the_readme_passes(server):
-    names = run(PYTHON["Testing your code"], server)
+    names = PYTHON["Testing your code"].run(server.url)
     names["test_follows_the_stream"]()
 
 
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if command.startswith("sse-client ")]
 )
-def test_a_command_line_does_what_it_says(command, server):
-    server.serve([ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two")], then="end")
+def test_a_command_line_does_what_it_says(command, server, tmp_path):
+    events = [ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two"), "[DONE]"]
+    server.serve(events[: 3 if "[DONE]" in command else 2], then="end")
     server.respond(204)
-    arguments = command.replace(ADDRESS, server.url.rstrip("/")).split()[1:]
-    done = subprocess.run(
+    (tmp_path / "question.json").write_text("{}")
+    (tmp_path / "recording.txt").write_text("id: 0\ndata: zero\n\n")
+    arguments = shlex.split(command.replace(ADDRESS, server.url.rstrip("/")))[1:]
+    with subprocess.Popen(
         [sys.executable, "-m", "sse_client", *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+        cwd=tmp_path,
+    ) as process:
+        try:
+            if arguments[0] == "serve":
+                with requests.get(process.stdout.readline().strip(), timeout=50) as answer:
+                    assert answer.text == "id: 0\ndata: zero\n\n"
+            output, errors = process.communicate(timeout=50)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
     if "--json" in arguments:
-        assert [line[0] for line in done.stdout.splitlines()] == ["{", "{"]
-    elif "demo" in arguments:
-        assert done.stdout
+        assert [line[0] for line in output.splitlines()] == ["{", "{"]
+    elif arguments[0] == "demo":
+        assert output
+    elif arguments[0] == "record":
+        assert (
+            (tmp_path / "recording.txt").read_text().endswith("data: one\n\nid: 1\ndata: two\n\n")
+        )
     else:
-        assert done.stdout == "one\ntwo\n"
+        assert output == ("" if arguments[0] == "serve" else "one\ntwo\n")
+    if "-d" in arguments:
+        assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
 def test_every_make_command_exists():

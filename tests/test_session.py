@@ -410,13 +410,12 @@ def test_reconnect_opens_the_next_connection_now(server):
     assert not lost.is_set()
 
 
-def test_reconnect_ends_the_wait_before_an_attempt(server):
+def test_reconnect_ends_the_wait_before_an_attempt(server, sse_clock):
     server.serve(["a"], then="end")
     server.serve(["b"], then="stall")
-    lost = Signal()
-    with sse_client_for_tests(reconnection_time=3600, on_disconnect=lost) as client:
+    with sse_client_for_tests(clock=sse_clock, reconnection_time=3600) as client:
         session = client.sse(server.url)
-        lost.await_()
+        assert sse_clock.wait_for_sleepers() == (3600,)
         session.reconnect()
         assert [session.incoming.get().data for _ in range(2)] == ["a", "b"]
 
@@ -528,18 +527,20 @@ def test_heartbeats_are_no_events(server):
     assert (error.waited_for, error.timeout) == ("event", 0.2)
 
 
-def test_without_a_single_byte_the_event_timeout_holds_too(server):
-    server.serve(["a"], then="stall")
-    lost = Signal()
-    with sse_client_for_tests(on_disconnect=lost, event_timeout=0.05) as client:
-        session = client.sse(server.url)
-        lost.await_()
-        session.close()
-    assert lost.calls[0][1].waited_for == "event"
+def test_without_a_single_byte_the_event_timeout_holds_too(sse_memory, sse_clock):
+    sse_memory.serve([], then="stall")
+    with sse_memory.client(event_timeout=60, reconnect="never") as client:
+        session = client.sse(sse_memory.url)
+        assert sse_clock.advance_to_next() == 60
+        with pytest.raises(IdleTimeoutError) as caught:
+            session.incoming.get()
+    assert (caught.value.waited_for, caught.value.timeout) == ("event", 60)
 
 
 def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
-    connection = StreamConnection(requests.Session(), requests.Request, SendOptions(), print, print)
+    connection = StreamConnection(
+        requests.Session(), requests.Request, SendOptions(), print, print, on_unverified=print
+    )
     connection._response = requests.Response()
     connection._response.url = "http://127.0.0.1/"
     connection._response.raw = io.BytesIO()
@@ -547,14 +548,17 @@ def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
         next(connection.chunks(5.0, lambda: time.monotonic() - 6))
 
 
-def test_the_shorter_of_both_limits_counts(server):
-    server.serve(["a"], then="stall")
-    lost = Signal()
-    with sse_client_for_tests(on_disconnect=lost, event_timeout=3600) as client:
-        session = client.sse(server.url, timeout=(10, 0.05))
-        lost.await_()
-        session.close()
-    assert lost.calls[0][1].waited_for == "bytes"
+def test_the_shorter_of_both_limits_counts(sse_memory, sse_clock):
+    with sse_memory.client(event_timeout=3600, reconnect="never") as client:
+        opening = Running(lambda: client.sse(sse_memory.url, timeout=(10, 60)))
+        exchange = sse_memory.accept()
+        exchange.send("a")
+        session = opening.outcome()
+        assert session.incoming.get().data == "a"
+        assert sse_clock.advance_to_next() == 60
+        with pytest.raises(IdleTimeoutError) as caught:
+            session.incoming.get()
+    assert (caught.value.waited_for, caught.value.timeout) == ("bytes", 60)
 
 
 # Ktor's extras and the hooks.

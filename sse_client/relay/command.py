@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
-import re
 import signal
-import sys
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from sse_client import SSE, HttpClient, SSEClientError
+from sse_client.cli.output import complain, show
+from sse_client.cli.usage import Parser, above_zero, existing_path, url, whole_number
 from sse_client.relay.checks import check_name
 from sse_client.relay.config import RelayConfig, RelayedStream, load_config
 from sse_client.relay.connection import RedisServer, describe
@@ -23,6 +22,7 @@ from sse_client.relay.status import StreamStatus, read_status
 from sse_client.relay.worker import RelayWorker
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
 _ENDED = 0
@@ -41,17 +41,8 @@ _COLUMNS = ("STREAM", "OWNER", "STATE", "LAG", "WAITING", "RATE/S", "WRITTEN", "
 _LONGEST_ID = 40
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not repeat what was typed."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with the usage and a message, without the words that argparse quotes in it."""
-        hidden = message.startswith("unrecognized arguments")
-        super().error("unknown option" if hidden else re.split(r":? ['\"]", message)[0])
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="sse-client relay",
         usage="sse-client relay [option ...] --stream NAME URL\n"
         "       sse-client relay [option ...] --config FILE\n"
@@ -60,30 +51,30 @@ def _parser() -> _Parser:
         "may run for the same: the others stand by, or share the streams of a file.",
         epilog="Exit status: 0 the stream has ended or SIGTERM came, 1 it failed, 2 wrong usage, "
         "130 Ctrl-C.",
-        allow_abbrev=False,
     )
-    parser.add_argument("url", metavar="URL", nargs="?", help="the event stream")
-    parser.add_argument("--stream", metavar="NAME", help="the key of the Redis Stream")
-    parser.add_argument("--config", metavar="FILE", help="a TOML file that names many streams")
-    parser.add_argument(
-        "--redis",
-        metavar="ADDRESS",
-        help=f"redis://host:port/0; {_ENVIRONMENT} of the environment keeps its password off the "
-        "command line",
-    )
-    parser.add_argument("--max-length", metavar="N", type=int, help="trim the stream to about that")
-    parser.add_argument(
+    parser.add_argument("url", metavar="URL", nargs="?", type=url)
+    what = parser.add_argument_group("what")
+    what.add_argument("--stream", metavar="NAME", help="the key of the Redis Stream")
+    what.add_argument("--config", metavar="FILE", type=existing_path, help="many, in TOML")
+    how = parser.add_argument_group("how")
+    how.add_argument("--redis", metavar="ADDRESS", help=f"or {_ENVIRONMENT} of the environment")
+    how.add_argument(
         "--lease-time",
         metavar="SECONDS",
-        type=float,
-        help=f"how long a take-over takes at most; {LEASE_TIME:g} by default",
+        type=above_zero,
+        help=f"{LEASE_TIME:g}: what a take-over takes at most",
     )
-    parser.add_argument("--status", action="store_true", help="show a table of the streams")
-    parser.add_argument("--metrics-port", metavar="N", type=int, help="serve Prometheus there")
-    parser.add_argument(
-        "--metrics-host", metavar="HOST", default="127.0.0.1", help="on this address"
+    how.add_argument(
+        "--max-length", metavar="N", type=whole_number(1), help="trim the stream, about"
     )
-    parser.add_argument("--verbose", action="store_true", help="log what happens")
+    view = parser.add_argument_group("view")
+    view.add_argument("--status", action="store_true", help="a table of the streams")
+    view.add_argument("--verbose", action="store_true", help="log what happens")
+    view.add_argument(
+        "--metrics-port", metavar="N", type=whole_number(0, 65535), help="for Prometheus"
+    )
+    view.add_argument("--metrics-host", metavar="HOST", default="127.0.0.1")
+    parser.add_help_option()
     return parser
 
 
@@ -102,13 +93,13 @@ def run(words: Sequence[str]) -> int:
         KeyboardInterrupt: Ctrl-C.
     """
     parser = _parser()
-    options = parser.parse_args(words)
+    options = parser.parse(words)
     _check_usage(parser, options)
     try:
         config = _config(options)
         server = RedisServer(_address(options, config))
     except ImportError as error:
-        print("sse-client:", error, file=sys.stderr)
+        complain(str(error))
         return _FAILED
     try:
         if options.status:
@@ -119,13 +110,13 @@ def run(words: Sequence[str]) -> int:
         )
         return _relay(options, config, server)
     except ImportError as error:
-        print("sse-client:", error, file=sys.stderr)
+        complain(str(error))
         return _FAILED
     finally:
         server.close()
 
 
-def _check_usage(parser: _Parser, options: argparse.Namespace) -> None:
+def _check_usage(parser: Parser, options: argparse.Namespace) -> None:
     if (options.config is None) == (options.stream is None):
         parser.error("give either --stream or --config")
     if options.config is not None and (options.url or options.max_length is not None):
@@ -202,7 +193,7 @@ def _show_status(server: RedisServer, config: RelayConfig) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (word.ljust(width) for word, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        show("  ".join(cells).rstrip() + "\n")
     return _ENDED
 
 

@@ -1,4 +1,4 @@
-"""Tools for testing code that uses event streams: a real server on the loopback interface.
+"""Tools for testing code that uses event streams: servers that a test scripts, and a clock.
 
 `SSEServer` accepts real connections, and the test says, byte by byte if it likes, what they get::
 
@@ -7,13 +7,27 @@
         server.serve(["three"], then="stall")
         ...  # run a client against server.url
 
-Standard library only; it knows nothing about the client under test.
+It is of the standard library only, and knows nothing about the client under test.
+`InMemoryServer` takes the same script without a socket, below `HttpClient` or requests; with a
+`ManualClock` the waits between reconnections take no time::
+
+    clock = ManualClock()
+    with InMemoryServer(clock=clock) as server, server.client() as client:
+        server.serve(["one"], then="reset")
+        server.serve(["two"], then="stall")
+        with client.sse("https://api.example.com/events") as session:
+            assert clock.advance_to_next() == 3.0
+            assert [session.incoming.get().data for _ in range(2)] == ["one", "two"]
+
+With pytest there are the fixtures ``sse_server``, ``sse_memory`` and ``sse_clock``.
 """
 
 from __future__ import annotations
 
+from sse_client.testing.clock import ManualClock
 from sse_client.testing.exchange import Exchange
+from sse_client.testing.memory_server import InMemoryServer
 from sse_client.testing.request import RecordedRequest
 from sse_client.testing.server import SSEServer
 
-__all__ = ["Exchange", "RecordedRequest", "SSEServer"]
+__all__ = ["Exchange", "InMemoryServer", "ManualClock", "RecordedRequest", "SSEServer"]

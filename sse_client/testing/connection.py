@@ -179,6 +179,15 @@ class Connection:
             if not self._users:
                 self._release()
 
+    def wait_gone(self, timeout: float) -> bool:
+        """Block until the connection is closed, for ``timeout`` seconds at most.
+
+        Returns:
+            Whether it was the peer that ended it, or `reset`.
+        """
+        self.closed.wait(timeout)
+        return self.peer_left
+
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         """Keep the socket from being closed; refuse if it is about to be."""

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sse_client.events import ServerSentEvent
 from sse_client.testing.answer import Answer, AnswerHeaders, Framing
 
 if TYPE_CHECKING:
-    from sse_client.testing.connection import Connection
     from sse_client.testing.request import RecordedRequest
 
 _EVENT_STREAM = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")]
@@ -38,6 +37,25 @@ _MOVES: dict[_State, set[_State]] = {
 }
 
 
+class Wire(Protocol):
+    """What an exchange needs of a connection, be it one of TCP or in memory."""
+
+    def send(self, data: bytes) -> None:
+        """Send all of the data; a ConnectionError says that the connection is over."""
+
+    def finish(self, *, notify: bool) -> None:
+        """End what is sent, with a goodbye before it if there is one to be said."""
+
+    def reset(self) -> None:
+        """Break the connection."""
+
+    def give_turn(self) -> None:
+        """Let the next request on this connection be answered."""
+
+    def wait_gone(self, timeout: float) -> bool:
+        """Wait until the connection is over; return whether the client has ended it."""
+
+
 class Exchange:
     """A request that a client sent, and the answer that it gets.
 
@@ -50,7 +68,7 @@ class Exchange:
         request: What the client sent.
     """
 
-    def __init__(self, request: RecordedRequest, connection: Connection) -> None:
+    def __init__(self, request: RecordedRequest, connection: Wire) -> None:
         self.request = request
         #: Whether `stall` was called: the end of a handler then does not end the answer.
         self.stalled = False
@@ -256,8 +274,7 @@ class Exchange:
         Returns:
             True once it has gone; False at the timeout, or when the server stops first.
         """
-        self._connection.closed.wait(timeout)
-        return self._connection.peer_left
+        return self._connection.wait_gone(timeout)
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.method} {self.request.target} {self._state.name}>"

@@ -72,6 +72,7 @@ class RecordedRequest:
         body: The body, decoded if it came chunked; ``b""`` if there was none.
         client_port: The port that the client sent from, which tells connections apart.
         version: The protocol version, as sent, such as ``"HTTP/1.1"``.
+        scheme: ``"http"`` or ``"https"``.
     """
 
     method: str
@@ -82,6 +83,17 @@ class RecordedRequest:
     body: bytes
     client_port: int
     version: str
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        """The address that was asked for, with the host that the ``Host`` header names."""
+        return f"{self.scheme}://{self.headers.get('Host', '')}{self.target}"
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The ``Last-Event-ID`` header, None if there was none."""
+        return self.headers.get("Last-Event-ID")
 
     @property
     def keep_alive(self) -> bool:
@@ -96,11 +108,13 @@ class RequestReader:
     Args:
         receive: Blocks for the next bytes; returns ``b""`` at the end.
         client_port: The port to record.
+        scheme: The scheme to record.
     """
 
-    def __init__(self, receive: Callable[[], bytes], client_port: int) -> None:
+    def __init__(self, receive: Callable[[], bytes], client_port: int, scheme: str) -> None:
         self._receive = receive
         self._client_port = client_port
+        self._scheme = scheme
         self._buffer = bytearray()
 
     def read(self) -> RecordedRequest | None:
@@ -133,6 +147,7 @@ class RequestReader:
             body=body,
             client_port=self._client_port,
             version=version,
+            scheme=self._scheme,
         )
 
     def _field(self, line: str) -> tuple[str, str]:

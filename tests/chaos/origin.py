@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from framing import Body
-from numbered import due, wire_of
+from numbered import due, first_due, wire_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,9 @@ _HEARTBEAT = 0.05
 
 #: How long a client may take to send its request or to read what it is sent, in seconds.
 _PATIENCE = 30.0
+
+#: How long before its last event the end of all streams is set, in seconds.
+_NOTICE = 0.5
 
 #: How many events are written at once, if so many are due.
 _BATCH = 50
@@ -108,9 +111,9 @@ class Origin:
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order.get("finish"):
-            with self._lock:
-                now = time.monotonic()
-                self._last = next(n for n in itertools.count() if self._due(n + 1) > now)
+            # Not yet due, so that no stream can be beyond it already.
+            ahead = time.monotonic() - self._config.epoch + _NOTICE
+            self._last = first_due(ahead, self._config.rate)
             self.report(what="finishing", last=self._last)
         elif "certificate" in order:
             self._rogue = order["certificate"] == "rogue"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from dataclasses import dataclass
@@ -46,9 +45,6 @@ class Held:
 
 def held_beyond(bound: Held) -> Held | None:
     """Wait until no more is held than that; return what is, if it stays more."""
-    if not bound.covers(Held.now()):
-        # Python's ssl leaves a socket to the collector if it is reset just before its handshake.
-        gc.collect()
     deadline = time.monotonic() + _PATIENCE
     while not bound.covers(held := Held.now()):
         if time.monotonic() > deadline:

@@ -85,9 +85,9 @@ class Storm:
                 self.summary.rounds += 1
                 self._measure()
             self._finish()
-        gc.collect()  # so that a socket that nobody closed warns here, and not in another test
         if left := held_beyond(before):
             self._complain(f"at the end there are {left}, at the start there were {before}")
+        gc.collect()  # so that a socket that nobody closed warns here, and not in another test
         self.summary.minutes = (time.monotonic() - began) / 60
         return self.summary
 

@@ -13,11 +13,7 @@ from sse_client.reader import StreamReader
 from sse_client.reconnection import Reconnection
 from sse_client.transport import StreamConnection
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.chaos,
-    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 #: How long a fault of the client's own may go unnoticed, in seconds.
 DURATION = 20.0
@@ -40,9 +36,10 @@ def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
 def test_an_event_that_is_doubled_is_noticed(monkeypatch, certificates, seed):
     opens, counter = StreamConnection.open, itertools.count(1)
 
-    def go_back(self, last_event_id):
+    def go_back(self, last_event_id, event_timeout):
         goes_back = next(counter) > 20 and last_event_id > "1"
-        return opens(self, f"{int(last_event_id) - 1}" if goes_back else last_event_id)
+        last_event_id = f"{int(last_event_id) - 1}" if goes_back else last_event_id
+        return opens(self, last_event_id, event_timeout)
 
     monkeypatch.setattr(StreamConnection, "open", go_back)
     assert "came again" in violations(certificates, seed)

@@ -21,8 +21,6 @@ LEAST = 200
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(240)
-# A reset just before the handshake: then Python's ssl leaves its socket to the collector.
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 def test_a_storm_does_no_harm(seed, certificates):
     summary = Storm(seed, certificates).run(DURATION, LEAST)
     print(summary)

@@ -165,12 +165,12 @@ def test_without_an_address_of_redis_it_says_where_to_put_it(capsys, monkeypatch
     ("words", "said"),
     [
         ([], "either --stream or --config"),
-        (["--stream", "a", "--config", "b"], "either --stream or --config"),
-        (["--config", "b", "http://x"], "in the file"),
-        (["--config", "b", "--max-length", "5"], "in the file"),
+        (["--stream", "a", "--config", __file__], "either --stream or --config"),
+        (["--config", __file__, "http://x"], "in the file"),
+        (["--config", __file__, "--max-length", "5"], "in the file"),
         (["--stream", "a"], "address of the event stream"),
-        (["--stream", "a", "--secret", "x"], "unknown option"),
-        (["--stream", "a", "--max-length", "secret"], "invalid int value"),
+        (["--stream", "a", "--unknown", "http://secret"], "unknown option --unknown"),
+        (["--stream", "a", "--max-length", "secret"], "must be a whole number"),
     ],
 )
 def test_wrong_usage_is_told_without_what_was_typed(capsys, words, said):

@@ -588,7 +588,7 @@ class TestHandlers:
             assert connected.recv(1) == b""
 
     def test_a_handler_that_does_not_return_is_named(self, server, monkeypatch):
-        monkeypatch.setattr("sse_client.testing.server._STOP_PATIENCE", 0.05)
+        monkeypatch.setattr("sse_client.testing.script._STOP_PATIENCE", 0.05)
         release = threading.Event()
         server.handler = lambda _: release.wait(10)
         with client(server):

@@ -1,0 +1,66 @@
+"""The client's own session of requests: it notices a dead peer, and keeps bounded cookies."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+from requests.utils import default_user_agent
+from urllib3.connection import HTTPConnection
+
+if TYPE_CHECKING:
+    from http.cookiejar import Cookie
+
+#: A dead peer is noticed after at most 45 + 4 * 15 seconds without any traffic.
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+#: What browsers keep of cookies (RFC 6265, section 6.1, asks for as much at least): the bytes of
+#: one, and how many. A server may set others with each of a month's answers, and gets all of them
+#: back with each request, until it refuses that as too large.
+MAX_COOKIE_SIZE = 4096
+MAX_COOKIES = 180
+
+
+def new_session(user_agent: str) -> requests.Session:
+    """Make a session whose connections notice a dead peer, and whose cookies are bounded."""
+    session = requests.Session()
+    session.cookies = _BoundedCookies()
+    session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _KeepAliveAdapter())
+    return session
+
+
+class _KeepAliveAdapter(HTTPAdapter):
+    """The adapter of requests, with TCP keep-alive on each connection."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, socket_options=_keep_alive_options(), **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(proxy, socket_options=_keep_alive_options(), **kwargs)
+
+
+def _keep_alive_options() -> list[tuple[int, int, int]]:
+    options = [*HTTPConnection.default_socket_options]
+    options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):  # not everywhere
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return cast("list[tuple[int, int, int]]", options)
+
+
+class _BoundedCookies(RequestsCookieJar):
+    """The cookies of requests, which begin anew where there would be too many."""
+
+    def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
+        if len(cookie.name) + len(cookie.value or "") + len(cookie.path) > MAX_COOKIE_SIZE:
+            return
+        with self._cookies_lock:  # type: ignore[attr-defined]  # typeshed leaves it out
+            if len(self) >= MAX_COOKIES:
+                self.clear()
+            super().set_cookie(cookie, *args, **kwargs)

@@ -1,0 +1,182 @@
+"""An answer as it is read from its socket: within bounds of time and size, whatever reads it.
+
+To the standard library the end of the connection is as good as the end of the header, interim
+answers but one are final, and of a line that is no field it makes the end of the header, whereupon
+urllib3 logs the whole address. Its limits are for each line alone, and a socket's time-out begins
+anew with each byte. So here the header is read as a whole before the standard library sees it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import requests
+
+    from sse_client.clock import Clock
+
+#: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
+#: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
+_BUFFER_SIZE = 2 * 1024
+
+#: The largest header that is read, in bytes, interim answers included: servers have some
+#: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim answers for ever.
+MAX_HEADER_SIZE = 256 * 1024
+
+#: The most bytes of trailers behind a body: they are thrown away, but somebody has to wait.
+MAX_TRAILERS_SIZE = 64 * 1024
+
+_BLANK_LINES = {b"\r\n", b"\n"}
+
+#: An interim answer (RFC 9110, section 15.2), which the final one follows on the same connection;
+#: after 101, which nobody asked for, it does not.
+_INTERIM = re.compile(rb"HTTP/1\.[0-9][ \t]+1(?!01)[0-9][0-9][ \t\r\n]")
+
+#: A field (RFC 9112, section 5), by its name and the colon.
+_FIELD = re.compile(rb"[!-9;-~]+:")
+
+#: The line end before a line that goes on with a field (RFC 9112, section 5.2), and a CR that ends
+#: no line, though the standard library's parser thinks so. Either is as good as a blank.
+_NO_LINE_END = re.compile(rb"\r?\n[ \t]+|\r(?!\n)")
+
+
+class Arrivals(io.RawIOBase):
+    """What arrives at a socket, as a file of which all reads together may have a deadline.
+
+    A line, a header or a step of decompression may take any number of reads.
+
+    Args:
+        file: The socket's own file, unbuffered.
+        sock: The socket, with the time-out that each wait has to itself.
+        clock: What the deadline is measured with.
+    """
+
+    def __init__(self, file: Any, sock: Any, clock: Clock) -> None:
+        self._file = file
+        self._socket = sock
+        self._clock = clock
+        self._timeout: float | None = sock.gettimeout()
+        self._deadline: float | None = None
+
+    def read_within(self, seconds: float | None) -> None:
+        """Let no read wait for longer than so many seconds from now; None lifts that."""
+        self._deadline = None if seconds is None else self._clock.monotonic() + seconds
+        if seconds is None:
+            self._socket.settimeout(self._timeout)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return cast("int", self._file.fileno())
+
+    def readinto(self, buffer: Any) -> Any:
+        """Wait for bytes, and return their number."""
+        if self._deadline is not None:
+            left = self._deadline - self._clock.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        """Close the file; the socket lives as long as it has others."""
+        self._file.close()
+        super().close()
+
+
+def arrivals_of(response: requests.Response) -> Arrivals | None:
+    """Return what the body of a response is read from, None if that is not ours."""
+    file = getattr(getattr(response.raw, "_fp", None), "fp", None)
+    arrivals = getattr(file, "raw", None)
+    return arrivals if isinstance(arrivals, Arrivals) else None
+
+
+class StreamAnswer(http.client.HTTPResponse):
+    """An answer whose header is read within bounds, and that buffers little.
+
+    Args:
+        timeout: How long the whole header may take, in seconds; None for any time.
+        clock: What that is measured with.
+        sock: Where to read it from.
+    """
+
+    def __init__(
+        self, timeout: float | None, clock: Clock, sock: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(sock, *args, **kwargs)
+        usual: Any = self.fp  # of a stand-in in somebody's tests it may be anything
+        raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
+        self._timeout = timeout
+        self._arrivals = Arrivals(raw, sock, clock)
+        self._file: Any = io.BufferedReader(self._arrivals, _BUFFER_SIZE)
+        self.fp = self._file
+
+    def begin(self) -> None:
+        """Read the header. Blocks."""
+        super().begin()
+        self.fp = self._file
+        # What is left is about multipart bodies; urllib3 would log it, and the address with it.
+        self.msg.defects.clear()
+
+    def _read_status(self) -> Any:
+        """Begin to interpret the header, of which the rest is then read from memory.
+
+        Everybody begins with this, a proxy's tunnel included.
+        """
+        self._arrivals.read_within(self._timeout)
+        try:
+            header = self._read_header()
+        except TimeoutError as error:
+            message = f"the header of the answer took more than {self._timeout:g} s"
+            raise TimeoutError(message) from error
+        self._arrivals.read_within(None)
+        self.fp = cast("Any", io.BytesIO(_without_what_is_no_field(header)))
+        return super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
+
+    def _read_header(self) -> bytes:
+        """Return the header of the final answer; or a first line that is refused in any case."""
+        left = MAX_HEADER_SIZE
+        lines: list[bytes] = []
+        while True:
+            line = self._file.readline(left)
+            left -= len(line)
+            lines.append(line)
+            if not lines[0].startswith(b"HTTP/"):
+                return lines[0]
+            if not line.endswith(b"\n"):
+                if left:
+                    what = "the connection ended in the middle of the header"
+                    raise http.client.RemoteDisconnected(what)
+                what = f"the header of the answer has more than {MAX_HEADER_SIZE} bytes"
+                raise http.client.HTTPException(what)
+            if line in _BLANK_LINES:
+                if not _INTERIM.match(lines[0]):
+                    return b"".join(lines)
+                lines.clear()
+
+    def _read_and_discard_trailer(self) -> None:
+        left = MAX_TRAILERS_SIZE
+        while left > 0:
+            line = self._file.readline(left)
+            if not line or line in _BLANK_LINES:
+                return
+            left -= len(line)
+        raise http.client.HTTPException(f"the trailers have more than {MAX_TRAILERS_SIZE} bytes")
+
+    def close(self) -> None:
+        """Close what is read from, also where a refused header stood in for it."""
+        super().close()
+        self._file.close()
+
+
+def _without_what_is_no_field(header: bytes) -> bytes:
+    """Leave out the lines that are no field, as browsers do; join those that go on with one."""
+    status, _, fields = header.partition(b"\n")
+    lines = _NO_LINE_END.sub(b" ", fields).split(b"\n")
+    return b"\n".join([status, *filter(_FIELD.match, lines), b"", b""])

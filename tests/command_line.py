@@ -1,0 +1,67 @@
+"""How tests run the sse-client command: in this process, or in another with pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from sse_client import EventStreamParser, ServerSentEvent, cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = [sys.executable, "-m", "sse_client"]
+
+# How long a process may take to end, in seconds; beyond it is a hang.
+PATIENCE = 30
+
+#: A stream of eleven events with all that the format allows.
+NASTY = (
+    b": hello\n\n"
+    b"data: plain\n\n"
+    b"id: 1\ndata:  two\ndata:lines \ndata:\n\n"
+    b"data: cut\rdata: by CR\r\n\n"
+    b"event: \xe2\x82\xac\ndata: a\xe2\x80\xa8b\xc2\x85c\x0bd\n\n"
+    b": about\ndata: with a comment\n: more\n\n"
+    b":\ndata:\n\n"
+    b"retry: 10\ndata\n\n"
+    b"retry: 1\n\n"
+    b"id: 2\n\n"
+    b"data: of the block before\n\n"
+    b"id\ndata: without an id\n\n"
+    b"event: only\ndata\n\n"
+    b"id:  3\x00\nid: \xff\ndata: \xff\n\n"
+)
+
+
+def parse(stream: bytes, **options: bool) -> list[ServerSentEvent]:
+    """Return the events of a stream."""
+    return EventStreamParser(**options).feed(stream)
+
+
+def follow(*words: str) -> int:
+    """Run the command in this process; a SystemExit is its status, too."""
+    try:
+        return cli.main(words)
+    except SystemExit as exit_:
+        return exit_.code
+
+
+@contextlib.contextmanager
+def started(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command in another process, with pipes, and see to it that it ends."""
+    env = {k: v for k, v in os.environ.items() if k not in {"PYTHONUNBUFFERED", *environment}}
+    with subprocess.Popen(
+        [*COMMAND, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**env, **environment},
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

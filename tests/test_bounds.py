@@ -1,0 +1,313 @@
+"""Bounded everything: what a hostile or broken server sends, and the memory that it costs.
+
+A client in an interpreter of its own follows a server that sends without end, or very much. What
+it reports is its peak memory beyond what it took before, after a first stream (VmHWM less VmRSS,
+which, other than ru_maxrss, leave out what the process was forked from).
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from support import Signal, sse_client_for_tests
+
+from sse_client.http_session import MAX_COOKIE_SIZE, MAX_COOKIES
+from sse_client.reconnection import MAX_SERVER_DELAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sse_client.testing import Exchange
+
+MIB = 1024 * 1024
+
+CHILD = """
+import json, sys, threading
+from pathlib import Path
+from sse_client import SSE, BufferPolicy, HttpClient, SSEClientError
+
+def mebibytes(name):
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith(name))
+
+url, options = sys.argv[1], json.loads(sys.argv[2])
+takes_late = options.pop("takes_late", False)
+if options.pop("keeps_all", False):
+    options["buffer_policy"] = BufferPolicy.all()
+ended = threading.Event()
+told = {"events": 0, "last": None, "error": "", "body": 0}
+with HttpClient().install(SSE, reconnect="never", on_close=lambda _: ended.set()) as client:
+    with client.sse(url + "first") as session:
+        list(session.incoming)
+    ended.clear()
+    before = mebibytes("VmRSS")
+    try:
+        with client.sse(url, **options) as session:
+            if takes_late:
+                ended.wait()
+            for event in session.incoming:
+                told["events"] += 1
+                told["last"] = event.data[:80]
+    except SSEClientError as error:
+        told["error"] = f"{type(error).__name__}: {error}"
+        told["body"] = len(getattr(error, "body", b""))
+    told["peak"] = mebibytes("VmHWM") - before
+print(json.dumps(told))
+"""
+
+
+def follow(server, handler, **options) -> dict[str, Any]:
+    """What a fresh client tells of a stream of this handler."""
+
+    def handle(exchange):
+        if exchange.request.path == "/first":
+            exchange.send("one")
+            exchange.end()
+        else:
+            handler(exchange)
+
+    server.handler = handle
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, server.url, json.dumps(options)],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def endless(piece, *, begin=b"", **options):
+    """A handler that opens a stream and then sends, for ever, the same again."""
+    again = piece * (1 + 65536 // len(piece))
+
+    def handle(exchange):
+        exchange.open(**options)
+        exchange.write(begin)
+        while True:
+            exchange.write(again)
+
+    return handle
+
+
+def endless_raw(begin, piece):
+    """The same below all framing: a header, or what is between the chunks."""
+    again = piece * (1 + 65536 // len(piece))
+
+    def handle(exchange):
+        exchange.write_raw(begin)
+        while True:
+            exchange.write_raw(again)
+
+    return handle
+
+
+def sent(*pieces, times=1, **options):
+    """A handler that sends the pieces of a body, the first of them so many times."""
+
+    def handle(exchange):
+        exchange.open(**options)
+        first, *rest = pieces
+        for _ in range(times):
+            exchange.write(first)
+        for piece in rest:
+            exchange.write(piece)
+        exchange.end()
+
+    return handle
+
+
+def numbered(count, size):
+    """A handler that sends so many events, with an ID of that size each."""
+
+    def handle(exchange):
+        for number in range(count):
+            exchange.send(f"{number}", id=f"{number:0{size}}")
+        exchange.end()
+
+    return handle
+
+
+def deflated(data):
+    """The data as blocks of deflate that depend on no others."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def bomb(unit, count, end=b""):
+    """So many MiB of the same, and the end, compressed."""
+    start = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of a gzip file (RFC 1952)
+    return start + deflated(unit * (MIB // len(unit))) * count + deflated(end)
+
+
+def header(*lines, status=b"HTTP/1.1 200 OK"):
+    """A handler that sends an answer of that header alone."""
+    whole = b"\r\n".join([status, b"Content-Type: text/event-stream", *lines, b"", b""])
+    return lambda exchange: exchange.write_raw(whole)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+MOVED = b"HTTP/1.1 302 Found"
+CHUNKED = OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+GZIP = {"headers": {"Content-Encoding": "gzip"}}
+TWICE = {"headers": {"Content-Encoding": "gzip, gzip"}}
+GZIP_CHUNK = b"%x\r\n%b\r\n" % (len(gzip.compress(b"")), gzip.compress(b""))
+GZIPPED = CHUNKED + b"Content-Encoding: gzip\r\n\r\n" + GZIP_CHUNK
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+TOO_LARGE = "EventTooLargeError"
+FAILED = "ConnectionFailedError"
+BROKE = "StreamInterruptedError"
+
+
+class Case(NamedTuple):
+    """A handler, what comes of it, and the peak of memory in MiB that it may cost."""
+
+    peak: float
+    handler: Callable[[Exchange], object]
+    #: The data of the last event, or the beginning of the error.
+    outcome: str
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+#: The limits are about twice what was measured, which docs/limits.md states.
+CASES = {
+    # What a stream says.
+    "1,000,000 comment lines": Case(
+        8, sent(b": beat\n" * 10_000, b"data: end\n\n", times=100), "end"
+    ),
+    "1,000,000 comments": Case(8, sent(b":\n\n" * 10_000, b"data: end\n\n", times=100), "end"),
+    "a line without end": Case(32, endless(b"x", begin=b"data: "), TOO_LARGE),
+    "a comment without end": Case(32, endless(b"x", begin=b":"), TOO_LARGE),
+    "a field name without end": Case(48, endless(b"x"), TOO_LARGE),
+    "data lines without end": Case(24, endless(b"data: ab\n"), TOO_LARGE),
+    "data lines of two kinds without end": Case(310, endless(b"data: ab\ndata:cd\n"), TOO_LARGE),
+    "an event of 16 MB with an emoji": Case(
+        210, sent(b"data: \xf0\x9f\x98\x80" + b"x" * 16_000_000 + b"end\n\n"), "\U0001f600xxx"
+    ),
+    "unknown fields without end": Case(8, endless(b"ab: c\n"), TOO_LARGE),
+    "1,000,000 retry fields": Case(
+        8, sent(b"retry: 99999999999999999999\n\n" * 10_000, b"data: end\n\n", times=100), "end"
+    ),
+    "IDs of 1 MB": Case(24, numbered(100, 1_000_000), "99"),
+    # What is kept of it.
+    "200 MB that nobody takes": Case(
+        112,
+        sent(b"data: " + b"x" * 100_000 + b"\n\n", b"data: end\n\n", times=2000),
+        "end",
+        {"overflow": "drop_oldest", "takes_late": True},
+    ),
+    "1,000,000 events that nobody takes": Case(
+        8,
+        sent(b"data: x\n\n" * 10_000, b"data: end\n\n", times=100),
+        "end",
+        {"overflow": "drop_oldest", "takes_late": True},
+    ),
+    "a diagnostic buffer of everything": Case(
+        144, endless(b"x", begin=b"data: "), TOO_LARGE, {"keeps_all": True}
+    ),
+    # What is compressed.
+    "a gzip bomb of 1 GB": Case(32, sent(bomb(b"x", 1000), **GZIP), TOO_LARGE),
+    "a gzip bomb of comments": Case(
+        8, sent(bomb(b": beat\n", 20, b"data: end\n\n"), **GZIP), "end"
+    ),
+    "a gzip bomb in gzip": Case(40, sent(gzip.compress(bomb(b"x", 1000)), **TWICE), TOO_LARGE),
+    "gzip six times": Case(
+        8,
+        endless(b"x", headers={"Content-Encoding": ", ".join(["gzip"] * 6)}),
+        BROKE,
+    ),
+    # Headers.
+    "a header without end": Case(8, endless_raw(OK, b"A: b\r\n"), FAILED),
+    "a header line without end": Case(8, endless_raw(OK + b"A: ", b"b"), FAILED),
+    "a status line without end": Case(8, endless_raw(b"HTTP/1.1 200 ", b"O"), FAILED),
+    "an answer that is no HTTP": Case(8, endless_raw(b"", b"x"), FAILED),
+    "interim answers without end": Case(8, endless_raw(b"", EARLY_HINTS), FAILED),
+    "a Location of 1 MB": Case(8, header(b"Location: /" + b"x" * 1_000_000, status=MOVED), FAILED),
+    "a Set-Cookie of 1 MB": Case(8, header(b"Set-Cookie: a=" + b"x" * 1_000_000), FAILED),
+    # The framing.
+    "a chunk size without end": Case(8, endless_raw(CHUNKED + b"\r\n", b"0"), BROKE),
+    "an extension without end": Case(8, endless_raw(CHUNKED + b"\r\n5;", b"x"), BROKE),
+    "trailers without end": Case(8, endless_raw(CHUNKED + b"\r\n0\r\n", b"A: b\r\n"), BROKE),
+    "a trailer without end": Case(8, endless_raw(CHUNKED + b"\r\n0\r\nA: ", b"b"), BROKE),
+    "an extension without end, with gzip": Case(8, endless_raw(GZIPPED + b"5;", b"x"), BROKE),
+    "trailers without end, with gzip": Case(8, endless_raw(GZIPPED + b"0\r\n", b"A: b\r\n"), BROKE),
+    # Other answers.
+    "a 401 without end": Case(8, endless(b"x", status=401), "UnexpectedStatusError"),
+    "a 503 without end": Case(8, endless(b"x", status=503), "UnexpectedStatusError"),
+    "a 503 that is a bomb": Case(
+        8, sent(bomb(b"x", 1000), status=503, **GZIP), "UnexpectedStatusError"
+    ),
+    "a page without end": Case(
+        8, endless(b"x", headers={"Content-Type": "text/html"}), "UnexpectedContentTypeError"
+    ),
+    "redirects without end": Case(8, lambda exchange: exchange.redirect("/"), FAILED),
+    "redirects, each without end": Case(
+        8, endless(b"x", status=302, headers={"Location": "/"}), FAILED
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no system tells a peak here")
+@pytest.mark.parametrize("name", CASES)
+def test_the_memory_is_bounded_for(server, name):
+    case = CASES[name]
+    told = follow(server, case.handler, **case.options)
+    print(f"{name}: {told}")  # which a failure shows
+    assert (told["error"] or told["last"]).startswith(case.outcome)
+    assert told["peak"] <= case.peak
+    if case.outcome.startswith("Unexpected"):
+        assert told["body"] == 65536
+
+
+@pytest.mark.parametrize("again", ["retry", "Retry-After"])
+def test_a_server_delays_an_attempt_by_an_hour_at_most(server, again):
+    lost = Signal()
+    endless_time = "9" * 20
+    if again == "retry":
+        server.serve([f"retry: {endless_time}\n\n".encode()])
+    else:
+        server.serve(["one"])
+        server.respond(503, {"Retry-After": endless_time})
+    with sse_client_for_tests(on_disconnect=lost) as client:
+        session = client.sse(server.url)
+        while not lost.calls or lost.calls[-1][2] == 0.0:
+            lost.clear()
+            lost.await_()
+        session.close()
+    assert lost.calls[-1][2] == MAX_SERVER_DELAY == 3600.0
+
+
+class TestCookies:
+    """Of the client's own session: each answer may set others, for months."""
+
+    def test_are_bounded_in_number(self, server):
+        number = itertools.count()
+        server.handler = lambda exchange: exchange.respond(
+            200, [("Set-Cookie", f"c{next(number)}=v") for _ in range(90)]
+        )
+        with sse_client_for_tests() as client:
+            for _ in range(4):
+                client.get(server.url)
+        cookies = [request.headers.get("Cookie", "").split("; ") for request in server.requests]
+        assert [len(each) for each in cookies] == [1, 90, MAX_COOKIES, 90]
+        assert "c269=v" in cookies[3]
+
+    @pytest.mark.parametrize(("size", "is_kept"), [(MAX_COOKIE_SIZE - 1, True), (60_000, False)])
+    def test_are_bounded_in_size(self, server, size, is_kept):
+        server.respond(200, {"Set-Cookie": f"n={'v' * (size - 1)}"})
+        server.respond(200)
+        with sse_client_for_tests() as client:
+            client.get(server.url)
+            client.get(server.url)
+        assert ("Cookie" in server.requests[1].headers) == is_kept

@@ -1,0 +1,284 @@
+"""Each code block of the documentation runs as it stands there, but for the server's address.
+
+The blocks of ``docs/howto/servers.md`` and ``mcp.md`` are run in ``tests/interop``: they need
+servers that are not ours. Those of ``docs/testing.md`` are tests, which ``test_testing_page.py``
+runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from pages import ADDRESS, ROOT, Block, read_blocks
+from support import PATIENCE
+
+from sse_client import HttpClient, ReadyState, ServerSentEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sse_client.testing import SSEServer
+
+DOCS = ROOT / "docs"
+
+#: What is run elsewhere.
+ELSEWHERE = {"howto/mcp.md", "howto/servers.md", "testing.md"}
+
+#: What is no code that could be run, and why.
+NOT_RUN = {
+    "text": "what goes over the wire",
+    "kotlin": "another client's code",
+    "{toctree}": "Sphinx's own",
+    "{eval-rst}": "Sphinx's own",
+    "{include} ../CHANGELOG.md": "Sphinx's own",
+    "{state-diagram}": "Sphinx's own",
+    "ini": "a unit, which systemd checks below",
+}
+
+ONE = ServerSentEvent("one", id="1", retry=10)
+TWO = ServerSentEvent("two", id="2", event="news")
+
+
+def name_of(block: Block) -> str:
+    return f"{block.page.relative_to(DOCS)}:{block.line}"
+
+
+def documented(language: str) -> list[Block]:
+    pages = sorted(DOCS.rglob("*.md"))
+    return [
+        block
+        for page in pages
+        if str(page.relative_to(DOCS)) not in ELSEWHERE
+        for block in read_blocks(page)
+        if block.language == language
+    ]
+
+
+def blocks_of(page: str) -> list[Block]:
+    return [block for block in read_blocks(DOCS / page) if block.language == "python"]
+
+
+# What a server does for a block, connection by connection.
+
+
+def two_events(server: SSEServer) -> None:
+    """Break off behind the first event, end behind the second, and have no more."""
+    server.serve([ONE], then="drop")
+    server.serve([TWO], then="end")
+    server.respond(204)
+
+
+def two_events_at_once(server: SSEServer) -> None:
+    server.serve([ONE, TWO], then="end")
+    server.respond(204)
+
+
+def one_event_and_silence(server: SSEServer) -> None:
+    server.serve([ONE], then="stall")
+
+
+def one_event_and_refusal(server: SSEServer) -> None:
+    server.serve([ONE], then="drop")
+    server.respond(403)
+
+
+def one_event_and_overload(server: SSEServer) -> None:
+    server.serve([ONE], then="drop")
+    for _ in range(4):
+        server.respond(503)
+
+
+def changes(server: SSEServer) -> None:
+    canary = json.dumps({"meta": {"domain": "canary"}})
+    change = json.dumps({"meta": {"domain": "x.org"}, "wiki": "enwiki", "title": "Event"})
+    server.serve([ServerSentEvent(canary, id="[1]"), ServerSentEvent(change, id="[2]", retry=10)])
+    server.respond(410)
+    server.serve([ServerSentEvent(change, id="[9]")], then="end")
+    server.respond(204)
+
+
+def tokens_of_a_model(server: SSEServer) -> None:
+    words = [{"choices": [{"delta": {"content": word}}]} for word in ("Hel", "lo")]
+    server.serve([*map(json.dumps, words), "[DONE]"], then="stall")
+
+
+def expired_token(server: SSEServer) -> None:
+    server.respond(401)
+    two_events(server)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a block goes through, and what it prints."""
+
+    page: str
+    number: int  # of the page's Python blocks, from 0
+    script: Callable[[SSEServer], None]
+    output: str
+    files: dict[str, str] = field(default_factory=dict)
+    replaced: dict[str, str] = field(default_factory=dict)
+    needs: str | None = None  # a package that is not ours, nor for all tests
+
+    def __str__(self) -> str:
+        return f"{self.page}#{self.number}"
+
+
+CASES = [
+    Case("index.md", 0, two_events, "1 message one\n2 news two\n"),
+    Case("tutorial.md", 0, two_events, "message one\nnews two\n"),
+    Case("tutorial.md", 1, lambda _: None, ""),
+    Case("tutorial.md", 2, two_events, "one\ntwo\n"),
+    Case(
+        "tutorial.md",
+        3,
+        two_events,
+        "one\nlost: StreamInterruptedError\ntwo\nlost: the stream ended\n",
+    ),
+    Case("tutorial.md", 4, one_event_and_refusal, "one\nthe server refuses with 403\n"),
+    Case("tutorial.md", 5, one_event_and_silence, "one\n"),
+    Case(
+        "connection.md",
+        0,
+        one_event_and_overload,
+        "one\ngave up after 3 attempts: UnexpectedStatusError\n",
+    ),
+    Case("connection.md", 1, two_events, "one\ntwo\n"),
+    Case("guarantees.md", 0, two_events, "processed 1\nprocessed 2\n"),
+    Case(
+        "howto/wikimedia.md",
+        0,
+        changes,
+        "enwiki Event\nenwiki Event\n",
+        replaced={"https://stream.wikimedia.org": ADDRESS},
+    ),
+    Case("howto/llm.md", 0, tokens_of_a_model, "Hello"),
+    Case("howto/tokens.md", 0, expired_token, "one\ntwo\n"),
+    Case("howto/tokens.md", 1, two_events, "one\ntwo\n", files={"api-key": "a key\n"}),
+    Case("howto/stop.md", 0, one_event_and_silence, "one\nstopped\n"),
+    Case("howto/threads.md", 0, two_events, "processed 1\nprocessed 2\n"),
+    Case("howto/threads.md", 1, two_events, "processed 1\nprocessed 2\n"),
+    Case("migration.md", 0, two_events_at_once, "message one\nnews two\n", needs="sseclient"),
+    Case("migration.md", 1, two_events_at_once, "message one\nnews two\n"),
+    Case("migration.md", 2, two_events, "message one\nnews two\n"),
+    Case("migration.md", 3, two_events_at_once, "message 1 one\nnews 2 two\n", needs="httpx_sse"),
+    Case("migration.md", 4, two_events_at_once, "message 1 one\nnews 2 two\n"),
+    Case(
+        "migration.md",
+        5,
+        one_event_and_overload,
+        "message 1 one\ngave up: HTTPStatusError\n",
+        replaced={"initial_retry_delay=1": "initial_retry_delay=0.01"},
+        needs="ld_eventsource",
+    ),
+    Case(
+        "migration.md",
+        6,
+        one_event_and_overload,
+        "message 1 one\ngave up: UnexpectedStatusError\n",
+    ),
+    Case("migration.md", 7, two_events, "1 message one\n2 news two\n"),
+]
+
+#: Has more to show than what it prints.
+LEDGER = "guarantees.md#1"
+
+#: Run until they are told to end.
+SERVICES = ["howto/stop.md#1", "howto/systemd.md#0"]
+
+
+def test_each_python_block_is_run():
+    pages = {str(block.page.relative_to(DOCS)) for block in documented("python")}
+    found = {f"{page}#{number}" for page in pages for number in range(len(blocks_of(page)))}
+    assert found == {*map(str, CASES), *SERVICES, LEDGER}
+
+
+def test_each_other_block_has_its_reason():
+    languages = {block.language for page in DOCS.rglob("*.md") for block in read_blocks(page)}
+    assert languages - {"python", "sh"} == set(NOT_RUN)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.needs], ids=str)
+def test_a_block_of_another_client_prints_what_it_should(case, server):
+    pytest.importorskip(case.needs)
+    case.script(server)
+    code = blocks_of(case.page)[case.number].code_for(server.url, case.replaced)
+    # On its own: it leaves sockets open.
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.stdout == case.output, done.stderr
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.needs], ids=str)
+def test_a_block_prints_what_it_should(case, server, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("API_KEY", "a-key")
+    for name, text in case.files.items():
+        (tmp_path / name).write_text(text)
+    case.script(server)
+    names = blocks_of(case.page)[case.number].run(server.url, case.replaced)
+    for client in [value for value in names.values() if isinstance(value, HttpClient)]:
+        client.close()
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(case.output.splitlines())
+
+
+def test_the_ledger_holds_the_work_and_the_position(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two_events(server)
+    names = blocks_of("guarantees.md")[1].run(server.url)
+    names["database"].close()
+    names["client"].close()
+    with sqlite3.connect(tmp_path / "ledger.db") as database:
+        assert database.execute("SELECT entry FROM ledger").fetchall() == [("one",), ("two",)]
+        assert database.execute("SELECT id FROM position").fetchall() == [("2",)]
+    database.close()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_ends_cleanly_on_sigterm(name, server, tmp_path):
+    page, _, number = name.partition("#")
+    one_event_and_silence(server)
+    script = tmp_path / "follower.py"
+    script.write_text(blocks_of(page)[int(number)].code_for(server.url))
+    with subprocess.Popen(
+        [sys.executable, "-u", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "one\n"
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert rest in {"", "stopped cleanly\n"}
+
+
+def test_the_diagram_draws_the_moves_that_the_code_allows(monkeypatch):
+    pytest.importorskip("sphinx", reason="the documentation is built with the extra `docs`")
+    monkeypatch.syspath_prepend(DOCS / "_extensions")
+    import state_diagram
+
+    assert all(f">{state.name}<" in state_diagram.draw() for state in ReadyState)
+    monkeypatch.setitem(state_diagram.MOVES, ReadyState.CLOSED, {ReadyState.OPEN})
+    with pytest.raises(ValueError, match="not those that are drawn"):
+        state_diagram.draw()
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path):
+    checker = shutil.which("systemd-analyze")
+    if checker is None:
+        pytest.skip("systemd-analyze is not installed")
+    (block,) = documented("ini")
+    unit = tmp_path / "follower.service"
+    unit.write_text(block.code)
+    done = subprocess.run(
+        [checker, "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "follower.service" in line]
+    assert complaints == [], os.linesep.join(complaints)

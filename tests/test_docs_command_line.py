@@ -1,0 +1,77 @@
+"""The page about the command line names every option, and its recipes work."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from command_line import COMMAND, PATIENCE, follow
+from pages import ROOT, read_blocks
+
+from sse_client import ServerSentEvent
+
+if TYPE_CHECKING:
+    from sse_client.testing import Exchange
+
+PAGE = ROOT / "docs/command-line.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+RECIPES = [block.code for block in read_blocks(PAGE) if block.language == "sh"]
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+DATA = '{"type": "edit", "title": "T", "choices": [{"delta": {"content": "Hel"}}]}'
+
+
+def test_the_page_has_each_option_and_no_other(capsys):
+    options = {"--unbuffered"}  # of jq
+    for words in ([], ["record"], ["serve"], ["demo"]):
+        assert follow(*words, "--help") == 0
+        options |= set(OPTION.findall(capsys.readouterr().out))
+    assert set(OPTION.findall(TEXT)) | {"--version"} == options
+
+
+def answer(exchange: Exchange) -> None:
+    """Tell the same to everybody, once."""
+    if "Last-Event-ID" in exchange.request.headers:
+        exchange.respond(204)
+        return
+    exchange.send_event(ServerSentEvent(DATA, "price", id="1", retry=1, comments="c"))
+    if exchange.request.method == "POST":
+        exchange.send_event(ServerSentEvent("[DONE]"))
+
+
+EXPECTED = [
+    ("recentchange | jq", "T\n"),
+    ("chat/completions", "Hel"),
+    ("--max-time 60", ""),
+    ("--event price", '{\n  "type": "edit"'),
+    ("--raw --filter-comments off", ": c\n"),
+]
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize(("sign", "expected"), EXPECTED, ids=[sign for sign, _ in EXPECTED])
+def test_a_recipe_does_what_it_says(server, tmp_path, sign, expected):
+    (recipe,) = [code for code in RECIPES if sign in code]
+    server.handler = answer
+    if "--max-time" in recipe:
+        recipe = recipe.splitlines()[0]  # the others are followed by hand, in two terminals
+    script = re.sub(r"https?://[^/\s]+/", server.url, recipe)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script.replace("sse-client ", " ".join(COMMAND) + " ")],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "API_KEY": "T1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert server.requests
+
+
+def test_every_recipe_is_tried():
+    assert len(RECIPES) == len(EXPECTED)

@@ -1,0 +1,34 @@
+"""The tests in docs/testing.md pass as they stand there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pages import ROOT, read_blocks
+
+pytest_plugins = ["pytester"]
+
+PAGE = ROOT / "docs" / "testing.md"
+BLOCKS = [block.code for block in read_blocks(PAGE)]
+
+
+def test_every_block_on_the_page_is_a_test():
+    assert BLOCKS
+    assert [block for block in BLOCKS if block.count("def test_") != 1] == []
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.search(r"def (test_\w+)", block)[1])
+def test_a_block_passes(pytester, block):
+    pytester.makepyfile(block)
+    done = pytester.runpytest_subprocess("-W", "error")
+    done.assert_outcomes(passed=1)
+
+
+def test_the_script_in_the_table_can_be_written(sse_memory):
+    from sse_client import ServerSentEvent
+
+    calls = re.findall(r"\| `((?:serve|respond|redirect|stop)\(.*?)`", PAGE.read_text("utf-8"))
+    assert len(calls) == 11
+    for call in calls:
+        eval(f"sse_memory.{call}", {"sse_memory": sse_memory, "ServerSentEvent": ServerSentEvent})
