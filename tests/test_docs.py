@@ -2,7 +2,7 @@
 
 The blocks of ``docs/howto/servers.md`` and ``mcp.md`` are run in ``tests/interop``: they need
 servers that are not ours. Those of ``docs/testing.md`` are tests, which ``test_testing_page.py``
-runs.
+runs; those of ``docs/relay.md`` are run in ``tests/relay``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 
 #: What is run elsewhere.
-ELSEWHERE = {"howto/mcp.md", "howto/servers.md", "testing.md"}
+ELSEWHERE = {"howto/mcp.md", "howto/servers.md", "relay.md", "testing.md"}
 
 #: What is no code that could be run, and why.
 NOT_RUN = {

@@ -150,7 +150,13 @@ class Tenure:
         writer = StreamWriter(
             self._server, self._lease, source=options.source, max_length=options.max_length
         )
-        reader = BatchReader(session.incoming, repeats, options.batch_events, options.batch_time)
+        reader = BatchReader(
+            session.incoming,
+            repeats,
+            options.batch_events,
+            patience=options.batch_time,
+            stopping=self._stopping,
+        )
         while True:
             try:
                 batch = reader.take()

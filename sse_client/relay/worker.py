@@ -29,6 +29,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sse_client.errors import SSEClientError
 from sse_client.relay.checks import check_lease_time, check_name
 from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe
 from sse_client.relay.keys import key_of
@@ -283,10 +284,15 @@ class RelayWorker:
             end = tenure.run()
             rests = end is End.STREAM_ENDED
             logger.info("%r: not relaying any more: %s", each.stream, end.value)
-        except Exception as error:  # noqa: BLE001  # the other streams have to go on
+        except Exception as error:  # the other streams have to go on
             each.progress.failed(error)
-            # Not its traceback: a failure of the server is told every half a minute.
-            logger.error("the relay into %r failed: %s", each.stream, describe(error))  # noqa: TRY400
+            # The traceback of a failure of the server says nothing, and comes every half a minute.
+            logger.error(  # noqa: TRY400  # it knows when a traceback helps
+                "the relay into %r failed: %s",
+                each.stream,
+                describe(error),
+                exc_info=not isinstance(error, SSEClientError),
+            )
         finally:
             self._keeper.drop(lease)
             lease.release()

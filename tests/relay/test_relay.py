@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 import pytest
@@ -76,13 +77,25 @@ def test_what_is_waiting_is_written_in_one_round_trip(redis, numbered):
     assert 3 <= relay.statistics.batches < 300
 
 
-def test_a_batch_may_wait_for_more(redis, numbered):
-    numbered.last, numbered.per_connection = 5, 1
+def test_a_batch_may_wait_until_it_is_full(redis, numbered):
+    numbered.last, numbered.per_connection = 9, 1
     with sse_client_for_tests() as client:
-        relay = relay_to(redis, client, numbered.url, batch_time=60.0, batch_events=5)
+        relay = relay_to(redis, client, numbered.url, batch_time=1.0, batch_events=9)
         relay.run()
-    assert numbers_of(redis, "orders") == [1, 2, 3, 4, 5]
-    assert relay.statistics.batches == 1
+    assert numbers_of(redis, "orders") == list(range(1, 10))
+    assert relay.statistics.batches < 9
+
+
+def test_closing_ends_a_batch_that_waits(redis, numbered):
+    numbered.ends = False
+    numbered.offer(1)
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url, batch_time=600.0)
+        relay.start()
+        wait_for(lambda: relay.state is RelayState.RELAYING)
+        numbered.offer(2)
+        relay.close()
+    assert relay.state is RelayState.CLOSED
 
 
 def test_a_stream_is_trimmed_if_asked_for(redis, numbered):
@@ -303,7 +316,9 @@ def test_an_end_behind_nothing_but_a_new_connection_is_the_end():
     channel.put(CONNECTION_OPENED)
     channel.end()
     with pytest.raises(ChannelClosed):
-        BatchReader(channel, RepeatFilter("", 0), 10).take()
+        BatchReader(
+            channel, RepeatFilter("", 0), 10, patience=0.0, stopping=threading.Event()
+        ).take()
 
 
 def test_what_is_over_stays_over_and_waiting_remembers_where_it_was():
