@@ -116,6 +116,8 @@ class RedisServer:
 
     def execute_all(self, commands: Sequence[Sequence[object]]) -> list[Any]:
         """Carry out commands in one round trip, each on its own; errors stand among the answers."""
+        if not commands:
+            return []
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
@@ -128,6 +130,15 @@ class RedisServer:
             return self.execute("EVALSHA", script.digest, len(keys), *keys, *arguments)
         except self._errors.NoScriptError:
             return self.execute("EVAL", script.text, len(keys), *keys, *arguments)
+
+    @staticmethod
+    def commands_of(
+        script: Script, calls: Sequence[tuple[Sequence[str], Sequence[object]]]
+    ) -> list[list[object]]:
+        """Return the commands that run a script with keys and arguments, for ``execute_all``."""
+        return [
+            ["EVALSHA", script.digest, len(keys), *keys, *arguments] for keys, arguments in calls
+        ]
 
     def passes(self, error: Exception) -> bool:
         """Return whether the failure is worth another attempt."""

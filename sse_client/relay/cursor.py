@@ -87,7 +87,7 @@ class RedisCursor:
         if isinstance(taken, Wait):
             raise self._error("is in use by another cursor")
         self._lease = taken
-        self._keeper = LeaseKeeper(self._lease_time)
+        self._keeper = LeaseKeeper(self._server, self._lease_time)
         self._keeper.keep(taken)
         self._keeper.start()
         self._saved = taken.position.id

@@ -24,7 +24,7 @@ from sse_client.relay.keys import key_of
 from sse_client.relay.scripts import ACQUIRE, RELEASE, RENEW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger("sse_client")
 
@@ -103,8 +103,12 @@ class Lease:
 
     def renew(self) -> None:
         """Hold it for the whole time again, or find that it is lost. One round trip."""
-        if not self._server.run(RENEW, [self.key], [self.text, milliseconds(self.seconds)]):
+        if not self._server.run(RENEW, *self.renewal()):
             self.lose()
+
+    def renewal(self) -> tuple[list[str], list[object]]:
+        """Return what the script that renews it is given: keys and arguments."""
+        return [self.key], [self.text, milliseconds(self.seconds)]
 
     def lose(self) -> None:
         """Note that it is held no more, and tell whoever works under it."""
@@ -135,13 +139,20 @@ class LeaseKeeper:
     """Renews leases, until they are dropped. Thread-safe; ``close`` ends its thread.
 
     Args:
+        server: The Redis that they are in.
         seconds: How long the leases are held: they are renewed at a third of it.
-        on_renewed: Called on the keeper's thread after each round.
+        reports: What else to carry out in each round; called on the keeper's thread.
     """
 
-    def __init__(self, seconds: float, on_renewed: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        seconds: float,
+        reports: Callable[[], Sequence[Sequence[object]]] = tuple,
+    ) -> None:
+        self._server = server
         self._pause = seconds / _RENEWALS
-        self._on_renewed = on_renewed
+        self._reports = reports
         self._lock = threading.Lock()
         self._leases: set[Lease] = set()
         self._stopping = threading.Event()
@@ -173,12 +184,23 @@ class LeaseKeeper:
             with self._lock:
                 leases = list(self._leases)
             try:
-                for lease in leases:
-                    lease.renew()
-                    if lease.lost.is_set():
-                        self.drop(lease)
-                self._on_renewed()
+                self._renew(leases)
             except Exception as error:  # noqa: BLE001  # the next round comes, whatever this one met
                 # Whether they are lost will be known once Redis answers; no write gets past it.
-                # The rest of the round would only wait for the same time-out, one by one.
                 logger.info("leases could not be renewed: %s", describe(error))
+
+    def _renew(self, leases: Sequence[Lease]) -> None:
+        """Renew all in one round trip, for there may be hundreds, and report."""
+        answers = self._server.execute_all(
+            [
+                *self._server.commands_of(RENEW, [lease.renewal() for lease in leases]),
+                *self._reports(),
+            ]
+        )
+        for lease, answer in zip(leases, answers, strict=False):
+            if isinstance(answer, Exception):
+                lease.renew()  # as where Redis has forgotten the script
+            elif not answer:
+                lease.lose()
+            if lease.lost.is_set():
+                self.drop(lease)

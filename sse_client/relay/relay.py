@@ -149,8 +149,8 @@ class RedisRelay:
         self._server = RedisServer(redis)
         self._progress = Progress()
         self._owner = new_owner()
-        self._report = StatusReport(self._server, self._stream, self._owner, self._progress)
-        self._keeper = LeaseKeeper(lease_time, self._send_report)
+        self._report = StatusReport(self._stream, self._owner, self._progress)
+        self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._over = threading.Event()
@@ -315,7 +315,6 @@ class RedisRelay:
         logger.info("%r: not relaying any more: %s", self._stream, end.value)
         return end
 
-    def _send_report(self) -> None:
+    def _reports(self) -> list[list[object]]:
         tenure = self._tenure
-        if tenure is not None:
-            self._report.send(tenure.waiting)
+        return [] if tenure is None else [self._report.command(tenure.waiting)]

@@ -22,15 +22,14 @@ class StatusReport:
     It is not a part of any transaction: figures may be a third of a lease time old.
     """
 
-    def __init__(self, server: RedisServer, stream: str, owner: str, progress: Progress) -> None:
-        self._server = server
+    def __init__(self, stream: str, owner: str, progress: Progress) -> None:
         self._key = key_of(stream, "status")
         self._owner = owner
         self._progress = progress
         self._before: tuple[float, int] | None = None
 
-    def send(self, waiting: int) -> None:
-        """Report, in one round trip.
+    def command(self, waiting: int) -> list[object]:
+        """Return the command that reports.
 
         Args:
             waiting: How many events have arrived and are not written yet.
@@ -48,7 +47,7 @@ class StatusReport:
             "errors": progress.losses + progress.redis_errors + progress.failures,
             "last_error": progress.last_error,
         }
-        self._server.execute("HSET", self._key, *(word for pair in report.items() for word in pair))
+        return ["HSET", self._key, *(word for pair in report.items() for word in pair)]
 
 
 @dataclass(frozen=True)

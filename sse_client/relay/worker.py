@@ -121,7 +121,7 @@ class RelayWorker:
         self._streams = {each.stream: self._prepare(client, each) for each in streams}
         if not streams or len(self._streams) < len(streams):
             raise ValueError("streams must not be empty, nor name a Redis Stream twice")
-        self._keeper = LeaseKeeper(lease_time, self._report)
+        self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._over = threading.Event()
@@ -143,7 +143,7 @@ class RelayWorker:
                 resends_unnumbered=stream.resends_unnumbered,
                 begin_after=stream.last_event_id,
             ),
-            StatusReport(self._server, name, self._name, progress),
+            StatusReport(name, self._name, progress),
             progress,
         )
 
@@ -320,10 +320,8 @@ class RelayWorker:
         self._server.close()
         self._over.set()
 
-    def _report(self) -> None:
+    def _reports(self) -> list[list[object]]:
         """Tell how each stream is doing; on the keeper's thread."""
         with self._lock:
-            relayed = [(each, each.tenure) for each in self._streams.values()]
-        for each, tenure in relayed:
-            if tenure is not None:
-                each.report.send(tenure.waiting)
+            relayed = [(each.report, each.tenure) for each in self._streams.values()]
+        return [report.command(tenure.waiting) for report, tenure in relayed if tenure is not None]
