@@ -66,7 +66,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-oldest build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .venv-3.* .venv-free-threaded .venv-oldest build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find sse_client tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

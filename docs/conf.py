@@ -29,11 +29,12 @@ nitpick_ignore_regex = [
     ("py:.*", r"(urllib3|ssl|os|pathlib|redis|pydantic|msgspec)\..*"),
     ("py:class", r"(Callable|Iterable|Iterator|Sequence|Mapping|Generator|Collection|Path)"),
     ("py:class", r"(Unpack|Auth|Certificate|Cookies|Headers|Params|Proxies|Timeout|Overflow)"),
-    ("py:(class|exc|obj)", r"(timedelta|TracebackType|_?[A-Z]|sse_client\.\w+\.[A-Z])"),
+    ("py:(class|exc|obj)", r"(timedelta|TracebackType|_?[A-Z](_co)?|sse_client\.\w+\.[A-Z](_co)?)"),
     # Names of our own for what is passed through, or for kinds of arguments.
     ("py:class", r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)"),
     ("py:class", r"(PositionKeeper|AnswerHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)"),
     ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
+    ("py:class", r"(DataArguments|TypeForm|Deserialize|Deserializer)"),
     ("py:exc", r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)"),
 ]
 

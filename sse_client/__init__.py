@@ -20,18 +20,21 @@ from sse_client.errors import (
     ConnectionFailedError,
     CursorError,
     CursorExpiredError,
+    DeserializationError,
     DuplicatePluginError,
     EventTooLargeError,
     IdleTimeoutError,
     PluginNotInstalledError,
     ReconnectionExhaustedError,
     SessionClosedError,
+    SessionFailedError,
     SSEClientError,
     StreamInterruptedError,
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.events import ServerSentEvent
+from sse_client.events import ServerSentEvent, TypedServerSentEvent
+from sse_client.merging import MergedSessions, merge
 from sse_client.parser import EventStreamParser, parse_event_batches, parse_event_stream
 from sse_client.plugins import Plugin
 from sse_client.session import SSESession, iter_events
@@ -51,6 +54,7 @@ __all__ = [
     "CursorExpiredError",
     "CursorStore",
     "DefaultRequest",
+    "DeserializationError",
     "DuplicatePluginError",
     "EventStreamParser",
     "EventTooLargeError",
@@ -58,6 +62,7 @@ __all__ = [
     "HttpClient",
     "IdleTimeoutError",
     "IncomingChannel",
+    "MergedSessions",
     "Plugin",
     "PluginNotInstalledError",
     "ReadyState",
@@ -68,12 +73,15 @@ __all__ = [
     "SSESession",
     "ServerSentEvent",
     "SessionClosedError",
+    "SessionFailedError",
     "Statistics",
     "StreamInterruptedError",
+    "TypedServerSentEvent",
     "UnexpectedContentTypeError",
     "UnexpectedStatusError",
     "__version__",
     "iter_events",
+    "merge",
     "parse_event_batches",
     "parse_event_stream",
 ]

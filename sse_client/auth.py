@@ -24,6 +24,7 @@ from requests.utils import get_auth_from_url
 from sse_client.answers import printable_cause, reason_of
 from sse_client.errors import ConnectionFailedError
 from sse_client.plugins import Plugin
+from sse_client.process import disown_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,11 @@ class BearerAuth(Plugin):
         self._lock = threading.Lock()  # guards the two below
         self._token: _Token | None = None
         self._flight: _Flight | None = None
+        disown_in_child(self)
+
+    def disown(self) -> None:
+        """Be free of a thread that may have held the lock, in a forked child."""
+        self._lock = threading.Lock()
 
     def on_request(self, request: PendingRequest) -> None:
         """Add the token, unless the request says itself how it authenticates. May wait for it."""

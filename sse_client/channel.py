@@ -12,6 +12,10 @@ of an interpreter with a global lock; without one, consumers take the mutex.
 
 With a position to keep they take it, too, so that events are noted in the order in which they are
 handed out; what a consumer had before is acknowledged, and saved, ahead of that and without it.
+
+Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
+catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
+too. A program that ends by it loses nothing: what it had in hand comes again.
 """
 
 from __future__ import annotations
@@ -23,30 +27,27 @@ import threading
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
 from sse_client.clock import Doorbell
-from sse_client.errors import ChannelOverflowError, SSEClientError
+from sse_client.errors import SSEClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from typing_extensions import TypeVar  # which knows defaults
+
     from sse_client.events import ServerSentEvent
     from sse_client.positions import PositionKeeper
 
-    _Base = queue.Queue[ServerSentEvent]
+    E = TypeVar("E", default=ServerSentEvent)
     _ShutDown = Exception
 else:
-    _Base = queue.Queue
+    from typing import TypeVar
+
+    E = TypeVar("E")
     _ShutDown = getattr(queue, "ShutDown", Exception)
-
-Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
-
-#: About a thousand events: enough for a consumer's hiccup, little enough to fall behind visibly.
-DEFAULT_CAPACITY = 1024
-
-#: For streams of large events, of which a thousand would be too many. Counted as received.
-DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
 _HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -70,7 +71,7 @@ class ChannelClosed(SSEClientError, _ShutDown):
         super().__init__(message)
 
 
-class IncomingChannel(_Base):
+class IncomingChannel(queue.Queue[E]):
     """The events of a session, as a ``queue.Queue``: any number of threads may consume it.
 
     ``get``, ``get_nowait``, ``qsize``, ``task_done``, ``join`` and the rest mean what they mean
@@ -80,7 +81,7 @@ class IncomingChannel(_Base):
     iterating again goes on with the next event.
 
     Args:
-        capacity: The most events that it holds.
+        capacity: The most events that it holds; 0 for any number.
         capacity_bytes: The most bytes of the stream that it holds, counted as received; a single
             larger event passes when it is alone.
         overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
@@ -89,7 +90,7 @@ class IncomingChannel(_Base):
         keeper: Who keeps the position of the consumers, if anybody does.
     """
 
-    _take: Callable[[], ServerSentEvent]
+    _take: Callable[[], E]
 
     def __init__(
         self,
@@ -110,17 +111,13 @@ class IncomingChannel(_Base):
         self._ended = False
         self.is_shutdown = False  # the same, as Python 3.13 calls it
         self._error: Exception | None = None
-        self._dropped = 0
-        # Bytes are counted by batch and by the offering side alone: how many events had been put in
-        # when a batch was complete, and its bytes. What left the queue is known from its length.
-        self._put_count = 0
-        self._batches: list[tuple[int, int]] = []  # from ``_first_batch`` on; a deque has 700 bytes
-        self._first_batch = 0
-        self._batch_bytes = 0
+        self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
         self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
+        #: Told how many events there are, and one more for the end, whenever there are more.
+        self._watcher: Callable[[int], None] | None = None
         self._putters = 0  # how many threads wait in ``put``
         self._is_room_wanted = False
-        # Which of the events, in the order of ``_put_count``, are not the stream's.
+        # Which of the events, by how many had been put in, are not the stream's.
         self._own: deque[int] = _NOTHING if keeper is None else deque()
         if keeper is not None:
             self._take = _NOTHING.popleft  # so that each goes the long way
@@ -146,11 +143,11 @@ class IncomingChannel(_Base):
     @property
     def dropped(self) -> int:
         """How many events were dropped because the channel was full."""
-        return self._dropped
+        return self._bounds.dropped
 
     # The consumers' side.
 
-    def get(self, block: bool = True, timeout: float | None = None) -> ServerSentEvent:
+    def get(self, block: bool = True, timeout: float | None = None) -> E:
         """Take the next event, waiting for one if ``block``. Thread-safe.
 
         Args:
@@ -169,13 +166,15 @@ class IncomingChannel(_Base):
             try:
                 event = self._take()
             except IndexError:
-                return self._wait_for_event(block, timeout)
-            if self._is_room_wanted:
-                self._tell_of_room()
-            return event
+                pass  # and not here: what the wait raises is not about this error
+            else:
+                if self._is_room_wanted:
+                    self._tell_of_room()
+                return event
+            return self._wait_for_event(block, timeout)
         raise ValueError("'timeout' must be a non-negative number")
 
-    def _wait_for_event(self, block: bool, timeout: float | None) -> ServerSentEvent:
+    def _wait_for_event(self, block: bool, timeout: float | None) -> E:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self.keeper is not None:
             self.keeper.come_back()
@@ -184,7 +183,7 @@ class IncomingChannel(_Base):
                 self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
             while True:
                 try:
-                    event: ServerSentEvent = self.queue.popleft()
+                    event: E = self.queue.popleft()
                     break
                 except IndexError:
                     pass
@@ -202,8 +201,8 @@ class IncomingChannel(_Base):
                 self._tell_of_room()
             return event
 
-    def _note_handed_out(self, keeper: PositionKeeper, event: ServerSentEvent) -> None:
-        number = self._put_count - len(self.queue)
+    def _note_handed_out(self, keeper: PositionKeeper, event: Any) -> None:  # noqa: ANN401  # the stream's, or any
+        number = self._bounds.put_count - len(self.queue)
         while self._own and self._own[0] < number:
             self._own.popleft()  # it was dropped
         is_own = bool(self._own) and self._own[0] == number
@@ -219,22 +218,31 @@ class IncomingChannel(_Base):
                 self.not_full.notify()
             self._is_room_wanted = self._wake_at is not None or self._putters > 0
 
-    def __iter__(self) -> IncomingChannel:
+    def __iter__(self) -> IncomingChannel[E]:
         """Return the channel itself: all its iterators share the events."""
         return self
 
-    def __next__(self) -> ServerSentEvent:
+    def __next__(self) -> E:
         """Wait for the next event; stop when the session has ended and all was taken."""
         try:
             event = self._take()
         except IndexError:
-            try:
-                return self._wait_for_event(block=True, timeout=None)
-            except ChannelClosed:
-                raise StopIteration from None
-        if self._is_room_wanted:
-            self._tell_of_room()
-        return event
+            pass
+        else:
+            if self._is_room_wanted:
+                self._tell_of_room()
+            return event
+        try:
+            return self._wait_for_event(block=True, timeout=None)
+        except ChannelClosed:
+            raise StopIteration from None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an IncomingChannel cannot be pickled or copied: its session belongs to this process; "
+            "hand over the events"
+        )
 
     def _raise_end(self) -> NoReturn:
         if self._error is None:
@@ -242,9 +250,28 @@ class IncomingChannel(_Base):
         # The same error may be raised often: to several consumers, or to one that asks again.
         raise self._error.with_traceback(None)
 
+    def watch(self, watcher: Callable[[int], None] | None) -> None:
+        """Have a function told whenever there is more to be had; None ends that. Never blocks.
+
+        It is called with the number of events, and one more for the end, on any thread, and must
+        return at once: the mutex is held.
+
+        Raises:
+            ValueError: There is a watcher already.
+        """
+        with self.mutex:
+            if watcher is not None and self._watcher is not None:
+                raise ValueError("the session is merged already")
+            self._watcher = watcher
+            self._tell_watcher()
+
+    def _tell_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher(len(self.queue) + self._ended)
+
     # The putting side.
 
-    def put(self, item: ServerSentEvent, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: E, block: bool = True, timeout: float | None = None) -> None:
         """Put an event of one's own at the end, waiting for room if ``block``. Thread-safe.
 
         It is not the stream's, so it has no part in the position that a ``cursor`` keeps.
@@ -272,7 +299,7 @@ class IncomingChannel(_Base):
                 raise ChannelClosed
             self._append([item])
             if self.keeper is not None:
-                self._own.append(self._put_count)
+                self._own.append(self._bounds.put_count)
 
     def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
         """Put in what ``overflow`` allows, and return the rest.
@@ -294,31 +321,13 @@ class IncomingChannel(_Base):
         with self.mutex:
             if self._ended:
                 raise ChannelClosed
-            # Not another event once the bytes are exceeded, unless there is nothing else.
-            self._forget_taken_batches()
-            free = self.maxsize - len(self.queue)
-            if self._batch_bytes + size > self.capacity_bytes and self.queue:
-                free = 0
-            if self.overflow == "drop_oldest" and free < len(events):
-                free = self._drop_oldest(len(events), size)
-                self._dropped += len(events) - free
-                events = events[len(events) - free :]
-            accepted, rest = (events, ()) if free >= len(events) else (events[:free], events[free:])
+            pushed_out = self._bounds.pushed_out
+            accepted, rest = self._bounds.admit(events, size)
+            self._finish_tasks(self._bounds.pushed_out - pushed_out)
             if accepted:
                 self._append(accepted)
-            if size and accepted:
-                self._batches.append((self._put_count, size))
-                self._batch_bytes += size
-            if not rest or self.overflow == "drop_newest":
-                self._dropped += len(rest)
+            if self._bounds.refuse(rest):
                 return ()
-            if self.overflow == "error":
-                raise ChannelOverflowError(
-                    f"the consumer did not keep up: the channel is full "
-                    f"(capacity={self.maxsize}, capacity_bytes={self.capacity_bytes})",
-                    capacity=self.maxsize,
-                    capacity_bytes=self.capacity_bytes,
-                )
             self._wake_at = len(self.queue) // 2
             self._is_room_wanted = True
             if len(self.queue) <= self._wake_at:
@@ -331,35 +340,13 @@ class IncomingChannel(_Base):
             if not self._ended:
                 self._append(events)
 
-    def _append(self, events: Sequence[ServerSentEvent]) -> None:
+    def _append(self, events: Sequence[object]) -> None:
         self.queue.extend(events)
-        self._put_count += len(events)
+        self._bounds.put_count += len(events)
         self.unfinished_tasks += len(events)
         self.not_empty.notify(len(events))
-
-    def _forget_taken_batches(self) -> None:
-        taken = self._put_count - len(self.queue)
-        batches, first = self._batches, self._first_batch
-        while first < len(batches) and batches[first][0] <= taken:
-            self._batch_bytes -= batches[first][1]
-            first += 1
-        if first * 2 >= len(batches):  # not each time: what is left moves up
-            del batches[:first]
-            first = 0
-        self._first_batch = first
-
-    def _drop_oldest(self, count: int, size: int) -> int:
-        """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
-        count = min(count, self.maxsize)
-        while self.queue and (
-            len(self.queue) + count > self.maxsize or self._batch_bytes + size > self.capacity_bytes
-        ):
-            with contextlib.suppress(IndexError):  # a consumer took the last one just now
-                self.queue.popleft()
-                self._dropped += 1
-                self._finish_tasks(1)
-            self._forget_taken_batches()
-        return count
+        if self._watcher is not None:
+            self._tell_watcher()
 
     # The end.
 
@@ -380,6 +367,7 @@ class IncomingChannel(_Base):
         self.queue.clear()
         self.unfinished_tasks = 0
         self._ended, self._error = True, error
+        self._tell_watcher()
         if self.keeper is not None:
             self.keeper.disown()
 
@@ -394,8 +382,7 @@ class IncomingChannel(_Base):
                     self.queue.popleft()
                     dropped += 1
             self._finish_tasks(dropped)
-            self._batches.clear()
-            self._first_batch = self._batch_bytes = 0
+            self._bounds.clear()
             self._wake_everybody()
         if self.keeper is not None:
             self.keeper.close()
@@ -413,13 +400,13 @@ class IncomingChannel(_Base):
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
-        self._wake_at = None
         self.room.ring()
         self.not_empty.notify_all()
         if self._putters:
             self.not_full.notify_all()
+        self._tell_watcher()
 
 
-def _take_locked(mutex: threading.RLock, events: deque[ServerSentEvent]) -> ServerSentEvent:
+def _take_locked(mutex: threading.RLock, events: deque[E]) -> E:
     with mutex:
         return events.popleft()

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import threading
-import warnings
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
-
-from urllib3.exceptions import InsecureRequestWarning
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
-from sse_client.errors import SessionClosedError
-from sse_client.http_session import new_session
+from sse_client.http_session import mount_adapters, new_session
 from sse_client.plugins import PluginRegistry
-from sse_client.process import stop_all
+from sse_client.process import disown_in_child, stop_all
 from sse_client.request import (
     RequestDescription,
     SendOptions,
@@ -22,18 +18,18 @@ from sse_client.request import (
     join_address,
     name_of,
 )
+from sse_client.sending import Sender
 from sse_client.sse import SSE
-from sse_client.transport import StreamConnection
 from sse_client.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     import requests
-    from typing_extensions import Unpack
+    from typing_extensions import TypeForm, Unpack
 
-    from sse_client.plugins import PendingRequest
+    from sse_client.events import ServerSentEvent, TypedServerSentEvent
     from sse_client.reader import StreamReader
     from sse_client.request import (
         Auth,
@@ -45,26 +41,16 @@ if TYPE_CHECKING:
         RequestArguments,
     )
     from sse_client.session import SSESession
-    from sse_client.sse import SSEOptions
-
-    class StreamArguments(RequestArguments, SSEOptions, total=False):
-        """The arguments of a stream, for type checkers."""
-
-        scheme: str
-        host: str | None
-        port: int | None
-        path: str
-        method: str
+    from sse_client.sse import DataArguments, SSEOptions, StreamArguments
 
 
 P = TypeVar("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
 _PLAIN_TIMEOUT = (10.0, 60.0)
 _STREAM_TIMEOUT = (10.0, None)
-
-_UNAUTHORIZED = 401
 
 #: How long closing the client waits for the threads of all its sessions together, in seconds.
 _CLOSE_TIMEOUT = 1.0
@@ -103,10 +89,12 @@ class HttpClient:
         self._owns_session = session is None
         self._session = session or new_session(f"sse-client/{__version__}")
         self._plugins = PluginRegistry()
-        self._lock = threading.Lock()  # guards the three below
+        self._sender = Sender(self._session, self._plugins, self._clock)
+        # Guards the readers, and that none begins once the sender is closed. Reentrant: a finaliser
+        # or a signal handler may close the client.
+        self._lock = threading.RLock()
         self._readers: weakref.WeakSet[StreamReader] = weakref.WeakSet()
-        self._closed = False
-        self._has_warned = False
+        disown_in_child(self)
 
     def install(self, plugin: type[Any], **options: object) -> HttpClient:
         """Install a plugin: a class, of which ``plugin(**options)`` is made. Does not block.
@@ -160,26 +148,10 @@ class HttpClient:
             ConnectionFailedError: A plugin has no token.
             SessionClosedError: The client is closed, or was while the request waited for a plugin.
         """
-        self._raise_if_closed()
-        session = self._session
+        self._sender.raise_if_closed()
         description = RequestDescription(method, url, params, headers, data, json, auth, cookies)
-
-        def exchange() -> tuple[PendingRequest, requests.Response]:
-            request = self._describe(description, self._raise_if_closed)
-            prepared = session.prepare_request(request)
-            settings: Any = session.merge_environment_settings(
-                prepared.url or "", dict(proxies or {}), stream=False, verify=verify, cert=cert
-            )
-            response = session.send(
-                prepared, timeout=timeout, allow_redirects=allow_redirects, **settings
-            )
-            self._plugins.on_response(response)
-            return request, response
-
-        request, response = exchange()
-        if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
-            _, response = exchange()
-        return response
+        options = SendOptions(timeout, allow_redirects, proxies, verify, cert)
+        return self._sender.send(description, options)
 
     def get(self, url: str, **arguments: Unpack[RequestArguments]) -> requests.Response:
         """Send a GET request: ``request("GET", url, ...)``."""
@@ -194,14 +166,49 @@ class HttpClient:
         self,
         url: str | None = None,
         *,
+        types: None = None,
         block: Callable[[SSESession], R],
         **arguments: Unpack[StreamArguments],
     ) -> R: ...
 
     @overload
     def sse(
-        self, url: str | None = None, *, block: None = None, **arguments: Unpack[StreamArguments]
+        self,
+        url: str | None = None,
+        *,
+        types: object,
+        block: Callable[[SSESession[Any]], R],
+        **arguments: Unpack[StreamArguments],
+    ) -> R: ...
+
+    @overload
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        types: None = None,
+        block: None = None,
+        **arguments: Unpack[StreamArguments],
     ) -> SSESession: ...
+
+    @overload
+    def sse(
+        self,
+        url: str | None = None,
+        *,
+        types: Mapping[str, object],
+        **arguments: Unpack[StreamArguments],
+    ) -> SSESession[TypedServerSentEvent[object] | ServerSentEvent]: ...
+
+    @overload
+    def sse(
+        self, url: str | None = None, *, types: TypeForm[T], **arguments: Unpack[DataArguments]
+    ) -> SSESession[TypedServerSentEvent[T]]: ...
+
+    @overload
+    def sse(
+        self, url: str | None = None, *, types: TypeForm[T], **arguments: Unpack[StreamArguments]
+    ) -> SSESession[TypedServerSentEvent[T] | ServerSentEvent]: ...
 
     def sse(
         self,
@@ -223,9 +230,9 @@ class HttpClient:
         cert: Certificate | None = None,
         timeout: Timeout = _STREAM_TIMEOUT,
         allow_redirects: bool = True,
-        block: Callable[[SSESession], R] | None = None,
+        block: Callable[[SSESession[Any]], R] | None = None,
         **options: Unpack[SSEOptions],
-    ) -> SSESession | R:
+    ) -> SSESession[Any] | R:
         """Open an event stream (WHATWG HTML, section 9.2). Blocks until it is open.
 
         Args:
@@ -277,19 +284,8 @@ class HttpClient:
         if initial_id and "last_event_id" not in options:
             options["last_event_id"] = initial_id
 
-        def connect() -> StreamConnection:
-            return StreamConnection(
-                self._session,
-                partial(self._describe, request),
-                send,
-                self._plugins.on_response,
-                partial(self._repeats, request),
-                on_unverified=self._warn_unverified,
-                clock=self._clock,
-            )
-
         session, reader = plugin.new_session(
-            connect,
+            partial(self._sender.connection, request, send),
             method=method,
             name=name_of(address),
             options=options,
@@ -297,12 +293,12 @@ class HttpClient:
             clock=self._clock,
         )
         with self._lock:
-            closed = self._closed
+            closed = self._sender.is_closed
             if not closed:
                 self._readers.add(reader)
         if closed:
             session.close()
-            self._raise_if_closed()
+            self._sender.raise_if_closed()
         try:
             session.load_position()
             reader.start()
@@ -326,16 +322,32 @@ class HttpClient:
         number of times.
         """
         with self._lock:
-            closed, self._closed = self._closed, True
+            was_closed, self._sender.is_closed = self._sender.is_closed, True
             readers = list(self._readers)
         stop_all(readers, _CLOSE_TIMEOUT)
-        if closed:
+        if was_closed:
             return
         try:
             self._plugins.close()
         finally:
             if self._owns_session:
                 self._session.close()
+
+    def disown(self) -> None:
+        """Leave streams and idle connections to the parent, in a forked child; go on with others.
+
+        A ``requests.Session`` of the user's own is left alone.
+        """
+        self._lock = threading.RLock()  # may be held by a thread that is no more
+        if self._owns_session:
+            mount_adapters(self._session)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an HttpClient cannot be pickled or copied: its connections belong to this process; "
+            "make one there"
+        )
 
     def __enter__(self) -> HttpClient:
         """Return the client."""
@@ -349,41 +361,3 @@ class HttpClient:
     ) -> None:
         """Close the client."""
         self.close()
-
-    def _raise_if_closed(self) -> None:
-        if self._closed:
-            raise SessionClosedError("the client is closed")
-
-    def _describe(
-        self, description: RequestDescription, raise_if_aborted: Callable[[], None]
-    ) -> PendingRequest:
-        """Make a request, and show it to the plugins."""
-        request = description.make(raise_if_aborted)
-        self._plugins.on_request(request)
-        names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
-        if request.auth is None and not self._session.auth and "authorization" in names:
-            # Else requests would let a .netrc win over it.
-            request.auth = _leave_as_it_is
-        return request
-
-    def _repeats(
-        self, description: RequestDescription, request: PendingRequest, response: requests.Response
-    ) -> bool:
-        """Return whether to make and send a request once more, of which the answer is 401."""
-        return not description.is_made_once and self._plugins.on_unauthorized(request, response)
-
-    def _warn_unverified(self, host: str) -> None:
-        """Warn of ``verify=False``, once: a stream may reconnect for months."""
-        with self._lock:
-            has_warned, self._has_warned = self._has_warned, True
-        if not has_warned:
-            warnings.warn(
-                f"the certificate of {host} is not verified, so anybody may be the server; "
-                "this client does not warn again",
-                InsecureRequestWarning,
-                stacklevel=2,
-            )
-
-
-def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-    return prepared

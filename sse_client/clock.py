@@ -22,7 +22,8 @@ class Doorbell:
 
     def ring(self) -> None:
         """Wake the waiting thread, or let its next wait return at once. Never blocks."""
-        self._rings.put(None)
+        if self._rings.empty():  # else it will look anyway, after this
+            self._rings.put(None)
         self.last_ring = object()
 
     def wait(self, timeout: float | None = None) -> None:

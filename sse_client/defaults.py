@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from requests.structures import CaseInsensitiveDict
 
-from sse_client.plugins import Plugin, resolve_values
+from sse_client.plugins import Plugin, names_of_callables, resolve_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import requests
+
+    from sse_client.plugins import PendingRequest
 
     Value = str | bytes | Callable[[], str | bytes]
 
@@ -60,7 +62,7 @@ class DefaultRequest(Plugin):
         self._headers = dict(headers or {})
         self._params = dict(params or {})
 
-    def on_request(self, request: requests.Request) -> None:
+    def on_request(self, request: PendingRequest) -> None:
         """Complete the request."""
         url = request.url or ""
         if self._base_url and not _SCHEME.match(url):
@@ -70,6 +72,7 @@ class DefaultRequest(Plugin):
             if name not in headers:
                 headers.update(resolve_values({name: value}))
         request.headers = headers
+        request.private_headers |= names_of_callables(self._headers)
         if self._params:
             self._add_params(request)
 

@@ -12,6 +12,8 @@ SSEClientError                        everything that this package raises of its
 ├── EventTooLargeError                an event beyond max_event_size
 ├── ChannelOverflowError              the channel was full, and overflow="error"
 ├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
+├── DeserializationError              the data of an event is not of the type that was asked for
+├── SessionFailedError                one of several merged sessions failed
 ├── CursorError                       the position of a stream can't be read, kept or locked
 └── SessionClosedError                the session was closed while sse() was still opening it
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.events import ServerSentEvent
+    from sse_client.session import SSESession
 
 
 class SSEClientError(Exception):
@@ -209,6 +212,41 @@ class ReconnectionExhaustedError(SSEClientError):
 
 class SessionClosedError(SSEClientError):
     """The session or its client was closed while ``sse()`` was still waiting for the answer."""
+
+
+class DeserializationError(SSEClientError):
+    """The data of an event is not of the type that was asked for; the cause is chained.
+
+    The stream goes on: the next ``next()`` or ``get()`` gives the next event.
+
+    Attributes:
+        event: The event as it was received, None if ``session.deserialize`` was called with data.
+    """
+
+    def __init__(self, message: str, *, event: ServerSentEvent | None = None) -> None:
+        super().__init__(message)
+        self.event = event
+
+
+class SessionFailedError(SSEClientError):
+    """One of several merged sessions failed; what it failed with is chained. The others go on.
+
+    Attributes:
+        session: The session, None once this error has travelled to another process.
+        error: What it failed with. After a ``DeserializationError`` or a ``CursorError`` the
+            session goes on, too; after any other it has ended.
+    """
+
+    def __init__(self, message: str, *, session: SSESession[Any], error: Exception) -> None:
+        super().__init__(message, response=getattr(error, "response", None))
+        self.session: SSESession[Any] | None = session
+        self.error = error
+        self.buffer = getattr(error, "buffer", b"")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the session: a thread can't travel to another process."""
+        rebuild, arguments, state = super().__reduce__()
+        return rebuild, arguments, {**state, "session": None}
 
 
 class CursorError(SSEClientError):

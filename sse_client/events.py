@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any, final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T_co = TypeVar("T_co", covariant=True)
 
 #: The longest ``retry`` value, in digits, that is taken literally. It is three hundred centuries in
 #: milliseconds; longer ones mean no more, and ``int`` refuses the longest.
@@ -186,6 +189,31 @@ class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclas
             lines.extend(f"data: {line}" if line else "data:" for line in data.split("\n"))
         lines.append("\n")
         return "\n".join(lines)
+
+
+@final
+@dataclass(frozen=True)
+class TypedServerSentEvent(Generic[T_co]):
+    """An event whose data has been decoded: what a typed session delivers.
+
+    Never blocks. Immutable, as far as its data is; and hashable, comparable and picklable if its
+    data is. Of two events those fields are compared that a ``ServerSentEvent`` has, too.
+
+    Args:
+        data: The decoded payload.
+        event: The event type.
+        id: The last event ID of the stream when the event was dispatched.
+        retry: The reconnection time in milliseconds, if this very block carried one.
+        comments: The block's comment lines, joined with a line feed, or None if it had none.
+        source: The event as it was received, its data still text; None for one of your own making.
+    """
+
+    data: T_co
+    event: str = "message"
+    id: str = ""
+    retry: int | None = None
+    comments: str | None = None
+    source: ServerSentEvent | None = field(default=None, compare=False, repr=False)
 
 
 #: Makes an event of its five fields, unchecked: for what a parser has read. It is the plain call of

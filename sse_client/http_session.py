@@ -30,9 +30,14 @@ def new_session(user_agent: str) -> requests.Session:
     session = requests.Session()
     session.cookies = _BoundedCookies()
     session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
+    mount_adapters(session)
+    return session
+
+
+def mount_adapters(session: requests.Session) -> None:
+    """Give a session of our own new pools of connections, and leave the old ones as they are."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, _KeepAliveAdapter())
-    return session
 
 
 class _KeepAliveAdapter(HTTPAdapter):

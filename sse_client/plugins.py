@@ -22,6 +22,10 @@ class PendingRequest(requests.Request):
     #: lets through what it raises.
     raise_if_aborted: Callable[[], None]
 
+    #: The names of the headers that no redirect takes to another origin; ``Authorization`` and
+    #: ``Cookie`` are among them in any case. A plugin may add its own.
+    private_headers: frozenset[str] = frozenset()
+
 
 class Plugin:
     """What a plugin can do. Any class that has some of these methods will do.
@@ -108,6 +112,11 @@ class PluginRegistry:
     def _hooks(self, name: str) -> list[Callable[..., Any]]:
         hooks = (getattr(plugin, name, None) for plugin in self._plugins.values())
         return [hook for hook in hooks if hook is not None]
+
+
+def names_of_callables(values: Mapping[str, Any]) -> set[str]:
+    """Return the names whose values are called for each request: in such headers tokens travel."""
+    return {name for name, value in values.items() if callable(value)}
 
 
 def resolve_values(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -1,4 +1,9 @@
-"""The process's life: its exit and its forks, for the readers whose threads may be running."""
+"""The process's life: its exit, which stops all readers, and its forks.
+
+At the exit the interpreter waits for the threads that are no daemons first. So a session goes on
+as long as such a thread consumes it, and the handlers of ``atexit`` that were registered after the
+import of this package still find it open.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Follower(Protocol):
+class Inherited(Protocol):
+    """What a forked child finds as its parent had it."""
+
+    def disown(self) -> None:
+        """Leave all to the parent, whatever lock was held at the fork. Never blocks."""
+
+
+class Follower(Inherited, Protocol):
     """What is stopped with the process: a reader and its thread."""
 
     def stop(self) -> None:
@@ -21,12 +33,12 @@ class Follower(Protocol):
     def join(self, timeout: float) -> None:
         """Wait for ``timeout`` seconds at most until it has ended."""
 
-    def disown(self) -> None:
-        """Leave the stream to the parent process, whatever lock was held at the fork."""
-
 
 #: Those whose threads may be running, to be stopped at the interpreter's exit.
 _live: weakref.WeakSet[Follower] = weakref.WeakSet()
+
+#: Those, and whatever else has locks and connections of its own, to be left to the parent.
+_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
 #: How long the interpreter's exit waits for all of them together, in seconds.
 _EXIT_TIMEOUT = 1.0
@@ -35,6 +47,12 @@ _EXIT_TIMEOUT = 1.0
 def end_with_process(follower: Follower) -> None:
     """Have it stopped at the interpreter's exit, and disowned in a forked child."""
     _live.add(follower)
+    disown_in_child(follower)
+
+
+def disown_in_child(inherited: Inherited) -> None:
+    """Have it disowned in a forked child."""
+    _inherited.add(inherited)
 
 
 def stop_all(followers: Iterable[Follower], timeout: float) -> None:
@@ -52,8 +70,8 @@ atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
 
 def disown_all() -> None:
     """In a forked child: the threads are gone, and the sockets are still the parent's."""
-    for follower in list(_live):
-        follower.disown()
+    for inherited in list(_inherited):
+        inherited.disown()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork

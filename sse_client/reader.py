@@ -27,6 +27,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from sse_client.channel import ChannelClosed, IncomingChannel
+from sse_client.clock import Doorbell
 from sse_client.delivery import Delivery, Stopped
 from sse_client.diagnostics import DiagnosticBuffer
 from sse_client.errors import SessionClosedError, SSEClientError
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sse_client")
 
 _NO_CONTENT = 204
-
-#: In place of each reader's own event once that is set: a thousand of them take a megabyte.
-_SETTLED = threading.Event()
-_SETTLED.set()
 
 
 class StreamReader:
@@ -72,8 +69,6 @@ class StreamReader:
         self.statistics = Statistics()
         self.response: requests.Response | None = None
         self.error: Exception | None = None
-        #: Set once the first connection was answered well, or never will be.
-        self.settled = threading.Event()
         self.was_answered = False
         #: Who is told; the session sets it before the start.
         self.listener = Listener()
@@ -81,6 +76,8 @@ class StreamReader:
         self._connect = connect
         self._channel = weakref.ref(channel)
         self._doorbell = channel.room
+        self._is_settled = False  # once the first connection was answered well, or never will be
+        self._settled = Doorbell()
         self._clock = options.clock
         self._delivery = Delivery(channel, self.statistics, options.end_of_stream)
         self._options = options
@@ -119,6 +116,11 @@ class StreamReader:
             self.abandon()
             raise
 
+    def wait_until_settled(self) -> None:
+        """Block until the first connection was answered well, or never will be. For one thread."""
+        while not self._is_settled:
+            self._settled.wait()
+
     def begin_after(self, last_event_id: str) -> None:
         """Set the ID after which the first connection is to begin; before the start."""
         self._last_event_id = last_event_id
@@ -136,10 +138,7 @@ class StreamReader:
         self._settle()
 
     def abandon(self, *, drain: bool = False) -> None:
-        """Do the same for a finaliser: nobody waits for the first connection any more.
-
-        So this leaves ``settled`` alone, whose lock isn't reentrant.
-        """
+        """Do the same for a finaliser: nobody waits for the first connection any more."""
         with self._lock:
             if self._state is not ReadyState.CLOSED:
                 self._delivery.is_draining = drain
@@ -160,9 +159,8 @@ class StreamReader:
             channel.disown(self.error)
 
     def _settle(self) -> None:
-        settled, self.settled = self.settled, _SETTLED
-        if settled is not _SETTLED:
-            settled.set()
+        self._is_settled = True
+        self._settled.ring()
 
     def join(self, timeout: float) -> None:
         """Wait for ``timeout`` seconds at most until the thread has ended and the cursor is free.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
-from sse_client.plugins import PendingRequest, resolve_values
+from sse_client.plugins import PendingRequest, names_of_callables, resolve_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ Timeout = float | tuple[float | None, float | None] | None
 _PAIR = 2
 
 
-@dataclass
+@dataclass(repr=False)
 class RequestDescription:
     """What to send, from which each attempt makes its own request. For one thread at a time."""
 
@@ -71,6 +71,10 @@ class RequestDescription:
         if self.auth is not None and not is_pair and not callable(self.auth):
             wanted = "a pair (user, password), a callable or None"
             raise TypeError(f"auth must be {wanted}, not {type(self.auth).__name__}")
+
+    def __repr__(self) -> str:
+        """Name the method and the host: all else may be secret."""
+        return f"<RequestDescription {self.method} {name_of(self.url)}>"
 
     @property
     def is_made_once(self) -> bool:
@@ -105,6 +109,7 @@ class RequestDescription:
             cookies=self.cookies,
         )
         request.raise_if_aborted = raise_if_aborted
+        request.private_headers = frozenset(names_of_callables(self.headers or {}))
         return request
 
     def last_event_id(self, defaults: Mapping[str, Any]) -> str | None:
@@ -126,7 +131,7 @@ class SendOptions:
 
     timeout: Timeout = (10.0, None)
     allow_redirects: bool = True
-    proxies: Mapping[str, str] | None = None
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)  # with passwords
     verify: bool | str | None = None
     cert: str | tuple[str, str] | None = None
 

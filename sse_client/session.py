@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import warnings
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from sse_client.answers import check_response, read_chunks
 from sse_client.errors import SessionClosedError
-from sse_client.events import ServerSentEvent
+from sse_client.events import ServerSentEvent, TypedServerSentEvent
 from sse_client.parser import EventStreamParser, parse_event_stream
 from sse_client.stream import Listener, ReadyState, Statistics
 
@@ -20,9 +21,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import requests
+    from typing_extensions import TypeForm, TypeVar  # which knows defaults
 
     from sse_client.channel import IncomingChannel
+    from sse_client.deserialization import Deserializer
     from sse_client.reader import StreamReader
+
+    T = TypeVar("T")
+    E_co = TypeVar("E_co", covariant=True, default=ServerSentEvent)
+else:
+    from typing import TypeVar
+
+    E_co = TypeVar("E_co", covariant=True)
 
 logger = logging.getLogger("sse_client")
 
@@ -52,8 +62,10 @@ class _Lease:
     def __init__(self, reader: StreamReader) -> None:
         self._reader = reader
 
-    def __del__(self) -> None:
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Stop the reader without waiting: this may run on any thread, in any state."""
+        if is_exiting():
+            return  # all have been stopped, and what the modules held may be gone
         try:
             if self._reader.state is not ReadyState.CLOSED:
                 message = f"unclosed SSE session to {self._reader.name}"
@@ -62,7 +74,7 @@ class _Lease:
             self._reader.abandon()
 
 
-class SSESession:
+class SSESession(Generic[E_co]):
     """An open event stream, followed by a thread of its own until it ends or is closed.
 
     Comes from ``client.sse(...)``. All methods are thread-safe. A session is a context manager that
@@ -73,15 +85,22 @@ class SSESession:
         incoming: The events: a ``queue.Queue`` that can be iterated.
     """
 
-    incoming: IncomingChannel
+    incoming: IncomingChannel[E_co]
 
-    def __init__(self, reader: StreamReader, channel: IncomingChannel, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        reader: StreamReader,
+        channel: IncomingChannel[E_co],
+        hooks: Hooks,
+        deserializer: Deserializer,
+    ) -> None:
         self._reader = reader
         self.incoming = channel
         if channel.owner is None:
             channel.owner = _Lease(reader)
         self._lease = channel.owner
-        reader.listener = _HookCaller(self, reader, hooks)
+        self._deserializer = deserializer
+        reader.listener = _HookCaller(self, reader, hooks, deserializer)
 
     def __repr__(self) -> str:
         """Name the host and the state."""
@@ -112,7 +131,7 @@ class SSESession:
         """The figures up to now, as a copy."""
         return dataclasses.replace(self._reader.statistics)
 
-    def acknowledge(self, event: ServerSentEvent) -> None:
+    def acknowledge(self, event: ServerSentEvent | TypedServerSentEvent[object]) -> None:
         """Say that an event has been processed: the ``cursor`` need not remember it.
 
         The position moves only over an unbroken run of acknowledged events, in the order in which
@@ -123,7 +142,8 @@ class SSESession:
         after ``close``. Without a ``cursor`` nothing happens.
 
         Args:
-            event: An event that came from ``incoming``.
+            event: An event that came from ``incoming``, or the ``event`` of a
+                ``DeserializationError``.
 
         Raises:
             ValueError: It did not, or was acknowledged already.
@@ -132,10 +152,30 @@ class SSESession:
             SessionClosedError: The session was opened by the process from which this was forked.
         """
         given: object = event
+        if isinstance(given, TypedServerSentEvent):
+            if given.source is None:
+                raise ValueError("this event cannot be acknowledged: it did not come from a stream")
+            given = given.source
         if not isinstance(given, ServerSentEvent):
             raise TypeError(f"event must be a ServerSentEvent, not {type(given).__name__}")
         if self.incoming.keeper is not None:
-            self.incoming.keeper.acknowledge(event)
+            self.incoming.keeper.acknowledge(given)
+
+    def deserialize(self, type: TypeForm[T], data: str) -> T:
+        """Decode text as a value of a type, in the way of the option ``deserialize``.
+
+        Does not block. For events that come untyped: ``session.deserialize(Customer, event.data)``.
+
+        Args:
+            type: What ``types`` takes, too.
+            data: The data of an event.
+
+        Raises:
+            DeserializationError: The data is not of the type.
+            TypeError: Nothing that is installed can decode this type.
+            ImportError: What ``deserialize`` names is not installed.
+        """
+        return self._deserializer.decode(type, data)
 
     def reconnect(self) -> None:
         """Drop the connection and open the next one now, without a wait. Does not block.
@@ -172,7 +212,7 @@ class SSESession:
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""
         try:
-            self._reader.settled.wait()
+            self._reader.wait_until_settled()
         except BaseException:
             self.close()
             raise
@@ -183,7 +223,14 @@ class SSESession:
             self._reader.join(CLOSE_TIMEOUT)
             raise error
 
-    def __enter__(self) -> SSESession:
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an SSESession cannot be pickled or copied: its thread and its connection belong to "
+            "this process; hand over the events, or open a session there"
+        )
+
+    def __enter__(self) -> SSESession[E_co]:
         """Return the session."""
         return self
 
@@ -203,11 +250,18 @@ class _HookCaller(Listener):
     A hook that raises is logged, and hurts nobody else.
     """
 
-    def __init__(self, session: SSESession, reader: StreamReader, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        session: SSESession[Any],
+        reader: StreamReader,
+        hooks: Hooks,
+        deserializer: Deserializer,
+    ) -> None:
         self._session = weakref.ref(session)
         self._channel = weakref.ref(session.incoming)
         self._reader = weakref.ref(reader)
         self._hooks = hooks
+        self._deserializer = deserializer
 
     def opened(self) -> None:
         self._call(self._hooks.on_open)
@@ -240,13 +294,13 @@ class _HookCaller(Listener):
             logger.exception("%r: a hook raised", session)
             return None
 
-    def _find_session(self) -> SSESession | None:
+    def _find_session(self) -> SSESession[Any] | None:
         session = self._session()
         if session is None:
             # The user may hold nothing but the channel: then there is another for the same stream.
             reader, channel = self._reader(), self._channel()
             if reader is not None and channel is not None:
-                return SSESession(reader, channel, self._hooks)
+                return SSESession(reader, channel, self._hooks, self._deserializer)
         return session
 
 

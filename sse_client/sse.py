@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, cast, get_args
 
-from sse_client.channel import (
-    DEFAULT_CAPACITY,
-    DEFAULT_CAPACITY_BYTES,
-    IncomingChannel,
-    Overflow,
-)
+from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Overflow
+from sse_client.channel import IncomingChannel
+from sse_client.checks import Checks
 from sse_client.clock import SYSTEM_CLOCK
-from sse_client.cursor import CursorStore
+from sse_client.cursor import CursorStore  # noqa: TC001  # documentation resolves annotations
+from sse_client.deserialization import Deserialize, Deserializer
 from sse_client.diagnostics import BufferPolicy
 from sse_client.events import ServerSentEvent
 from sse_client.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
@@ -26,13 +23,13 @@ from sse_client.reader import StreamReader
 from sse_client.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
 from sse_client.session import Hooks, SSESession, is_event_id
 from sse_client.stream import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
+from sse_client.typed_channel import TypedChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from typing_extensions import Unpack
 
     from sse_client.clock import Clock
+    from sse_client.request import RequestArguments
     from sse_client.transport import StreamConnection
 
 Duration = float | timedelta
@@ -69,6 +66,15 @@ class SSEConfig:
         reset_after: An outage is over once a connection has held so long, or an event has arrived.
         show_comment_events: Whether to deliver blocks that have only comments.
         show_retry_events: Whether to deliver blocks that have only a ``retry``.
+        types: Of which type the data of events is: one for all, or a mapping from names of events
+            to types. Data is decoded when a consumer takes its event, on that thread; the event is
+            then a ``TypedServerSentEvent``. What has no type comes as a plain
+            ``ServerSentEvent``: events with other names, and those without data. ``str`` leaves
+            the data as it is. Data that is not of the type raises ``DeserializationError`` in
+            place of the event, and the next call goes on with the next one.
+        deserialize: How data is decoded: a function of your own, ``deserialize(type, data)``, or
+            ``"pydantic"``, ``"msgspec"`` or ``"json"`` (``sse_client.plain_json.json_decoder`` says
+            what plain JSON can do). None is the first of these that is installed and can do it.
         max_event_size: The most bytes that one event may take.
         capacity: The most events that ``incoming`` holds.
         capacity_bytes: The most bytes of the stream that it holds.
@@ -110,6 +116,7 @@ class SSEConfig:
 
     Raises:
         TypeError, ValueError: An option is of the wrong kind, or out of its range.
+        ImportError: What ``deserialize`` names is not installed.
     """
 
     reconnection_time: Duration = 3.0
@@ -124,6 +131,8 @@ class SSEConfig:
     reset_after: Duration = 5.0
     show_comment_events: bool = False
     show_retry_events: bool = False
+    types: object = None
+    deserialize: Deserialize | None = None
     max_event_size: int = DEFAULT_MAX_EVENT_SIZE
     capacity: int = DEFAULT_CAPACITY
     capacity_bytes: int = DEFAULT_CAPACITY_BYTES
@@ -143,7 +152,7 @@ class SSEConfig:
 
     def __post_init__(self) -> None:
         """Check each option, and turn each duration into seconds."""
-        check = _Check(self)
+        check = Checks(self)
         check.duration("reconnection_time")
         check.integer("max_reconnection_attempts", least=0, optional=True)
         check.choice("reconnect", get_args(Reconnect), optional=True)
@@ -156,6 +165,7 @@ class SSEConfig:
         check.duration("reset_after")
         check.kind("show_comment_events", bool)
         check.kind("show_retry_events", bool)
+        check.types("types", "deserialize")
         check.integer("max_event_size", least=1)
         check.integer("capacity", least=1)
         check.integer("capacity_bytes", least=1)
@@ -213,8 +223,8 @@ class SSEConfig:
         )
 
 
-class SSEOptions(TypedDict, total=False):
-    """The options of ``SSEConfig``, for type checkers."""
+class DataOptions(TypedDict, total=False):
+    """The options of ``SSEConfig`` with which all events have data, for type checkers."""
 
     reconnection_time: Duration
     max_reconnection_attempts: int | None
@@ -226,8 +236,7 @@ class SSEOptions(TypedDict, total=False):
     retry_statuses: Collection[int]
     retry_first_connection: bool
     reset_after: Duration
-    show_comment_events: bool
-    show_retry_events: bool
+    deserialize: Deserialize | None
     max_event_size: int
     capacity: int
     capacity_bytes: int
@@ -244,6 +253,32 @@ class SSEOptions(TypedDict, total=False):
     on_comment: CommentHook | None
     on_cursor_expired: ExpiredHook | None
     on_close: OpenHook | None
+
+
+class SSEOptions(DataOptions, total=False):
+    """All options of ``SSEConfig``, for type checkers."""
+
+    show_comment_events: bool
+    show_retry_events: bool
+    types: object
+
+
+if TYPE_CHECKING:
+
+    class DataArguments(RequestArguments, DataOptions, total=False):
+        """The arguments of a stream of events that all have data, for type checkers."""
+
+        scheme: str
+        host: str | None
+        port: int | None
+        path: str
+        method: str
+
+    class StreamArguments(DataArguments, total=False):
+        """The arguments of a stream, for type checkers."""
+
+        show_comment_events: bool
+        show_retry_events: bool
 
 
 class SSE:
@@ -270,7 +305,7 @@ class SSE:
         options: Mapping[str, Any],
         has_one_body: bool = False,
         clock: Clock = SYSTEM_CLOCK,
-    ) -> tuple[SSESession, StreamReader]:
+    ) -> tuple[SSESession[Any], StreamReader]:
         """Make a session that is still to be started, and its reader."""
         config = self.config.replace(options)
         stream = config.stream_options(method, clock)
@@ -283,12 +318,18 @@ class SSE:
         keeper = None
         if config.cursor is not None:
             keeper = PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
-        channel = IncomingChannel(config.capacity, config.capacity_bytes, config.overflow, keeper)
+        deserializer = Deserializer(config.types, config.deserialize)
+        bounds = (config.capacity, config.capacity_bytes, config.overflow)
+        channel: IncomingChannel[Any] = (
+            TypedChannel(deserializer.typed, *bounds, keeper)
+            if deserializer.is_typed
+            else IncomingChannel(*bounds, keeper)
+        )
         reader = StreamReader(connect, channel, stream, name)
         hooks = Hooks(
             **{each.name: getattr(config, each.name) for each in dataclasses.fields(Hooks)}
         )
-        return SSESession(reader, channel, hooks), reader
+        return SSESession(reader, channel, hooks, deserializer), reader
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
@@ -298,75 +339,3 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
             similar = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {similar[0]!r}?" if similar else ""
             raise TypeError(f"SSE has no option {name!r}{hint}")
-
-
-class _Check:
-    """Checks the fields of a configuration, each by name."""
-
-    def __init__(self, config: SSEConfig) -> None:
-        self._config = config
-
-    def _value(self, name: str) -> Any:  # noqa: ANN401  # of any kind: that is what is checked
-        return getattr(self._config, name)
-
-    def kind(self, name: str, kind: type) -> None:
-        if not isinstance(self._value(name), kind):
-            raise self._wrong_kind(name, f"a {kind.__name__}")
-
-    def cursor(self, name: str) -> None:
-        value = self._value(name)
-        # A class has the methods, too.
-        if value is not None and (isinstance(value, type) or not isinstance(value, CursorStore)):
-            raise self._wrong_kind(name, "a CursorStore (load, save, close) or None")
-
-    def function(self, name: str) -> None:
-        if self._value(name) is not None and not callable(self._value(name)):
-            raise self._wrong_kind(name, "a callable or None")
-
-    def choice(self, name: str, choices: tuple[str, ...], *, optional: bool = False) -> None:
-        value = self._value(name)
-        if value not in choices and not (optional and value is None):
-            listed = ", ".join(map(repr, choices))
-            raise ValueError(f"{name} must be one of {listed}, not {value!r}")
-
-    def integer(self, name: str, *, least: int, optional: bool = False) -> None:
-        value = self._value(name)
-        if optional and value is None:
-            return
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._wrong_kind(name, "an int" + " or None" * optional)
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
-
-    def number(self, name: str, *, least: float) -> None:
-        value = self._value(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._wrong_kind(name, "a number")
-        if not (value >= least and math.isfinite(value)):
-            raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value}")
-
-    def duration(self, name: str, *, optional: bool = False, above_zero: bool = False) -> None:
-        value = self._value(name)
-        if optional and value is None:
-            return
-        if isinstance(value, timedelta):
-            value = value.total_seconds()
-            object.__setattr__(self._config, name, value)  # while it is being made
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._wrong_kind(
-                name, "seconds (a number) or a timedelta" + " or None" * optional
-            )
-        if not (math.isfinite(value) and value >= 0) or (above_zero and not value):
-            least = "above 0" if above_zero else "of 0 or more"
-            raise ValueError(f"{name} must be a finite duration {least} seconds, not {value}")
-
-    def statuses(self, name: str) -> None:
-        value = self._value(name)
-        if isinstance(value, str | bytes) or not isinstance(value, Collection):
-            raise self._wrong_kind(name, "a collection of HTTP statuses")
-        for status in value:
-            if not isinstance(status, int) or status not in range(100, 600):
-                raise ValueError(f"{name} must hold HTTP statuses, not {status!r}")
-
-    def _wrong_kind(self, name: str, wanted: str) -> TypeError:
-        return TypeError(f"{name} must be {wanted}, not {type(self._value(name)).__name__}")

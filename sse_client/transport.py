@@ -39,6 +39,7 @@ from sse_client.errors import (
     StreamInterruptedError,
 )
 from sse_client.headers import set_stream_headers
+from sse_client.redirects import keep_secrets_from_others
 from sse_client.wire import arrivals_of
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class StreamConnection:
     def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
         """Make the request, send it, and wait for the header of the answer, whatever it is."""
         request, prepared = self._prepare(last_event_id)
+        keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:
             with watched_by(self):
                 response = self._send(prepared)
@@ -204,6 +206,8 @@ class StreamConnection:
             if authorization and not strips_auth(prepared.url, following.url):
                 # Here, too, it wins over a .netrc, which requests asks for each redirect.
                 following.headers["Authorization"] = authorization
+            # The pool of a proxy adds its own; requests adds it also where no proxy comes next.
+            following.headers.pop("Proxy-Authorization", None)
             prepared = following
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from canaries import CanaryWatch
 
 from sse_client.testing import SSEServer
 
@@ -25,6 +26,10 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 # Threads that are about to end get this long for it, all together.
 PATIENCE = 2.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CanaryWatch())
 
 
 def open_descriptors() -> dict[str, str]:

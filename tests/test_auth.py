@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import requests
+from canaries import CANARY
 from support import PATIENCE, Running, Signal, sse_client_for_tests
 
 from sse_client import (
@@ -44,15 +45,15 @@ class Tokens:
     def __init__(self):
         self._numbers = itertools.count(1)
         self.calls = []
-        self.valid = {"T1"}
+        self.valid = {f"{CANARY}1"}
 
     def load(self):
         self.calls.append("load")
-        return f"T{next(self._numbers)}"
+        return f"{CANARY}{next(self._numbers)}"
 
     def refresh(self):
         self.calls.append("refresh")
-        token = f"T{next(self._numbers)}"
+        token = f"{CANARY}{next(self._numbers)}"
         self.valid = {token}
         return token
 
@@ -77,7 +78,7 @@ def sent(server):
 
 
 def bearers(*numbers):
-    return [f"Bearer T{number}" for number in numbers]
+    return [f"Bearer {CANARY}{number}" for number in numbers]
 
 
 def follow(client, server, **arguments):

@@ -6,19 +6,25 @@ import queue
 import sys
 import threading
 import weakref
+from collections import deque
 
 import pytest
 from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
 from sse_client import channel as channel_module
+from sse_client.bounds import Bounds
 from sse_client.clock import Doorbell
+
+LOOK_AGAIN = channel_module._LOOK_AGAIN
 
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)
 def interpreter(request, monkeypatch):
     """Run each test as on either kind of interpreter."""
     monkeypatch.setattr(channel_module, "_HAS_GIL", request.param == "with a global lock")
+    # So that whoever is not woken hangs.
+    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 3600.0)
 
 
 def events(*data: str) -> list[ServerSentEvent]:
@@ -371,13 +377,14 @@ def test_room_that_came_while_it_was_asked_for_is_told_of():
 
 
 def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
-    class Emptied(IncomingChannel):
+    class Emptied(Bounds):
         def _forget_taken_batches(self):
             super()._forget_taken_batches()
-            if len(self.queue) == 2:
-                self.queue.clear()  # consumers were faster
+            if len(self._events) == 2:
+                self._events.clear()  # consumers were faster
 
-    channel = Emptied(capacity=3, overflow="drop_oldest")
+    channel = IncomingChannel(capacity=3, overflow="drop_oldest")
+    channel._bounds = Emptied(channel.queue, 3, 1000, "drop_oldest")
     channel.offer(events("a", "b", "c"), 3)
     channel.offer(events("d", "e", "f"), 3)
     assert (data_now(channel), channel.dropped) == (["d", "e", "f"], 1)
@@ -417,7 +424,7 @@ def test_many_small_batches_are_forgotten_in_order():
         channel.get()
     assert channel.offer(events("x"), 9000 - 1) == ()
     assert channel.offer(events("y"), 2) != ()
-    assert len(channel._batches) - channel._first_batch == 1001
+    assert len(channel._bounds._batches) - channel._bounds._first_batch == 1001
     for _ in range(1000):
         channel.get()
     assert channel.offer(events("y"), 1001) == ()
@@ -457,3 +464,67 @@ def test_the_end_is_what_python_calls_shut_down():
     closed.close()
     assert ended.is_shutdown
     assert closed.is_shutdown
+
+
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest", "error"])
+def test_without_a_capacity_it_is_bounded_in_bytes_alone(overflow):
+    channel = IncomingChannel(0, capacity_bytes=100, overflow=overflow)
+    assert channel.offer(events(*"abc"), 30) == ()
+    assert channel.offer(events(*"de"), 20) == ()
+    assert (channel.dropped, channel.full(), channel.room._rings.qsize()) == (0, False, 0)
+    assert data_now(channel) == ["a", "b", "c", "d", "e"]
+
+
+def test_without_a_capacity_the_oldest_are_dropped_by_their_bytes():
+    channel = IncomingChannel(0, capacity_bytes=100, overflow="drop_oldest")
+    for each in "abc":
+        assert channel.offer(events(each), 50) == ()
+    assert (data_now(channel), channel.dropped) == (["b", "c"], 1)
+
+
+@pytest.mark.parametrize("end", ["end", "close"])
+def test_the_end_wakes_who_waits_for_room(end):
+    channel = IncomingChannel(capacity=1)
+    assert channel.offer(events("a", "b"), 2) == events("b")
+    waiting = Running(lambda: channel.room.wait() or channel.is_shutdown)
+    getattr(channel, end)()
+    assert waiting.outcome() is True
+    with pytest.raises(ChannelClosed):
+        channel.offer(events("b"), 0)
+
+
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+@pytest.mark.parametrize("call", ["get", "put"])
+def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypatch, call, timeout):
+    # The handler runs on the same thread, between the last look and the wait.
+    assert LOOK_AGAIN <= 1
+    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 0.001)
+    channel = IncomingChannel(capacity=1)
+    condition = channel.not_empty if call == "get" else channel.not_full
+    wait = condition.wait
+
+    def interrupted(seconds=None):
+        channel.close()
+        return wait(seconds)
+
+    condition.wait = interrupted
+    if call == "put":
+        channel.offer(events("a"), 1)
+        waiting = Running(lambda: channel.put(*events("b"), timeout=timeout))
+    else:
+        waiting = Running(lambda: channel.get(timeout=timeout))
+    assert isinstance(waiting.outcome(), ChannelClosed)
+
+
+def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
+    class Stolen(deque):
+        def popleft(self):
+            self.clear()  # a consumer was faster
+            return super().popleft()
+
+    channel = IncomingChannel(capacity=1, overflow="drop_oldest")
+    channel.offer(events("a"), 1)
+    channel.queue = channel._bounds._events = Stolen(channel.queue)
+    assert channel.offer(events("b"), 1) == ()
+    assert ([event.data for event in channel.queue], channel.dropped) == (["b"], 0)
+    assert channel.unfinished_tasks == 2  # the one that was taken is still worked on

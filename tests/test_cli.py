@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from canaries import CANARY
 from command_line import COMMAND, PATIENCE, follow, started
 
 import sse_client
@@ -26,7 +27,7 @@ from sse_client.cli.commands import COMMANDS
 if TYPE_CHECKING:
     from sse_client.testing import Exchange
 
-SECRET = "s3cr3t"
+SECRET = CANARY
 
 # What it prints.
 

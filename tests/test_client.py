@@ -17,6 +17,7 @@ import pytest
 import requests
 import responses
 import trustme
+from canaries import CANARY
 from requests.adapters import HTTPAdapter
 from support import Running, deaf_listener, silent_listener, sse_client_for_tests
 
@@ -138,7 +139,7 @@ class TestPlainRequests:
             params={"a": ["1", "2"]},
             headers={"X-Own": "é".encode()},
             json={"x": 1},
-            auth=("user", "password"),
+            auth=("user", CANARY),
             cookies={"c": "d"},
         )
         assert (response.status_code, response.text) == (201, "made")
@@ -146,7 +147,7 @@ class TestPlainRequests:
         (request,) = server.requests
         assert (request.method, request.target) == ("PUT", "/thing?a=1&a=2")
         assert (request.body, request.headers["X-Own"]) == (b'{"x": 1}', "é")
-        assert request.headers["Authorization"] == "Basic dXNlcjpwYXNzd29yZA=="
+        assert request.headers["Authorization"] == requests.auth._basic_auth_str("user", CANARY)
         assert request.headers["Cookie"] == "c=d"
 
     def test_get_and_post(self, client, server):
@@ -484,7 +485,7 @@ class TestOwnSession:
         own.headers["X-Own"] = "yes"
         own.cookies["c"] = "d"
         own.params = {"p": "q"}
-        own.auth = ("user", "password")
+        own.auth = ("user", CANARY)
         server.serve(then="stall")
         server.respond(200)
         with on(own) as client:
@@ -737,7 +738,7 @@ class TestNetrc:
     @pytest.fixture(autouse=True)
     def netrc(self, tmp_path, monkeypatch):
         path = tmp_path / "netrc"
-        path.write_text("machine 127.0.0.1 login user password netrc\n")
+        path.write_text(f"machine 127.0.0.1 login user password {CANARY}\n")
         path.chmod(0o600)
         monkeypatch.setenv("NETRC", str(path))
 
@@ -752,39 +753,39 @@ class TestNetrc:
 
     @pytest.mark.parametrize("name", ["Authorization", "authorization"])
     def test_is_not_used_where_the_header_is_given(self, server, name):
-        assert self.open(server, headers={name: "Bearer own"}) == "Bearer own"
+        assert self.open(server, headers={name: f"Bearer {CANARY}"}) == f"Bearer {CANARY}"
 
     def test_is_not_used_where_the_session_has_the_header(self, server, own):
-        own.headers["Authorization"] = "Bearer own"
-        assert self.open(server, own) == "Bearer own"
+        own.headers["Authorization"] = f"Bearer {CANARY}"
+        assert self.open(server, own) == f"Bearer {CANARY}"
 
     def test_is_not_used_where_a_plugin_has_set_the_header(self, client, server):
-        client.install(DefaultRequest, headers={"Authorization": lambda: "Bearer own"})
+        client.install(DefaultRequest, headers={"Authorization": lambda: f"Bearer {CANARY}"})
         server.serve(then="stall")
         client.sse(server.url).close()
-        assert server.requests[0].headers["Authorization"] == "Bearer own"
+        assert server.requests[0].headers["Authorization"] == f"Bearer {CANARY}"
 
     def test_is_not_used_by_a_plain_request_with_the_header(self, client, server):
         server.respond(200)
-        client.get(server.url, headers={"Authorization": "Bearer own"})
-        assert server.requests[0].headers["Authorization"] == "Bearer own"
+        client.get(server.url, headers={"Authorization": f"Bearer {CANARY}"})
+        assert server.requests[0].headers["Authorization"] == f"Bearer {CANARY}"
 
     def test_is_not_used_after_a_redirect_either(self, client, server):
         server.redirect("/there")
         server.serve(then="stall")
-        client.sse(server.url, headers={"Authorization": "Bearer own"}).close()
+        client.sse(server.url, headers={"Authorization": f"Bearer {CANARY}"}).close()
         assert [request.headers["Authorization"] for request in server.requests] == [
-            "Bearer own",
-            "Bearer own",
+            f"Bearer {CANARY}",
+            f"Bearer {CANARY}",
         ]
 
     def test_auth_wins_over_both(self, server):
-        sent = self.open(server, auth=("a", "b"), headers={"Authorization": "Bearer own"})
+        sent = self.open(server, auth=("a", "b"), headers={"Authorization": f"Bearer {CANARY}"})
         assert sent == "Basic YTpi"
 
     def test_the_session_s_auth_wins_over_both(self, server, own):
         own.auth = ("a", "b")
-        assert self.open(server, own, headers={"Authorization": "Bearer own"}) == "Basic YTpi"
+        assert self.open(server, own, headers={"Authorization": f"Bearer {CANARY}"}) == "Basic YTpi"
 
 
 class TestManyStreams:

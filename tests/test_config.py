@@ -50,6 +50,8 @@ DEFAULTS = {
     "reset_after": 5.0,
     "show_comment_events": False,
     "show_retry_events": False,
+    "types": None,
+    "deserialize": None,
     "max_event_size": 16 * 1024 * 1024,
     "capacity": 1024,
     "capacity_bytes": 64 * 1024 * 1024,
@@ -87,6 +89,8 @@ TAKEN = {
     "retry_first_connection": [True, False],
     "show_comment_events": [True, False],
     "show_retry_events": [True, False],
+    "types": [None, int, {"count": int}, {}, list[int], int | None],
+    "deserialize": [None, "pydantic", "msgspec", "json", hook],
     "max_event_size": [1, 10**9],
     "capacity": [1, 10**9],
     "capacity_bytes": [1, 10**12],
@@ -112,6 +116,7 @@ WRONG_TYPES = {
     "retry_first_connection": [1, None, "yes"],
     "show_comment_events": [0, None],
     "show_retry_events": [0, None],
+    "deserialize": [1, 0, b"json"],
     "max_event_size": ["1", 1.5, True, None],
     "capacity": ["1", 2.0, True, None],
     "capacity_bytes": ["1", 2.0, True, None],
@@ -134,6 +139,8 @@ WRONG_VALUES = {
     "reconnection_backoff": [0.99, 0, -1, float("inf"), float("nan")],
     "reconnection_jitter": [-0.01, float("inf"), float("nan")],
     "retry_statuses": [[99], [600], [503.0], ["503"], [None], [500, 1000]],
+    "types": [{"": int}],
+    "deserialize": ["", "orjson"],
     "max_event_size": [0, -1],
     "capacity": [0, -1],
     "capacity_bytes": [0, -1],
@@ -163,8 +170,8 @@ class TestDefaults:
     def test_every_option_is_tested_here(self):
         names = {field.name for field in dataclasses.fields(SSEConfig)}
         assert names == set(DEFAULTS) == {*DURATIONS, *TAKEN}
-        # Words are told by their value alone.
-        assert {*DURATIONS, *WRONG_TYPES, "reconnect", "overflow"} == names
+        # Words are told by their value alone; types that are none, in test_typed.
+        assert {*DURATIONS, *WRONG_TYPES, "reconnect", "overflow", "types"} == names
 
     def test_the_retried_statuses_are_one_constant(self):
         assert SSEConfig().retry_statuses is DEFAULT_RETRY_STATUSES

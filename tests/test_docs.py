@@ -26,7 +26,7 @@ from sse_client import HttpClient, ReadyState, ServerSentEvent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sse_client.testing import SSEServer
+    from sse_client.testing import Exchange, SSEServer
 
 DOCS = ROOT / "docs"
 
@@ -111,6 +111,34 @@ def tokens_of_a_model(server: SSEServer) -> None:
     server.serve([*map(json.dumps, words), "[DONE]"], then="stall")
 
 
+def prices(server: SSEServer) -> None:
+    price = ServerSentEvent('{"symbol": "ABC", "price": 12.5}', event="price", retry=10)
+    server.serve([price, "hello"], then="end")
+    server.respond(204)
+
+
+def lists(server: SSEServer) -> None:
+    server.serve(["[1, 2]", "no list", ServerSentEvent("[3]", retry=10)], then="end")
+    server.respond(204)
+
+
+def two_streams(server: SSEServer) -> None:
+    """Send one event in each, named by its path; "prices" breaks off behind it, the other ends."""
+
+    def answer(exchange: Exchange) -> None:
+        if exchange.request.headers.get("Last-Event-ID"):
+            exchange.respond(204)
+            return
+        name = exchange.request.path.strip("/")
+        exchange.send_event(ServerSentEvent(f"from {name}", id="1", retry=10))
+        if name == "prices":
+            exchange.drop()
+        else:
+            exchange.end()
+
+    server.handler = answer
+
+
 def expired_token(server: SSEServer) -> None:
     server.respond(401)
     two_events(server)
@@ -164,6 +192,15 @@ CASES = [
     Case("howto/tokens.md", 0, expired_token, "one\ntwo\n"),
     Case("howto/tokens.md", 1, two_events, "one\ntwo\n", files={"api-key": "a key\n"}),
     Case("howto/stop.md", 0, one_event_and_silence, "one\nstopped\n"),
+    Case("howto/typed.md", 0, prices, "ABC 12.5\nmessage hello\n"),
+    Case("howto/typed.md", 1, lists, "3\nskipped: no list\n3\n"),
+    Case("howto/many.md", 0, two_streams, "news from news\nprices from prices\n"),
+    Case(
+        "howto/many.md",
+        1,
+        two_streams,
+        "news from news\nprices from prices\nprices failed: StreamInterruptedError\n",
+    ),
     Case("howto/threads.md", 0, two_events, "processed 1\nprocessed 2\n"),
     Case("howto/threads.md", 1, two_events, "processed 1\nprocessed 2\n"),
     Case("migration.md", 0, two_events_at_once, "message one\nnews two\n", needs="sseclient"),

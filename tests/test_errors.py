@@ -27,6 +27,8 @@ TREE = {
     "ChannelOverflowError": "SSEClientError",
     "ReconnectionExhaustedError": "SSEClientError",
     "SessionClosedError": "SSEClientError",
+    "DeserializationError": "SSEClientError",
+    "SessionFailedError": "SSEClientError",
     "CursorError": "SSEClientError",
 }
 
@@ -92,6 +94,11 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
         {"attempts": 5, "last_cause": None, "response": None},
     ),
     (errors.SessionClosedError("no"), {"response": None}),
+    (errors.DeserializationError("no"), {"event": None, "response": None}),
+    (
+        errors.SessionFailedError("no", session=None, error=None),
+        {"session": None, "error": None, "response": None, "buffer": b""},
+    ),
     (errors.CursorError("no"), {"path": None, "response": None}),
     (errors.CursorError("no", path="position.json"), {"path": "position.json"}),
 ]

@@ -149,6 +149,60 @@ def test_the_own_loop_tells_why_the_stream_was_lost(server):
     assert done.stderr == f"the stream is lost: {server.url} answered 404 Not Found\n"
 
 
+def test_the_typed_one_runs_by_itself():
+    done = run("typed.py")
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["customer: Jet Brains", "product: 100 200"]
+    assert lines[2].startswith("skipped: the data of an event 'product' cannot be decoded: ")
+    assert lines[3:] == ["message: plain text"]
+    assert done.returncode == 0
+
+
+def test_the_typed_one_follows_an_address(server):
+    data = '{"id": 2, "prices": [7]}'
+    server.serve([ServerSentEvent(data, event="product", retry=1)])
+    server.respond(204)
+    done = run("typed.py", server.url)
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("product: 7\n", 0)
+
+
+def test_the_comments_run_by_themselves():
+    done = run("comments.py")
+    assert done.stderr == ""
+    assert done.stdout == "comment: hello\nretry: 100 ms\ndata: one\ncomment: and goodbye\n"
+    assert done.returncode == 0
+
+
+def test_the_comments_follow_an_address(server):
+    server.serve([b"retry: 1\n\n", b":\n\n", b"data: x\n\n"])
+    server.respond(204)
+    done = run("comments.py", server.url)
+    assert done.stderr == ""
+    assert (done.stdout, done.returncode) == ("retry: 1 ms\ncomment: \ndata: x\n", 0)
+
+
+def test_the_merged_ones_run_by_themselves():
+    done = run("merged.py")
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert sorted(lines) == [
+        "failed: StreamInterruptedError",
+        *("one: 1", "one: 2", "three: 5", "three: 6", "two: 3", "two: 4"),
+    ]
+    assert lines.index("two: 4") < lines.index("failed: StreamInterruptedError")
+    assert done.returncode == 0
+
+
+def test_the_merged_ones_follow_addresses(server):
+    server.serve(["a"])
+    server.serve(["b"])
+    done = run("merged.py", server.url_for("/x"), server.url_for("/y"))
+    assert done.stderr == ""
+    assert (sorted(done.stdout.splitlines()), done.returncode) == (["x: a", "y: b"], 0)
+
+
 def test_the_tests_of_my_code_pass():
     path = EXAMPLES / "test_my_code.py"
     done = subprocess.run(

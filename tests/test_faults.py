@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import requests
+from canaries import CANARY
 from requests.adapters import HTTPAdapter
 from support import PATIENCE, Running, Signal, fill, silent_listener, sse_client_for_tests
 
@@ -170,7 +171,7 @@ def test_the_body_of_a_challenge_is_bounded(server):
 
     server.handler = flood
     with sse_client_for_tests() as client, pytest.raises(UnexpectedStatusError) as caught:
-        client.sse(server.url, auth=requests.auth.HTTPDigestAuth("user", "password"))
+        client.sse(server.url, auth=requests.auth.HTTPDigestAuth("user", CANARY))
     assert len(caught.value.body) <= 65536
 
 

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import requests
+from canaries import CANARY
 from support import sse_client_for_tests
 
 from sse_client import (
@@ -173,7 +174,7 @@ class TestChanging:
                 request.url += "elsewhere"
                 request.params = {"a": "1"}
                 request.data = "body"
-                request.auth = ("user", "password")
+                request.auth = ("user", CANARY)
                 request.headers = {"Last-Event-ID": "ignored"}
 
         client.install(Rewrite)

@@ -24,6 +24,7 @@ NAMES = {
     "CursorExpiredError",
     "CursorStore",
     "DefaultRequest",
+    "DeserializationError",
     "DuplicatePluginError",
     "EventStreamParser",
     "EventTooLargeError",
@@ -31,6 +32,7 @@ NAMES = {
     "HttpClient",
     "IdleTimeoutError",
     "IncomingChannel",
+    "MergedSessions",
     "Plugin",
     "PluginNotInstalledError",
     "ReadyState",
@@ -41,12 +43,15 @@ NAMES = {
     "SSESession",
     "ServerSentEvent",
     "SessionClosedError",
+    "SessionFailedError",
     "Statistics",
     "StreamInterruptedError",
+    "TypedServerSentEvent",
     "UnexpectedContentTypeError",
     "UnexpectedStatusError",
     "__version__",
     "iter_events",
+    "merge",
     "parse_event_batches",
     "parse_event_stream",
 }
@@ -95,7 +100,7 @@ def test_the_version_is_the_one_that_is_installed():
 
 def test_the_options_for_type_checkers_are_those_of_the_configuration():
     fields = [field.name for field in dataclasses.fields(SSEConfig)]
-    assert list(SSEOptions.__annotations__) == fields
+    assert sorted(SSEOptions.__annotations__) == sorted(fields)
     assert SSEOptions.__required_keys__ == frozenset()
 
 
@@ -137,4 +142,4 @@ class TestSignatures:
 
     def test_both_overloads_are_known_to_a_type_checker(self):
         if hasattr(typing, "get_overloads"):  # from Python 3.11 on
-            assert len(typing.get_overloads(HttpClient.sse)) == 2
+            assert len(typing.get_overloads(HttpClient.sse)) == 6

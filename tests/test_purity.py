@@ -21,6 +21,7 @@ PACKAGE = Path(sse_client.__file__).parent
 INNER = [
     *("events", "errors", "interpreter", "lines", "runs", "parser", "diagnostics"),
     *("reconnection", "progress", "cursor", "sqlite_cursor", "expiry"),
+    *("plain_json", "deserialization"),
 ]
 
 #: What none of them may bring along.
@@ -48,26 +49,35 @@ ALLOWED: dict[str, set[str]] = {
     "sqlite_cursor": {"cursor"},
     "progress": {"events"},
     "positions": {"progress", "errors"},
-    "channel": {"events", "errors", "clock"},
+    "bounds": {"events", "errors"},
+    "plain_json": set(),
+    "deserialization": {"events", "errors", "plain_json"},
+    "checks": {"cursor", "deserialization"},
+    "typed_channel": {"channel"},
+    "channel": {"events", "errors", "bounds", "clock"},
     "delivery": set(),
     "wire": {"clock"},
     "http_session": set(),
     "headers": set(),
     "connections": {"errors", "clock", "wire"},
     "body": set(),
+    "redirects": set(),
     "answers": {"errors", "body", "clock", "headers", "wire"},
-    "transport": {"errors", "connections", "answers", "body", "clock", "headers", "wire"},
+    "transport": {
+        *("errors", "connections", "answers", "body", "clock", "headers", "redirects", "wire"),
+    },
     "plugins": {"errors"},
-    "auth": {"plugins", "errors", "answers"},
+    "auth": {"plugins", "errors", "answers", "process"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
+    "sending": {"errors", "redirects", "transport"},
     "cli": {PUBLIC, "cli", "filelock", "testing"},
     "__main__": {PUBLIC, "cli"},
     "testing": {PUBLIC, "events", "testing", "clock"},
 }
 
 #: The others in their order: each may import those above it and those of the first table.
-ORDER = ["stream", "reader", "session", "sse", "client"]
+ORDER = ["stream", "reader", "session", "merging", "sse", "client"]
 
 # The package's own __init__ imports everything, so a bare package stands in for it.
 CHILD = """

@@ -25,6 +25,8 @@ def test_every_python_block_has_a_test_of_its_own():
         "Quickstart",
         "A stream that answers a POST",
         "In a loop of your own",
+        "Data as objects",
+        "Several streams in one loop",
         "Going on after a restart",
         "A token that expires",
         "Errors",
@@ -55,6 +57,29 @@ def test_the_loop_ends_with_the_stream(server, capsys):
     server.respond(204)
     PYTHON["In a loop of your own"].run(server.url)
     assert capsys.readouterr().out == "one\n"
+
+
+def test_data_comes_as_objects(server, capsys):
+    server.serve([ServerSentEvent('{"name": "Ada"}', event="customer", retry=10), "text"])
+    server.respond(204)
+    PYTHON["Data as objects"].run(server.url)
+    assert capsys.readouterr().out == "customer Ada\nmessage text\n"
+
+
+def test_several_streams_come_in_one_loop(server, capsys):
+    def answer(exchange):
+        if "Last-Event-ID" in exchange.request.headers:
+            exchange.respond(204)
+            return
+        exchange.open()
+        exchange.send_event(ServerSentEvent(f"of {exchange.request.path}", id="1", retry=10))
+        exchange.end()
+
+    server.handler = answer
+    PYTHON["Several streams in one loop"].run(server.url)
+    events, news = (server.url_for(path) for path in ("/events", "/news"))
+    told = sorted(capsys.readouterr().out.splitlines())
+    assert told == [f"{events} of /events", f"{news} of /news"]
 
 
 def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 import requests
+from canaries import CANARY
 from support import PATIENCE, Running, sse_client_for_tests
 
 from sse_client import (
@@ -328,7 +329,8 @@ class TestRedirects:
         assert len(server.requests) == 1
 
     @pytest.mark.parametrize(
-        "arguments", [{"auth": ("user", "pw")}, {"headers": {"Authorization": "Bearer own"}}]
+        "arguments",
+        [{"auth": ("user", CANARY)}, {"headers": {"Authorization": f"Bearer {CANARY}"}}],
     )
     def test_to_another_origin_are_not_given_the_authorization(
         self, client, server, other, arguments
@@ -343,7 +345,7 @@ class TestRedirects:
     def test_to_the_same_origin_are_given_the_authorization(self, client, server):
         server.redirect("/there")
         server.serve(then="stall")
-        client.sse(server.url, auth=("user", "pw")).close()
+        client.sse(server.url, auth=("user", CANARY)).close()
         first, second = sent(server, "Authorization")
         assert first == second != None  # noqa: E711  # one comparison for both
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from canaries import CANARY, tells
 from support import Running, silent_listener, sse_client_for_tests
 
 from sse_client import (
@@ -27,8 +28,6 @@ from sse_client import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-CANARY = "CaNaRy"
 
 #: Whatever a request may carry that nobody else should know.
 SECRETS = {
@@ -66,9 +65,9 @@ def chain(error) -> Iterator[BaseException]:
 
 def assert_silent(error):
     for found in chain(error):
-        assert CANARY not in str(found)
-        assert CANARY not in repr(found)
-    assert CANARY not in "".join(traceback.format_exception(error))
+        assert not tells(str(found))
+        assert not tells(repr(found))
+    assert not tells("".join(traceback.format_exception(error)))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sse_client.relay.checks import check_batch_time, check_count, check_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sse_client.client import StreamArguments
+    from sse_client.sse import StreamArguments
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from sse_client.client import HttpClient, StreamArguments
+    from sse_client.client import HttpClient
     from sse_client.relay.connection import RedisAddress
+    from sse_client.sse import StreamArguments
 
 logger = logging.getLogger("sse_client")
 
@@ -108,8 +109,8 @@ class RedisRelay:
         resends_unnumbered: Whether the server, asked to go on behind an ID, repeats the events
             without IDs that came behind it. They are then left out.
         **arguments: What ``client.sse`` takes: headers, options of ``SSEConfig`` and so on.
-            ``last_event_id`` is where to begin if nothing was relayed yet. ``cursor`` and
-            ``overflow`` are the relay's own, and refused.
+            ``last_event_id`` is where to begin if nothing was relayed yet. ``cursor``, ``overflow``
+            and ``types`` are the relay's own, and refused.
 
     Raises:
         ImportError: The package ``redis`` is missing (extra ``redis``).

@@ -11,13 +11,14 @@ from sse_client.sse import SSE, SSEConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sse_client.client import HttpClient, StreamArguments
+    from sse_client.client import HttpClient
     from sse_client.relay.tenure import Tenure
     from sse_client.session import SSESession
+    from sse_client.sse import StreamArguments
 
 #: Options of a stream that are the relay's own.
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(SSEConfig))
-_OWN = ("cursor", "auto_acknowledge", "overflow")
+_OWN = ("cursor", "auto_acknowledge", "overflow", "types", "deserialize")
 
 
 class StreamSource:
@@ -36,7 +37,9 @@ class StreamSource:
         given: dict[str, Any] = dict(arguments)
         for name in _OWN:
             if name in given:
-                raise TypeError(f"{name} cannot be given: the position is kept in Redis")
+                raise TypeError(
+                    f"{name} cannot be given: a relay keeps the position and hands on texts"
+                )
         options = {name: value for name, value in given.items() if name in _OPTIONS}
         self._client = client
         config = client.plugin(SSE).config.replace(options)
@@ -71,6 +74,8 @@ class StreamSource:
                 **self._arguments,
                 "last_event_id": last_event_id,
                 "cursor": None,
+                "types": None,
+                "deserialize": None,
                 "overflow": "block",
                 "on_open": on_open,
                 "on_disconnect": on_disconnect,

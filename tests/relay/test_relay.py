@@ -106,6 +106,13 @@ def test_a_stream_is_trimmed_if_asked_for(redis, numbered):
     assert numbers_of(redis, "orders")[-1] == 3000
 
 
+def test_a_client_of_typed_sessions_relays_texts(redis, server):
+    play(server, lambda exchange: exchange.send('{"a": 1}', id="1"))
+    with sse_client_for_tests(types=dict, overflow="drop_oldest") as client:
+        relay_to(redis, client, server.url).run()
+    assert [entry["data"] for entry in redis.entries("orders")] == ['{"a": 1}']
+
+
 # What comes again.
 
 
@@ -363,6 +370,7 @@ def test_closing_ends_a_relay_whose_server_is_not_there(redis):
         ({"lease_time": "5"}, TypeError, "lease_time"),
         ({"overflow": "error"}, TypeError, "overflow"),
         ({"cursor": None}, TypeError, "cursor"),
+        ({"types": dict}, TypeError, "types"),
         ({"redis": 5}, TypeError, "redis"),
         ({"redis": "http://secret"}, ValueError, "redis must be an address"),
         ({"capacity": 0}, ValueError, "capacity"),

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sse_client import IncomingChannel, ServerSentEvent
+from sse_client import ChannelClosed, IncomingChannel, ServerSentEvent
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import LeaseKeeper, acquire
 from sse_client.relay.resume import RepeatFilter
@@ -115,3 +115,13 @@ def test_a_batch_waits_for_more(stopped, most, patience):
         stopping.set()
     reader = BatchReader(channel, RepeatFilter("", 0), most, patience=patience, stopping=stopping)
     assert reader.take().fields == [b"message", b"1", b"1", b"message", b"2", b"2"]
+
+
+def test_the_end_is_told_behind_the_last_batch():
+    channel = IncomingChannel()
+    channel.put(ServerSentEvent("1", id="1"))
+    channel.end()
+    reader = BatchReader(channel, RepeatFilter("", 0), 10, patience=0.0, stopping=threading.Event())
+    assert reader.take().count == 1
+    with pytest.raises(ChannelClosed):
+        reader.take()

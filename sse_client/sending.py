@@ -1,0 +1,121 @@
+"""What sends the requests of a client: its session of requests, with the plugins around it."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from urllib3.exceptions import InsecureRequestWarning
+
+from sse_client.errors import SessionClosedError
+from sse_client.redirects import keep_secrets_from_others
+from sse_client.transport import StreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from sse_client.clock import Clock
+    from sse_client.plugins import PendingRequest, PluginRegistry
+    from sse_client.request import RequestDescription, SendOptions
+
+_UNAUTHORIZED = 401
+
+
+class Sender:
+    """Makes requests of descriptions, shows them to the plugins, and sends them. For any thread.
+
+    Args:
+        session: The session of requests to send with.
+        plugins: Those that are shown each request and each answer.
+        clock: What the waits of streams are measured with.
+
+    Attributes:
+        is_closed: Set once nothing is to be sent any more.
+    """
+
+    def __init__(self, session: requests.Session, plugins: PluginRegistry, clock: Clock) -> None:
+        self.is_closed = False
+        self._session = session
+        self._plugins = plugins
+        self._clock = clock
+        # Taken by the one thread that warns: ``pop`` is atomic.
+        self._warning = ["the certificate of {} is not verified, so anybody may be the server; "]
+
+    def raise_if_closed(self) -> None:
+        """Raise SessionClosedError once nothing is to be sent any more."""
+        if self.is_closed:
+            raise SessionClosedError("the client is closed")
+
+    def send(self, description: RequestDescription, options: SendOptions) -> requests.Response:
+        """Send a plain request, and once more if a plugin has an answer to a 401. Blocks."""
+        request, response = self._exchange(description, options)
+        if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
+            _, response = self._exchange(description, options)
+        return response
+
+    def connection(self, description: RequestDescription, options: SendOptions) -> StreamConnection:
+        """Return a new connection, for one attempt to open a stream. Does not block."""
+        return StreamConnection(
+            self._session,
+            partial(self._describe, description),
+            options,
+            self._plugins.on_response,
+            partial(self._repeats, description),
+            on_unverified=self._warn_unverified,
+            clock=self._clock,
+        )
+
+    def _exchange(
+        self, description: RequestDescription, options: SendOptions
+    ) -> tuple[PendingRequest, requests.Response]:
+        session = self._session
+        request = self._describe(description, self.raise_if_closed)
+        prepared = session.prepare_request(request)
+        keep_secrets_from_others(session, prepared, request.private_headers)
+        settings: Any = session.merge_environment_settings(
+            prepared.url or "",
+            dict(options.proxies or {}),
+            stream=False,
+            verify=options.verify,
+            cert=options.cert,
+        )
+        response = session.send(
+            prepared, timeout=options.timeout, allow_redirects=options.allow_redirects, **settings
+        )
+        self._plugins.on_response(response)
+        return request, response
+
+    def _describe(
+        self, description: RequestDescription, raise_if_aborted: Callable[[], None]
+    ) -> PendingRequest:
+        """Make a request, and show it to the plugins."""
+        request = description.make(raise_if_aborted)
+        self._plugins.on_request(request)
+        names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
+        if request.auth is None and not self._session.auth and "authorization" in names:
+            # Else requests would let a .netrc win over it.
+            request.auth = _leave_as_it_is
+        return request
+
+    def _repeats(
+        self, description: RequestDescription, request: PendingRequest, response: requests.Response
+    ) -> bool:
+        """Return whether to make and send a request once more, of which the answer is 401."""
+        return not description.is_made_once and self._plugins.on_unauthorized(request, response)
+
+    def _warn_unverified(self, host: str) -> None:
+        """Warn of ``verify=False``, once: a stream may reconnect for months."""
+        try:
+            message = self._warning.pop().format(host)
+        except IndexError:
+            return
+        warnings.warn(
+            f"{message}this client does not warn again", InsecureRequestWarning, stacklevel=2
+        )
+
+
+def _leave_as_it_is(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared

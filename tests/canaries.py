@@ -1,0 +1,108 @@
+"""Fails the run if it has told a secret anywhere: all secrets of the tests hold a canary.
+
+Looked through is whatever any logger says, from DEBUG on; warnings; what tests and the processes
+that they start write; and the reports of failures. One line is left out, which is not ours:
+urllib3's own, of each request with its path and query.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from _pytest.capture import CaptureFixture
+
+if TYPE_CHECKING:
+    import warnings
+
+    import pytest
+
+CANARY = "CaNaRyBiRd"
+
+#: How urllib3 logs each request.
+_URLLIB3_REQUEST = '%s://%s:%s "%s %s %s" %s %s'
+
+
+def _in_base64() -> list[str]:
+    """What base64, as of Basic authentication, makes of the canary, wherever it stands."""
+    found = []
+    for offset in range(3):
+        bits = 8 * (offset + len(CANARY))
+        whole = base64.b64encode(b"x" * offset + CANARY.encode()).decode()
+        found.append(whole[-(-8 * offset // 6) : bits // 6])
+    return found
+
+
+_FORMS = [CANARY, CANARY.lower(), *_in_base64()]
+
+
+def tells(text: str) -> bool:
+    """Whether a canary can be heard in the text."""
+    return any(form in text for form in _FORMS)
+
+
+class CanaryWatch(logging.Handler):
+    """A plugin of pytest, and the handler of all that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self._test = "(no test)"
+        self._leaks: dict[str, None] = {}  # in order, and each once
+        self._originals = CaptureFixture.readouterr, subprocess.Popen.communicate
+
+    def look(self, where: str, *texts: object) -> None:
+        for text in texts:
+            shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+            if tells(shown):
+                self._leaks[f"{self._test}: {where}"] = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg != _URLLIB3_REQUEST:
+            self.look(f"logged by {record.name}", self.format(record))
+
+    def pytest_sessionstart(self) -> None:
+        read, communicate = self._originals
+
+        def readouterr(fixture: Any) -> Any:
+            outcome = read(fixture)
+            self.look("captured output", *outcome)
+            return outcome
+
+        def communicated(process: Any, *args: Any, **kwargs: Any) -> Any:
+            outcome = communicate(process, *args, **kwargs)
+            self.look("output of a process", *outcome)
+            return outcome
+
+        CaptureFixture.readouterr = readouterr  # type: ignore[method-assign]  # for this run
+        subprocess.Popen.communicate = communicated  # type: ignore[method-assign]  # the same
+        root = logging.getLogger()
+        root.addHandler(self)
+        root.setLevel(logging.DEBUG)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        # Not what is in brackets: the parameter may be the secret.
+        self._test = nodeid.partition("[")[0]
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        self.look("a warning", warning_message.message)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for title, text in report.sections:
+            if "log" not in title:  # which came through ``emit``
+                self.look(title, text)
+        self.look("its failure", report.longreprtext)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        CaptureFixture.readouterr, subprocess.Popen.communicate = self._originals  # type: ignore[method-assign]  # as it was
+        logging.getLogger().removeHandler(self)
+        if self._leaks:
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._leaks:
+            terminalreporter.section("secrets that were told", red=True)
+            for leak in self._leaks:
+                terminalreporter.line(leak)
