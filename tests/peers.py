@@ -48,7 +48,10 @@ def follow_with_httpx_sse(url: str) -> Iterator[Iterator[str]]:
 
 @contextlib.contextmanager
 def follow_with_sseclient_py(url: str) -> Iterator[Iterator[str]]:
-    with requests.get(url, stream=True, timeout=PATIENCE) as response:
+    with (
+        requests.Session() as session,
+        session.get(url, stream=True, timeout=PATIENCE) as response,
+    ):
         yield (event.data for event in sseclient.SSEClient(response).events())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -184,7 +185,8 @@ def test_the_table_has_a_row_for_each_probe():
 @pytest.mark.parametrize("client", FOLLOW)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the peers' own
-def test_a_cell_says_what_the_client_does(probe, client):
+def test_a_cell_says_what_the_client_does(probe, client, caplog):
+    caplog.set_level(logging.WARNING)  # sseclient-py logs its response, which then is kept
     does = PROBES[probe](FOLLOW[client])
     said = table()[probe][list(FOLLOW).index(client)]
     assert said == ("yes" if does else "no")

@@ -21,7 +21,7 @@ from sse_client import (
     transport,
 )
 from sse_client.clock import SYSTEM_CLOCK
-from sse_client.wire import MAX_HEADER_SIZE, MAX_TRAILERS_SIZE, StreamAnswer
+from sse_client.wire import MAX_HEADER_SIZE, MAX_TRAILERS_SIZE, Arrivals, StreamAnswer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
@@ -152,6 +152,22 @@ def answer_of(wire, timeout=5.0):
             yield answer
         finally:
             answer.close()
+
+
+class TestArrivals:
+    def test_are_not_waited_for_once_the_deadline_has_passed(self, sse_clock):
+        ours, theirs = socket.socketpair()
+        with ours, theirs, ours.makefile("rb", buffering=0) as file:
+            arrivals = Arrivals(file, ours, sse_clock)
+            arrivals.read_within(5.0)
+            theirs.sendall(b"in time, late")
+            assert arrivals.read(7) == b"in time"
+            sse_clock.advance(5.0)
+            with pytest.raises(TimeoutError):
+                arrivals.read(6)
+            arrivals.read_within(None)
+            assert arrivals.read(6) == b", late"
+            arrivals.close()
 
 
 class TestHeader:
