@@ -5,6 +5,7 @@ VENV   ?= .venv
 PYTEST ?=
 BENCH  ?= --json benchmarks/results.json --picture benchmarks/results.svg
 MINUTES ?= 60
+FAULTS  ?= 50
 SEED   ?=
 SOAK   := build/soak.json
 
@@ -14,7 +15,7 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
-.PHONY: help python demo test soak lint format types coverage check docs bench package clean
+.PHONY: help python demo test soak relay-soak lint format types coverage check docs bench package clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo 'make docs      build the documentation in build/docs'
 	@echo 'make soak      faults for MINUTES=60, of SEED=n or a new one; the figures go to $(SOAK)'
 	@echo 'make package   build the sdist and the wheel in dist/, and check them'
+	@echo 'make relay-soak kills relays, consumers and Redis, FAULTS=50 times at least, of SEED=n'
 	@echo 'make lint | format | types | coverage | clean'
 
 demo: $(VENV)/.installed
@@ -35,6 +37,9 @@ test: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) --json $(SOAK)
+
+relay-soak: $(VENV)/.installed-test
+	$(BIN)/python tests/relay/judged.py --faults $(FAULTS) $(addprefix --seed ,$(SEED))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

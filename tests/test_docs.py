@@ -2,7 +2,7 @@
 
 The blocks of ``docs/howto/servers.md``, ``mcp.md`` and ``http2.md`` are run in ``tests/interop``:
 they need servers or clients that are not ours. Those of ``docs/testing.md`` are tests, which
-``test_testing_page.py`` runs.
+``test_testing_page.py`` runs; those of ``docs/relay.md`` are run in ``tests/relay``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DOCS = ROOT / "docs"
 
 #: What is run elsewhere.
-ELSEWHERE = {"howto/http2.md", "howto/mcp.md", "howto/servers.md", "testing.md"}
+ELSEWHERE = {"howto/http2.md", "howto/mcp.md", "howto/servers.md", "relay.md", "testing.md"}
 
 #: What is no code that could be run, and why.
 NOT_RUN = {
@@ -41,6 +41,7 @@ NOT_RUN = {
     "{eval-rst}": "Sphinx's own",
     "{include} ../CHANGELOG.md": "Sphinx's own",
     "{state-diagram}": "Sphinx's own",
+    "toml": "a configuration of the relay, which its own tests read",
     "ini": "a unit, which systemd checks below",
 }
 

@@ -1,0 +1,45 @@
+"""What is refused of the options, by name."""
+
+from __future__ import annotations
+
+from sse_client.relay.keys import tag_of
+
+#: The shortest lease: its renewals have to get through a busy machine.
+_LEAST_LEASE_TIME = 0.1
+
+
+def check_name(option: str, name: object) -> str:
+    """Return the name of a key that was given, or refuse it by the option's name."""
+    if not isinstance(name, str):
+        raise TypeError(f"{option} must be a str, not {type(name).__name__}")
+    if not name:
+        raise ValueError(f"{option} must not be empty")
+    tag_of(option, name)
+    return name
+
+
+def check_count(option: str, value: object, *, optional: bool = False) -> None:
+    """Refuse what is no number of things."""
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{option} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{option} must be at least 1, not {value}")
+
+
+def check_lease_time(value: object) -> None:
+    """Refuse what is no duration for a lease."""
+    _check_seconds("lease_time", value, _LEAST_LEASE_TIME)
+
+
+def check_batch_time(value: object) -> None:
+    """Refuse what is no duration for a batch to wait."""
+    _check_seconds("batch_time", value, 0)
+
+
+def _check_seconds(option: str, value: object, least: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{option} must be seconds, not {type(value).__name__}")
+    if not least <= value < float("inf"):
+        raise ValueError(f"{option} must be at least {least} seconds, not {value}")

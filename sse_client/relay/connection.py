@@ -1,0 +1,250 @@
+"""Asking Redis: which failures pass, and how they are waited for.
+
+What passes is waited for with a growing delay: no connection, no answer in time, ``LOADING`` (it
+has just started), ``READONLY`` and ``MASTERDOWN`` (it fails over), ``OOM`` (until somebody makes
+room), ``MISCONF`` (its disk is full), ``NOREPLICAS``, ``BUSY``, ``TRYAGAIN`` and ``CLUSTERDOWN``.
+Everything else would be the same each time, such as ``NOAUTH``, ``WRONGPASS``, ``NOPERM`` or
+``WRONGTYPE``, and is final: ``RelayError``.
+
+A call that failed may have been carried out: its answer alone may be lost. So whatever is asked
+with patience has to be right when it is asked twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sse_client.relay.errors import RelayError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from redis import Redis
+    from redis.cluster import RedisCluster
+
+    from sse_client.relay.scripts import Script
+
+    #: The address of a Redis, or a client of redis-py, which stays its owner's.
+    RedisAddress = str | Redis | RedisCluster
+
+logger = logging.getLogger("sse_client")
+
+T = TypeVar("T")
+
+#: How long Redis may take to accept a connection and to answer, in seconds. A Redis that was
+#: stopped accepts, and says nothing.
+SOCKET_TIMEOUT = 5.0
+
+#: How many connections one process may have. A worker has one for each stream that it is writing to
+#: at a moment; redis-py's own limit, a hundred, would fail some of them.
+_MAX_CONNECTIONS = 10_000
+
+#: The wait before the second attempt and the longest one, in seconds. Half of each is by chance, so
+#: that hundreds of relays don't come back to a restarted Redis at once.
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 2.0
+
+#: Replies of Redis that pass. Within a script, older versions put them behind a text of their own.
+_PASSING = re.compile(
+    r"(?:^|[\s-])"
+    r"(LOADING|READONLY|MASTERDOWN|OOM|MISCONF|NOREPLICAS|BUSY|TRYAGAIN|CLUSTERDOWN|UNBLOCKED)\b"
+)
+
+
+class Interrupted(Exception):  # noqa: N818  # no error: it was wanted
+    """Waiting for Redis was given up, because nobody wants the answer any more."""
+
+
+class RedisServer:
+    """A Redis, for any number of threads.
+
+    Args:
+        redis: The address, ``redis://[:password@]host:port/0``, or a client of redis-py.
+
+    Raises:
+        ImportError: The package ``redis`` is missing.
+        TypeError, ValueError: ``redis`` is neither; the message doesn't repeat it.
+    """
+
+    def __init__(self, redis: RedisAddress) -> None:
+        library = _load_library()
+        self._errors = library.exceptions
+        self._passing: tuple[type[Exception], ...] = (
+            *(library.exceptions.ConnectionError, library.exceptions.TimeoutError, OSError),
+            *(library.exceptions.OutOfMemoryError, library.exceptions.ReadOnlyError),
+            *(library.exceptions.TryAgainError, library.exceptions.ClusterDownError),
+            library.exceptions.MasterDownError,
+        )
+        #: What an attempt may fail with: an error of redis-py, or one of the system.
+        self.failures: tuple[type[Exception], ...] = (library.exceptions.RedisError, OSError)
+        self._owned = isinstance(redis, str)
+        if isinstance(redis, str):
+            try:
+                self._client: Any = library.Redis.from_url(
+                    redis,
+                    protocol=2,
+                    max_connections=_MAX_CONNECTIONS,
+                    socket_timeout=SOCKET_TIMEOUT,
+                    socket_connect_timeout=SOCKET_TIMEOUT,
+                    # Repeating is done here, where it is known what may be repeated.
+                    retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
+                )
+            except ValueError:
+                raise ValueError("redis must be an address such as redis://host:6379/0") from None
+        elif callable(getattr(redis, "execute_command", None)):
+            self._client = redis
+        else:
+            raise TypeError(f"redis must be an address or a client, not {type(redis).__name__}")
+
+    def __repr__(self) -> str:
+        """Tell nothing of the address."""
+        return f"<{type(self).__name__}>"
+
+    @property
+    def commands(self) -> Any:  # noqa: ANN401  # redis-py's own types are of many shapes
+        """The client itself, for commands whose answers it takes apart."""
+        return self._client
+
+    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis answers
+        """Carry out one command. Blocks for the answer."""
+        return self._client.execute_command(*words)
+
+    def execute_all(self, commands: Sequence[Sequence[object]]) -> list[Any]:
+        """Carry out commands in one round trip, each on its own; errors stand among the answers."""
+        if not commands:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+        return answers
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis answers
+        """Run a script. One round trip, unless Redis has restarted and forgotten the script."""
+        try:
+            return self.execute("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        except self._errors.NoScriptError:
+            return self.execute("EVAL", script.text, len(keys), *keys, *arguments)
+
+    @staticmethod
+    def commands_of(
+        script: Script, calls: Sequence[tuple[Sequence[str], Sequence[object]]]
+    ) -> list[list[object]]:
+        """Return the commands that run a script with keys and arguments, for ``execute_all``."""
+        return [
+            ["EVALSHA", script.digest, len(keys), *keys, *arguments] for keys, arguments in calls
+        ]
+
+    def passes(self, error: Exception) -> bool:
+        """Return whether the failure is worth another attempt."""
+        errors = self._errors
+        if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
+            return False
+        if isinstance(error, errors.ReadOnlyError):
+            # The address may name another Redis by now, but an open connection doesn't.
+            self.disconnect()
+        # Of the codes that redis-py knows, it keeps the class and drops the word.
+        if isinstance(error, self._passing):
+            return True
+        return isinstance(error, errors.ResponseError) and bool(_PASSING.search(str(error)))
+
+    def is_reply(self, error: Exception, code: str) -> bool:
+        """Return whether this is Redis's own refusal of that code, such as ``NOGROUP``."""
+        return isinstance(error, self._errors.ResponseError) and str(error).startswith(code)
+
+    def disconnect(self) -> None:
+        """Drop all connections that are not in use, so that the next is a new one."""
+        pool = getattr(self._client, "connection_pool", None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
+
+    def close(self) -> None:
+        """Close the connections, unless the client is somebody else's."""
+        if self._owned:
+            self._client.close()
+
+
+class Patience:
+    """Asks Redis until it answers, or nobody wants to know any more.
+
+    Args:
+        server: Whom to ask.
+        stopping: Set once the waiting is to end.
+        on_trouble: Called with each failure that is waited for, and with None once it is over.
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        stopping: threading.Event,
+        on_trouble: Callable[[Exception | None], object] = lambda _: None,
+    ) -> None:
+        self._server = server
+        self._stopping = stopping
+        self._on_trouble = on_trouble
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Return the answer. Blocks as long as Redis fails in a way that passes.
+
+        Raises:
+            Interrupted: ``stopping`` was set before there was an answer.
+            RelayError: Redis fails in another way.
+        """
+        delay = _FIRST_DELAY
+        failed = False
+        while True:
+            try:
+                answer = question()
+            except self._server.failures as error:
+                if not self._server.passes(error):
+                    raise refused(error) from error
+                if not failed:
+                    logger.warning("Redis fails, and is waited for: %s", describe(error))
+                failed = True
+                self._on_trouble(error)
+            else:
+                if failed:
+                    logger.info("Redis answers again")
+                    self._on_trouble(None)
+                return answer
+            if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret
+                raise Interrupted
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+
+def describe(error: Exception) -> str:
+    """Name the failure without an address: the type, and the code of Redis's reply."""
+    found = re.match(r"[A-Z]{3,}\b", str(error))
+    return f"{type(error).__name__}{f' ({found[0]})' if found else ''}"
+
+
+def refused(error: Exception) -> RelayError:
+    """Make the error for a failure that is final."""
+    return RelayError(f"Redis refuses: {describe(error)}")
+
+
+def text_of(value: object) -> str:
+    """Return a text of Redis, whether or not the client decodes its answers."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def digest_of(text: str) -> str:
+    """Return by what name Redis knows a script."""
+    return hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  # Redis's choice, no signature
+
+
+def _load_library() -> Any:  # noqa: ANN401  # a module
+    try:
+        import redis  # noqa: PLC0415  # an extra
+        import redis.backoff  # noqa: PLC0415
+        import redis.retry  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            "the relay needs the package redis: pip install 'sse-client[redis]'"
+        ) from error
+    return redis

@@ -1,0 +1,144 @@
+"""The picture: what each relay reports into Redis, and what is read there of each stream."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sse_client.relay.connection import text_of
+from sse_client.relay.keys import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sse_client.relay.connection import RedisServer
+    from sse_client.relay.state import Progress
+
+
+class StatusReport:
+    """What the holder of a lease tells of itself. For one thread.
+
+    It is not a part of any transaction: figures may be a third of a lease time old.
+    """
+
+    def __init__(self, stream: str, owner: str, progress: Progress) -> None:
+        self._key = key_of(stream, "status")
+        self._owner = owner
+        self._progress = progress
+        self._before: tuple[float, int] | None = None
+
+    def command(self, waiting: int) -> list[object]:
+        """Return the command that reports.
+
+        Args:
+            waiting: How many events have arrived and are not written yet.
+        """
+        progress, now = self._progress, time.monotonic()
+        rate = 0.0
+        if self._before is not None and now > self._before[0]:
+            rate = (progress.written - self._before[1]) / (now - self._before[0])
+        self._before = now, progress.written
+        report = {
+            "owner": self._owner,
+            "state": progress.state.value,
+            "waiting": waiting,
+            "rate": f"{rate:.1f}",
+            "errors": progress.losses + progress.redis_errors + progress.failures,
+            "last_error": progress.last_error,
+        }
+        return ["HSET", self._key, *(word for pair in report.items() for word in pair)]
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """One stream, as Redis knows it.
+
+    Attributes:
+        stream: The key of the Redis Stream.
+        owner: Who holds the lease, None if nobody does.
+        state: What the last owner was doing.
+        length: How many entries the stream holds.
+        written: How many entries were ever written.
+        lag: How many entries the slowest consumer group has not read; None if it isn't known.
+        waiting: How many events have arrived at the owner and are not written yet.
+        rate: Entries a second, of late.
+        last_event_id: The position, None before the first event.
+        errors: Connections lost and failures of Redis, of the last owner.
+        last_error: The last of them.
+    """
+
+    stream: str
+    owner: str | None
+    state: str
+    length: int
+    written: int
+    lag: int | None
+    waiting: int
+    rate: float
+    last_event_id: str | None
+    errors: int
+    last_error: str
+
+
+def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatus]:
+    """Read how these streams are doing, in one round trip for all. Blocks for Redis.
+
+    Raises:
+        redis.RedisError: Redis does not answer, or refuses.
+    """
+    names = list(streams)
+    commands: list[tuple[str, ...]] = []
+    for name in names:
+        commands += [
+            ("GET", key_of(name, "lease")),
+            ("HMGET", key_of(name, "state"), "id", "sequence"),
+            ("HMGET", key_of(name, "status"), *_REPORTED),
+            ("XLEN", name),
+            ("XINFO GROUPS", name),
+        ]
+    answers = server.execute_all(commands)
+    each = len(commands) // max(1, len(names))
+    return [
+        _status(name, answers[first : first + each])
+        for name, first in zip(names, range(0, len(answers), each), strict=True)
+    ]
+
+
+_REPORTED = ("state", "waiting", "rate", "errors", "last_error")
+
+
+def _status(name: str, answers: list[Any]) -> StreamStatus:
+    lease, state, report, length, groups = answers
+    for answer in (lease, state, report, length):
+        if isinstance(answer, Exception):
+            raise answer
+    shown, waiting, rate, errors, last_error = (
+        "" if word is None else text_of(word) for word in report
+    )
+    return StreamStatus(
+        stream=name,
+        owner=None if lease is None else text_of(lease).rpartition(" ")[0],
+        state=shown if lease is not None else "nobody",
+        length=int(length),
+        written=int(state[1] or 0),
+        lag=_lag(groups),
+        waiting=int(waiting or 0),
+        rate=float(rate or 0),
+        last_event_id=None if state[0] is None else text_of(state[0]),
+        errors=int(errors or 0),
+        last_error=last_error,
+    )
+
+
+def _lag(groups: object) -> int | None:
+    """Return what the slowest group has not read; there may be no stream yet, and no group."""
+    if not isinstance(groups, list):
+        return None
+    lags: list[int] = []
+    for group in groups:
+        named = {text_of(key): value for key, value in dict(group).items()}
+        lag = named.get("lag")
+        if lag is not None:
+            lags.append(int(lag))
+    return max(lags, default=None)

@@ -1,0 +1,180 @@
+"""Relaying under one lease: from the position that came with it, until it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sse_client.channel import ChannelClosed
+from sse_client.errors import SessionClosedError
+from sse_client.relay.connection import Interrupted, Patience
+from sse_client.relay.resume import RepeatFilter
+from sse_client.relay.state import RelayState
+from sse_client.relay.writer import (
+    BATCH_EVENTS,
+    CONNECTION_OPENED,
+    BatchReader,
+    Outcome,
+    StreamWriter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sse_client.relay.connection import RedisServer
+    from sse_client.relay.lease import Lease
+    from sse_client.relay.state import Progress
+    from sse_client.session import SSESession
+
+    #: Opens the stream behind an ID, with a hook for each connection and one for each loss.
+    OpenStream = Callable[[str, "Tenure"], SSESession]
+
+
+class End(enum.Enum):
+    """Why relaying under a lease was over."""
+
+    STREAM_ENDED = "the stream ended"
+    LOST = "the lease is somebody else's, or expired"
+    MOVED = "Redis is at another position than this relay"
+    STOPPED = "it was stopped"
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How entries are written.
+
+    Attributes:
+        source: What each entry says of where it came from.
+        max_length: How long the stream may get, about; None for any length.
+        batch_events: How many events are written at once, at most.
+        batch_time: How long a batch waits for more events behind its first one, in seconds.
+        resends_unnumbered: Whether the server repeats events without IDs.
+        begin_after: The ID after which to begin where nothing was ever relayed.
+    """
+
+    source: str
+    max_length: int | None = None
+    batch_events: int = BATCH_EVENTS
+    batch_time: float = 0.0
+    resends_unnumbered: bool = True
+    begin_after: str = ""
+
+
+class Tenure:
+    """One time of holding the lease: it runs on one thread, and any thread may stop it.
+
+    The lock guards the session and whether it is wanted, for moments only.
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        lease: Lease,
+        open_stream: OpenStream,
+        options: WriteOptions,
+        progress: Progress,
+    ) -> None:
+        self._server = server
+        self._lease = lease
+        self._open_stream = open_stream
+        self._options = options
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._session: SSESession | None = None
+        lease.on_lost = self.stop
+
+    @property
+    def waiting(self) -> int:
+        """How many events have arrived and are not written yet."""
+        session = self._session
+        return 0 if session is None else session.incoming.qsize()
+
+    def stop(self) -> None:
+        """End it: close the session, and wait for Redis no longer. Does not wait for its thread."""
+        self._stopping.set()
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.close(timeout=0.0)
+
+    def opened(self, session: SSESession) -> None:
+        """Note in the channel that a connection was opened; on the reader's thread."""
+        with contextlib.suppress(ChannelClosed):
+            session.incoming.put(CONNECTION_OPENED)
+        self._progress.move(RelayState.RELAYING)
+
+    def disconnected(self, session: SSESession) -> None:
+        """Note that the connection was lost; on the reader's thread."""
+        self._progress.move(RelayState.CONNECTING)
+        self._progress.losses += 1
+        if self._stopping.is_set():  # while the first connection was still being opened
+            session.close(timeout=0.0)
+
+    def run(self) -> End:
+        """Relay until the stream or the lease ends. Blocks.
+
+        Raises:
+            SSEClientError: The stream has ended with it; what came before is written.
+            RelayError: Redis refuses.
+        """
+        self._progress.move(RelayState.CONNECTING)
+        position = self._lease.position
+        # What begins behind an ID that was given has not seen the event that has set it: as if that
+        # had been written.
+        begun = position.id is not None
+        last_event_id = (position.id or "") if begun else self._options.begin_after
+        within = position.within if begun else 1
+        try:
+            session = self._open_stream(last_event_id, self)
+        except SessionClosedError:
+            if self._stopping.is_set():
+                return self._end()
+            raise
+        with session:
+            with self._lock:
+                self._session = session
+            if self._stopping.is_set():
+                return self._end()
+            repeats = RepeatFilter(
+                last_event_id, within, resends_unnumbered=self._options.resends_unnumbered
+            )
+            return self._relay(session, repeats)
+
+    def _relay(self, session: SSESession, repeats: RepeatFilter) -> End:
+        patience = Patience(self._server, self._stopping, self._progress.redis_fails)
+        options = self._options
+        writer = StreamWriter(
+            self._server, self._lease, source=options.source, max_length=options.max_length
+        )
+        reader = BatchReader(
+            session.incoming,
+            repeats,
+            options.batch_events,
+            patience=options.batch_time,
+            stopping=self._stopping,
+        )
+        while True:
+            try:
+                batch = reader.take()
+            except ChannelClosed:
+                return self._end() if self._stopping.is_set() else End.STREAM_ENDED
+            self._progress.repeated += batch.repeated
+            if not batch.count:
+                continue
+            try:
+                outcome = patience.ask(lambda: writer.write(batch, repeats))  # noqa: B023  # at once
+            except Interrupted:
+                return self._end()
+            if outcome is Outcome.LOST:
+                self._lease.lose()
+                return End.LOST
+            if outcome is Outcome.MOVED:
+                return End.MOVED
+            self._progress.wrote(batch.count, repeats.id)
+
+    def _end(self) -> End:
+        return End.LOST if self._lease.lost.is_set() else End.STOPPED

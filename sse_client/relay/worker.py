@@ -1,0 +1,327 @@
+"""Many streams, shared by any number of workers: each takes its fair share of the leases.
+
+There is no coordinator. Each worker keeps its name in a sorted set in Redis, with the moment, by
+Redis's clock, at which it counts as dead. From that set it learns how many workers there are; its
+share is ``ceil(streams / workers)``. A round, at a third of the lease time, is:
+
+1. Heartbeat, and the share that follows from it.
+2. More relays than the share: some are ended, and their leases given back. A quarter of what is too
+   much at a time, the last ones one by one, so that a worker which was silent for a moment doesn't
+   turn everything over.
+3. Fewer: leases that are free are taken, up to the share, in an order by chance, so that workers
+   that start together don't all try the same ones.
+
+Shares add up to at least all streams, whatever each worker believes, so none is left alone: a
+worker that knows fewer others takes more, not less. Who believes wrongly takes too much for a
+round. Exactly once does not depend on any of it, but on each stream's own lease.
+
+Threads: one runs the rounds, one renews all leases, and each stream that is relayed has its own and
+the reader of its session. ``_lock`` guards which streams are relayed, for moments only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sse_client.errors import SSEClientError
+from sse_client.relay.checks import check_lease_time, check_name
+from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe
+from sse_client.relay.keys import key_of
+from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, milliseconds
+from sse_client.relay.lease import new_owner as new_name
+from sse_client.relay.scripts import HEARTBEAT
+from sse_client.relay.source import StreamSource
+from sse_client.relay.state import Progress, RelayState
+from sse_client.relay.status import StatusReport
+from sse_client.relay.tenure import End, Tenure, WriteOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from sse_client.client import HttpClient
+    from sse_client.relay.config import RelayedStream
+    from sse_client.relay.connection import RedisAddress
+
+logger = logging.getLogger("sse_client")
+
+_ROUNDS = 3
+
+#: In how many rounds, about, what is too much is given up.
+_PIECES = 4
+
+#: How long a stream that has ended or failed is left alone by this worker, in seconds. Others may
+#: try it meanwhile; one that nobody can open costs a request per worker in that time.
+_REST = 30.0
+
+_CLOSE_TIMEOUT = 5.0
+
+
+@dataclass
+class _Relayed:
+    """A stream that this worker is to relay, or may."""
+
+    stream: str
+    source: StreamSource
+    options: WriteOptions
+    report: StatusReport
+    progress: Progress
+    resting_until: float = 0.0
+    tenure: Tenure | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+
+class RelayWorker:
+    """Relays its share of many streams; start as many as the streams need, on any machines.
+
+    All workers are given the same streams. All methods are thread-safe. As a context manager it
+    starts and closes itself.
+
+    Example:
+        >>> worker = RelayWorker(client, load_config("relays.toml").streams, redis=address)
+        ... # doctest: +SKIP
+        >>> with worker:  # doctest: +SKIP
+        ...     worker.wait()
+
+    Args:
+        client: A client with the plugin ``SSE``. It stays yours.
+        streams: What is to be relayed.
+        redis: The address of a Redis 6.2 or newer, or a client of redis-py, which stays yours and
+            should have a socket timeout and as many connections as this worker has streams.
+        pool: What the workers that share these streams have in common.
+        lease_time: How long a lease, or a worker, lives without being renewed, in seconds.
+
+    Raises:
+        ImportError: The package ``redis`` is missing (extra ``redis``).
+        TypeError, ValueError: An option is wrong, by name.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        streams: Sequence[RelayedStream],
+        *,
+        redis: RedisAddress,
+        pool: str = "relays",
+        lease_time: float = LEASE_TIME,
+    ) -> None:
+        check_lease_time(lease_time)
+        self._key = key_of(check_name("pool", pool), "workers")
+        self._lease_time = lease_time
+        self._server = RedisServer(redis)
+        self._name = new_name()
+        self._streams = {each.stream: self._prepare(client, each) for each in streams}
+        if not streams or len(self._streams) < len(streams):
+            raise ValueError("streams must not be empty, nor name a Redis Stream twice")
+        self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._over = threading.Event()
+        self._began = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="sse-client:worker", daemon=True)
+
+    def _prepare(self, client: HttpClient, stream: RelayedStream) -> _Relayed:
+        source = StreamSource(client, stream.url, stream.arguments())
+        progress = Progress()
+        name = check_name("stream", stream.stream)
+        return _Relayed(
+            name,
+            source,
+            WriteOptions(
+                source=source.shown,
+                max_length=stream.max_length,
+                batch_time=stream.batch_time,
+                resends_unnumbered=stream.resends_unnumbered,
+                begin_after=stream.last_event_id,
+            ),
+            StatusReport(name, self._name, progress),
+            progress,
+        )
+
+    def __repr__(self) -> str:
+        """Tell how much it relays."""
+        return f"<RelayWorker {self._name} {len(self.relayed)} of {len(self._streams)}>"
+
+    @property
+    def name(self) -> str:
+        """Its name in leases and in the status: host, process and a random part."""
+        return self._name
+
+    @property
+    def relayed(self) -> list[str]:
+        """The streams that it relays at this moment."""
+        with self._lock:
+            return [name for name, each in self._streams.items() if each.tenure is not None]
+
+    def start(self) -> None:
+        """Begin on a thread of its own. Does not block.
+
+        Raises:
+            RuntimeError: It was begun already.
+        """
+        with self._lock:
+            if self._began:
+                raise RuntimeError("a worker can be begun once only")
+            self._began = True
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it is over, or for ``timeout`` seconds; return whether it is over.
+
+        Raises:
+            RelayError: Redis refuses what waiting can't mend.
+        """
+        over = self._over.wait(timeout)
+        if over and self._error is not None:
+            raise self._error
+        return over
+
+    def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
+        """End all its relays and give the leases back. Idempotent, from any thread.
+
+        Args:
+            timeout: How long to wait for its threads, in seconds.
+        """
+        self._stopping.set()
+        if not self._began:
+            self._server.close()
+        else:
+            self._thread.join(timeout)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    # The worker's thread.
+
+    def _run(self) -> None:
+        patience = Patience(self._server, self._stopping)
+        try:
+            self._keeper.start()
+            while not self._stopping.is_set():
+                patience.ask(self._round)
+                self._stopping.wait(self._lease_time / _ROUNDS)
+        except Interrupted:
+            pass
+        except Exception as error:  # noqa: BLE001  # to whoever waits
+            self._error = error
+        finally:
+            self._leave()
+
+    def _round(self) -> None:
+        """Compare what it relays with its share, and move towards it."""
+        life = milliseconds(self._lease_time)
+        workers = int(self._server.run(HEARTBEAT, [self._key], [self._name, life]))
+        share = math.ceil(len(self._streams) / max(1, workers))
+        with self._lock:
+            tenures = [each.tenure for each in self._streams.values() if each.tenure is not None]
+        if len(tenures) > share:
+            surplus = math.ceil((len(tenures) - share) / _PIECES)
+            for tenure in random.sample(tenures, surplus):
+                tenure.stop()
+        elif len(tenures) < share:
+            self._take(share - len(tenures))
+
+    def _take(self, count: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            idle = [
+                each
+                for each in self._streams.values()
+                if each.tenure is None and each.resting_until <= now
+            ]
+        random.shuffle(idle)
+        held = self._server.execute_all([("GET", key_of(each.stream, "lease")) for each in idle])
+        for each, holder in zip(idle, held, strict=True):
+            if count == 0 or self._stopping.is_set():
+                return
+            if isinstance(holder, Exception):
+                raise holder
+            if holder is not None:
+                continue
+            lease = acquire(self._server, each.stream, self._name, self._lease_time)
+            if not isinstance(lease, Wait):
+                self._begin(each, lease)
+                count -= 1
+
+    def _begin(self, each: _Relayed, lease: Lease) -> None:
+        each.progress.leases += 1
+        tenure = Tenure(self._server, lease, each.source.open, each.options, each.progress)
+        thread = threading.Thread(
+            target=self._serve,
+            args=(each, tenure, lease),
+            name=f"sse-client:relay:{each.stream}",
+            daemon=True,
+        )
+        with self._lock:
+            each.tenure, each.thread = tenure, thread
+        self._keeper.keep(lease)
+        thread.start()
+
+    def _serve(self, each: _Relayed, tenure: Tenure, lease: Lease) -> None:
+        """Relay one stream under its lease; on a thread of its own."""
+        rests = True
+        try:
+            end = tenure.run()
+            rests = end is End.STREAM_ENDED
+            logger.info("%r: not relaying any more: %s", each.stream, end.value)
+        except Exception as error:  # the other streams have to go on
+            each.progress.failed(error)
+            # The traceback of a failure of the server says nothing, and comes every half a minute.
+            logger.error(  # noqa: TRY400  # it knows when a traceback helps
+                "the relay into %r failed: %s",
+                each.stream,
+                describe(error),
+                exc_info=not isinstance(error, SSEClientError),
+            )
+        finally:
+            self._keeper.drop(lease)
+            lease.release()
+            each.progress.move(RelayState.STANDBY)
+            with self._lock:
+                each.tenure = None
+                each.resting_until = time.monotonic() + _REST if rests else 0.0
+
+    def _leave(self) -> None:
+        with self._lock:
+            relayed = [(each.tenure, each.thread) for each in self._streams.values()]
+        for tenure, _ in relayed:
+            if tenure is not None:
+                tenure.stop()
+        deadline = time.monotonic() + _CLOSE_TIMEOUT
+        for _, thread in relayed:
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._keeper.close(_CLOSE_TIMEOUT)
+        try:
+            # Else the others would leave its share alone for the time that it counts as alive.
+            self._server.execute("ZREM", self._key, self._name)
+        except Exception as error:  # noqa: BLE001  # it dies out by itself
+            logger.info("a worker is left in the pool: %s", describe(error))
+        self._server.close()
+        self._over.set()
+
+    def _reports(self) -> list[list[object]]:
+        """Tell how each stream is doing; on the keeper's thread."""
+        with self._lock:
+            relayed = [(each.report, each.tenure) for each in self._streams.values()]
+        return [report.command(tenure.waiting) for report, tenure in relayed if tenure is not None]

@@ -1,0 +1,106 @@
+"""A Redis of the tests' own: Debian's redis-server on a free port, in a folder that goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+REDIS_SERVER = shutil.which("redis-server") or shutil.which("redis-server", path="/usr/bin")
+
+#: How long it may take to start, in seconds.
+PATIENCE = 20.0
+
+
+class RedisProcess:
+    """A redis-server with an append-only file, which may be killed, frozen and started again."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        defaults = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "loglevel": "warning",
+        }
+        settings = {**defaults, **options}
+        self._command = [str(REDIS_SERVER)]
+        for name, value in settings.items():
+            self._command += [f"--{name.replace('_', '-')}", value]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(port=self.port, password=options.get("requirepass"), protocol=2)
+
+    def start(self) -> None:
+        """Start it, and wait until it has loaded what it knew."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(redis.ConnectionError):
+                if self.client.ping():
+                    return
+            assert self._process.poll() is None, "redis-server has ended"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it do nothing, though its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def config(self, **settings: Any) -> None:
+        """Change settings while it runs."""
+        for name, value in settings.items():
+            self.client.config_set(name.replace("_", "-"), value)
+
+    def entries(self, stream: str) -> list[dict[str, str]]:
+        """All entries of a stream."""
+        found = self.client.xrange(stream)
+        return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in found]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close()
+        self.kill()

@@ -1,0 +1,50 @@
+"""Relays, consumers and Redis itself fail again and again: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import pytest
+from judged import Judgement, judged_run
+
+FAULTS = 15
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_or_doubled_whatever_is_killed(redis, seed, tmp_path):
+    judgement = judged_run(seed, tmp_path, FAULTS)
+    print(judgement)
+    assert judgement.holds, f"to see it again: CHAOS_SEED={seed}\n{judgement}"
+
+
+def entry(number):
+    from numbered import data_of
+
+    return str(number), data_of(number)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost", "doubled", "misplaced"),
+    [
+        ([1, 2, 3], 0, 0, 0),
+        ([1, 3], 1, 0, 1),
+        ([1, 2, 2, 3], 0, 1, 2),
+        ([2, 1, 3], 0, 0, 2),
+    ],
+)
+def test_the_stream_is_judged(numbers, lost, doubled, misplaced):
+    judgement = Judgement(seed=0)
+    judgement.judge_stream([entry(number) for number in numbers], last=3)
+    assert (judgement.lost, judgement.doubled, judgement.misplaced) == (lost, doubled, misplaced)
+    assert judgement.holds == (numbers == [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("processed", "tolerated", "holds"),
+    [([1, 2, 3], 0, True), ([1, 2, 2, 3], 1, True), ([1, 2, 2, 3], 0, False), ([1, 2], 9, False)],
+)
+def test_the_ledger_is_judged(processed, tolerated, holds):
+    judgement = Judgement(seed=0, tolerated=tolerated)
+    judgement.judge_stream([entry(number) for number in (1, 2, 3)], last=3)
+    judgement.judge_ledger(processed, last=3)
+    assert judgement.holds is holds

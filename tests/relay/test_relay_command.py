@@ -1,0 +1,182 @@
+"""``sse-client relay``: relays until it is told to stop, and shows how that goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from numbered_server import Numbered, numbers_of, wait_for
+from support import PATIENCE, sse_client_for_tests
+
+from sse_client.cli import main
+from sse_client.relay import RedisRelay, connection, incoming_from_redis
+from sse_client.relay.metrics import serve_metrics
+
+
+@pytest.fixture
+def numbered():
+    with Numbered() as server:
+        yield server
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Leave the logging of the tests alone."""
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+
+
+def relay(redis, *words):
+    return main(["relay", "--redis", redis.url, *words])
+
+
+def test_a_stream_is_relayed_to_its_end(redis, numbered, quiet):
+    numbered.last = 5
+    assert relay(redis, "--stream", "orders", "--lease-time", "1", numbered.url) == 0
+    assert numbers_of(redis, "orders") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_sigterm_gives_the_leases_back(redis, numbered, tmp_path, many):
+    numbered.ends = False
+    numbered.offer(3)
+    config = tmp_path / "relays.toml"
+    config.write_text(f'[[streams]]\nurl = "{numbered.url}"\nstream = "orders"\n')
+    words = ["--config", str(config)] if many else ["--stream", "orders", numbered.url]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sse_client", "relay", "--verbose", *words],
+        env={**os.environ, "REDIS_URL": redis.url},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_for(lambda: redis.client.xlen("orders") == 3)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert b"stopped" in said
+    assert redis.client.get("sse-client:{orders}:lease") is None
+
+
+def test_the_status_is_a_table(redis, numbered, capsys):
+    numbered.ends = False
+    numbered.offer(4)
+    with (
+        sse_client_for_tests() as client,
+        RedisRelay(
+            client, numbered.url, redis=redis.url, stream="orders", lease_time=0.3
+        ) as started,
+    ):
+        wait_for(lambda: redis.client.hget("sse-client:{orders}:status", "state"))
+        wait_for(lambda: redis.client.xlen("orders") == 4)
+        with incoming_from_redis(redis.url, "orders", group="g", count=1) as incoming:
+            next(incoming)
+            assert relay(redis, "--status", "--stream", "orders") == 0
+        head, row = capsys.readouterr().out.splitlines()
+        assert head.split()[:4] == ["STREAM", "OWNER", "STATE", "LAG"]
+        assert re.match(rf"orders +{started.owner} +relaying +3 +0 +\d+\.\d +4 +4 +0", row)
+    assert relay(redis, "--status", "--stream", "nothing") == 0
+    assert re.search(r"nothing +- +nobody +- +0 +0.0 +0 +- +0$", capsys.readouterr().out.strip())
+
+
+def test_an_id_that_a_terminal_would_obey_is_shown_harmless(redis, capsys):
+    redis.client.hset("sse-client:{orders}:state", mapping={"id": "a\x1b[2J", "sequence": 1})
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    assert "a?[2J" in capsys.readouterr().out
+
+
+def test_a_lag_that_redis_does_not_know_is_left_out(redis, capsys):
+    ids = [redis.client.xadd("orders", {"data": str(number)}) for number in range(4)]
+    redis.client.xgroup_create("orders", "g", id=ids[0])
+    redis.client.xdel("orders", ids[2])
+    assert redis.client.xinfo_groups("orders")[0]["lag"] is None
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    assert re.search(r"nobody +- +0", capsys.readouterr().out)
+
+
+def test_a_status_that_redis_refuses_is_told(redis, capsys):
+    redis.client.set("orders", "a string")
+    assert relay(redis, "--status", "--stream", "orders") == 1
+    assert "WRONGTYPE" in capsys.readouterr().err
+
+
+def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):
+    numbered.ends = False
+    numbered.offer(6)
+    server = connection.RedisServer(redis.url)
+    with (
+        sse_client_for_tests() as client,
+        RedisRelay(client, numbered.url, redis=redis.url, stream="orders", lease_time=0.3),
+        serve_metrics(server, ["orders", "unowned"], port=0) as port,
+    ):
+        wait_for(lambda: redis.client.xlen("orders") == 6)
+
+        def scrape():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                return answer.read().decode()
+
+        text = scrape()
+        assert 'sse_relay_entries_total{stream="orders"} 6.0' in text
+        assert 'sse_relay_owner{owner="' in text
+        assert "sse_relay_redis_up 1.0" in text
+        redis.kill()
+        assert "sse_relay_redis_up 0.0" in scrape()
+        assert "sse_relay_entries" not in scrape()
+        redis.start()
+    server.close()
+
+
+def test_metrics_can_be_asked_for(redis, numbered, quiet):
+    numbered.last = 2
+    words = ["--metrics-port", "0", "--stream", "orders", "--max-length", "10", numbered.url]
+    assert relay(redis, *words) == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("redis", "redis"), ("prometheus_client", "metrics")]
+)
+def test_a_missing_package_is_told_in_one_line(monkeypatch, capsys, quiet, missing, extra):
+    monkeypatch.setitem(sys.modules, missing, None)
+    words = ["--metrics-port", "0", "--stream", "s", "http://127.0.0.1:1"]
+    assert main(["relay", "--redis", "redis://127.0.0.1:1", *words]) == 1
+    assert f"[{extra}]" in capsys.readouterr().err
+
+
+def test_a_redis_that_is_not_there_is_told_without_its_address(capsys):
+    address = "redis://:secret@127.0.0.1:1/0"
+    assert main(["relay", "--status", "--stream", "s", "--redis", address]) == 1
+    said = capsys.readouterr().err
+    assert "Redis does not tell: ConnectionError" in said
+    assert "secret" not in said
+
+
+def test_without_an_address_of_redis_it_says_where_to_put_it(capsys, monkeypatch):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert main(["relay", "--status", "--stream", "s"]) == 1
+    assert "REDIS_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "either --stream or --config"),
+        (["--stream", "a", "--config", __file__], "either --stream or --config"),
+        (["--config", __file__, "http://x"], "in the file"),
+        (["--config", __file__, "--max-length", "5"], "in the file"),
+        (["--stream", "a"], "address of the event stream"),
+        (["--stream", "a", "--unknown", "http://secret"], "unknown option --unknown"),
+        (["--stream", "a", "--max-length", "secret"], "must be a whole number"),
+    ],
+)
+def test_wrong_usage_is_told_without_what_was_typed(capsys, words, said):
+    with pytest.raises(SystemExit) as caught:
+        main(["relay", *words])
+    assert caught.value.code == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "secret" not in shown

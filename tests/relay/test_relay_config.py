@@ -1,0 +1,91 @@
+"""The file that names the streams of a pool."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from sse_client.relay import RelayConfig, RelayedStream, load_config
+
+WHOLE = """
+redis = "$TEST_REDIS"
+pool = "market"
+lease_time = 5
+
+[[streams]]
+url = "https://example.com/events"
+stream = "orders"
+headers = { Authorization = "$TEST_TOKEN", Accept-Language = "de" }
+max_length = 1000
+batch_time = 0.5
+last_event_id = "7"
+resends_unnumbered = false
+
+[[streams]]
+url = "https://example.com/others"
+stream = "others"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "relays.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_what_a_file_may_hold(written, monkeypatch):
+    monkeypatch.setenv("TEST_REDIS", "redis://:secret@127.0.0.1")
+    monkeypatch.setenv("TEST_TOKEN", "Bearer secret")
+    config = load_config(written(WHOLE))
+    headers = {"Authorization": "Bearer secret", "Accept-Language": "de"}
+    orders = RelayedStream(
+        "https://example.com/events", "orders", headers, 1000, 0.5, "7", resends_unnumbered=False
+    )
+    others = RelayedStream("https://example.com/others", "others")
+    assert config == RelayConfig((orders, others), "redis://:secret@127.0.0.1", "market", 5)
+    assert "secret" not in repr(config)
+    assert orders.arguments() == {"headers": headers, "last_event_id": "7"}
+
+
+STREAM = '[[streams]]\nurl = "https://example.com"\nstream = "s"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("x", "is no TOML"),
+        ("", r"\[\[streams\]\]"),
+        ("streams = []", r"\[\[streams\]\]"),
+        ("streams = [5]", "stream 1: must be a table"),
+        ("wrong = 1\n" + STREAM, "no option 'wrong'"),
+        (STREAM + "wrong = 1", "stream 1: there is no option 'wrong'"),
+        ("pool = 1\n" + STREAM, "pool"),
+        ("lease_time = 'x'\n" + STREAM, "lease_time"),
+        ("redis = 1\n" + STREAM, "redis"),
+        ("redis = '$NOT_SET_AT_ALL'\n" + STREAM, "redis: the environment variable"),
+        ('[[streams]]\nurl = "x"', "stream 1: .*stream"),
+        ('[[streams]]\nurl = 1\nstream = "s"', "stream 1: url"),
+        (STREAM + "max_length = 0", "stream 1: max_length"),
+        (STREAM + "batch_time = -1", "stream 1: batch_time"),
+        (STREAM + "resends_unnumbered = 1", "resends_unnumbered"),
+        (STREAM + "headers = 'secret'", "headers"),
+        (STREAM + "headers = { A = 1 }", "headers"),
+        (STREAM + "headers = { A = '$NOT_SET_AT_ALL' }", "stream 1: A: the environment"),
+    ],
+)
+def test_what_is_wrong_is_named(written, text, named):
+    with pytest.raises(ValueError, match=named) as caught:
+        load_config(written(text))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 11), reason="Python has a parser of its own")
+def test_without_a_parser_the_error_names_the_extra(written, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(ImportError, match=r"\[redis\]"):
+        load_config(written(STREAM))
