@@ -41,6 +41,7 @@ nitpick_ignore_regex = [
         r"(PositionKeeper|SessionLike|AnswerHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)",
     ),
     ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
+    ("py:class", r"(.*\.)?(RedisAddress|RedisServer|GroupOptions)"),
     ("py:class", r"(DataArguments|TypeForm|Deserialize|Deserializer)"),
     ("py:exc", r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)"),
 ]

@@ -9,6 +9,7 @@ import typing
 import pytest
 
 import sse_client
+import sse_client.relay
 import sse_client.testing
 from sse_client import HttpClient, SSEConfig
 from sse_client.sse import SSEOptions
@@ -58,6 +59,20 @@ NAMES = {
 
 TESTING_NAMES = {"Exchange", "InMemoryServer", "ManualClock", "RecordedRequest", "SSEServer"}
 
+RELAY_NAMES = {
+    "RedisCursor",
+    "RedisIncoming",
+    "RedisRelay",
+    "RelayConfig",
+    "RelayError",
+    "RelayState",
+    "RelayStatistics",
+    "RelayWorker",
+    "RelayedStream",
+    "incoming_from_redis",
+    "load_config",
+}
+
 #: The arguments of a request, as requests has them.
 REQUEST_ARGUMENTS = (
     *("params", "headers", "data", "json", "auth", "cookies"),
@@ -68,7 +83,12 @@ ADDRESS_ARGUMENTS = ("scheme", "host", "port", "path")
 
 
 @pytest.mark.parametrize(
-    ("module", "names"), [(sse_client, NAMES), (sse_client.testing, TESTING_NAMES)]
+    ("module", "names"),
+    [
+        (sse_client, NAMES),
+        (sse_client.testing, TESTING_NAMES),
+        (sse_client.relay, RELAY_NAMES),
+    ],
 )
 class TestAll:
     def test_lists_what_is_public(self, module, names):
