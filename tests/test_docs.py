@@ -141,8 +141,17 @@ def two_streams(server: SSEServer) -> None:
 
 
 def expired_token(server: SSEServer) -> None:
+    server.respond(200, body='{"access_token": "T1"}')
+    server.serve([ONE], then="end")
     server.respond(401)
-    two_events(server)
+    server.respond(200, body='{"access_token": "T2"}')
+    server.serve([TWO], then="end")
+    server.respond(204)
+
+
+def one_event_and_no_stream(server: SSEServer) -> None:
+    server.serve([ONE], then="drop")
+    server.respond(200, headers={"Content-Type": "text/plain"}, body=b"data: no stream\n\n")
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,8 @@ CASES = [
         "one\nlost: StreamInterruptedError\ntwo\nlost: the stream ended\n",
     ),
     Case("tutorial.md", 4, one_event_and_refusal, "one\nthe server refuses with 403\n"),
-    Case("tutorial.md", 5, one_event_and_silence, "one\n"),
+    Case("tutorial.md", 5, one_event_and_refusal, "one\nrefused with 403 b''\n"),
+    Case("tutorial.md", 6, one_event_and_silence, "one\n"),
     Case(
         "connection.md",
         0,
@@ -279,6 +289,14 @@ def test_the_ledger_holds_the_work_and_the_position(server, tmp_path, monkeypatc
         assert database.execute("SELECT entry FROM ledger").fetchall() == [("one",), ("two",)]
         assert database.execute("SELECT id FROM position").fetchall() == [("2",)]
     database.close()
+
+
+def test_an_error_shows_what_was_read_last(server, capsys):
+    one_event_and_no_stream(server)
+    blocks_of("tutorial.md")[5].run(server.url)["client"].close()
+    told = capsys.readouterr().out
+    assert told.startswith("one\nlost: ")
+    assert " after b'" in told
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -24,12 +24,7 @@ def test_every_python_block_has_a_test_of_its_own():
     assert [block.heading for block in BLOCKS if block.language == "python"] == [
         "Quickstart",
         "A stream that answers a POST",
-        "In a loop of your own",
-        "Data as objects",
-        "Several streams in one loop",
         "Going on after a restart",
-        "A token that expires",
-        "Errors",
         "Testing your code",
     ]
 
@@ -52,36 +47,6 @@ def test_the_post_ends_at_its_mark(server, capsys):
     assert request.method == "POST"
 
 
-def test_the_loop_ends_with_the_stream(server, capsys):
-    server.serve([ServerSentEvent("one", retry=10)], then="end")
-    server.respond(204)
-    PYTHON["In a loop of your own"].run(server.url)
-    assert capsys.readouterr().out == "one\n"
-
-
-def test_data_comes_as_objects(server, capsys):
-    server.serve([ServerSentEvent('{"name": "Ada"}', event="customer", retry=10), "text"])
-    server.respond(204)
-    PYTHON["Data as objects"].run(server.url)
-    assert capsys.readouterr().out == "customer Ada\nmessage text\n"
-
-
-def test_several_streams_come_in_one_loop(server, capsys):
-    def answer(exchange):
-        if "Last-Event-ID" in exchange.request.headers:
-            exchange.respond(204)
-            return
-        exchange.open()
-        exchange.send_event(ServerSentEvent(f"of {exchange.request.path}", id="1", retry=10))
-        exchange.end()
-
-    server.handler = answer
-    PYTHON["Several streams in one loop"].run(server.url)
-    events, news = (server.url_for(path) for path in ("/events", "/news"))
-    told = sorted(capsys.readouterr().out.splitlines())
-    assert told == [f"{events} of /events", f"{news} of /news"]
-
-
 def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     server.serve([ServerSentEvent("one", id="1", retry=10)], then="end")
@@ -94,37 +59,6 @@ def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, m
     assert capsys.readouterr().out == "one\ntwo\n"
     asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
     assert asked_for == [None, "1", "1", None, "2"]
-
-
-def test_the_token_is_fetched_again_when_it_has_expired(server, capsys):
-    server.respond(200, body='{"access_token": "T1"}')
-    server.serve([ServerSentEvent("one", retry=10)], then="end")
-    server.respond(401)
-    server.respond(200, body='{"access_token": "T2"}')
-    server.serve(["two"], then="end")
-    server.respond(204)
-    PYTHON["A token that expires"].run(server.url)
-    assert capsys.readouterr().out == "one\ntwo\n"
-    sent = [(request.path, request.headers.get("Authorization")) for request in server.requests]
-    assert sent == [
-        *(("/token", None), ("/events", "Bearer T1"), ("/events", "Bearer T1")),
-        *(("/token", None), ("/events", "Bearer T2"), ("/events", "Bearer T2")),
-    ]
-
-
-def test_a_refusal_is_told_with_its_body(server, capsys):
-    server.respond(403, body=b"no entry")
-    PYTHON["Errors"].run(server.url)
-    assert capsys.readouterr().out == "refused with 403 b'no entry'\n"
-
-
-def test_a_lost_stream_is_told_with_what_was_read_last(server, capsys):
-    server.serve([ServerSentEvent("one", retry=10)], then="drop")
-    server.respond(200, headers={"Content-Type": "text/plain"}, body=b"data: no stream\n\n")
-    PYTHON["Errors"].run(server.url)
-    told = capsys.readouterr().out
-    assert told.startswith("one\nlost: ")
-    assert " after b'" in told
 
 
 def test_the_test_in_the_readme_passes(server):
