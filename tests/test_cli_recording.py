@@ -209,14 +209,29 @@ def test_an_unknown_id_is_refused(recorded, capsys):
 
 
 def test_of_several_events_with_an_id_none_is_lost(file):
-    file.write_text("id: 1\ndata: one\n\ndata: two\n\nid\ndata: three\n\nid: 2\n\ndata: four\n\n")
+    file.write_text("id: 1\ndata: one\n\ndata: two\n\nid\ndata: three\n\nid: 2\ndata: four\n\n")
     with serving(file) as url:
         assert [event.data for event in received(url, last_event_id="1")] == [
             "two",
             "three",
             "four",
         ]
-        assert [event.data for event in received(url, last_event_id="2")] == ["four"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id: 1\ndata: a\n\ndata: b\n\ndata: c\n\n",
+        "id: 0\ndata: a\n\nid: 1\ndata: b\n\nid: 1\ndata: c\n\n",
+        "data: a\n\ndata: b\n\nid: 1\n\ndata: c\n\n",
+        "data: a\n\ndata: b\n\nid: 1\ndata: c\n\n: over\n\n",
+    ],
+)
+def test_a_client_that_has_it_all_stops_although_others_have_the_last_id(file, capsys, content):
+    file.write_text(f"retry: 1\n\n{content}")
+    with serving(file) as url:
+        assert follow(url, "--max-events", "9") == 0
+    assert capsys.readouterr() == ("a\nb\nc\n", "")
 
 
 def test_several_clients_are_served_at_once_and_on_any_path(recorded):
