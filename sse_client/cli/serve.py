@@ -103,7 +103,7 @@ class _Replay:
                 exchange.respond(410, body="The recording has no event of this ID.\n")
                 return
             file.seek(0)
-            blocks = itertools.islice(read_blocks(file), count, None)
+            blocks: Iterator[bytes] = itertools.islice(read_blocks(file), count, None)
             if self._is_endless:
                 blocks = itertools.chain(blocks, _repeated(file))
             first = next(blocks, None)
