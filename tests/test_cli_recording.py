@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 import signal
 import socket
 import threading
@@ -302,6 +303,21 @@ def test_it_listens_where_it_is_told(recorded):
         port = str(taken.getsockname()[1])
     with serving(recorded, "--host", "localhost", "--port", port) as url:
         assert url == f"http://localhost:{port}/"
+        assert received(url) == numbered(1, 2, 3, 4, 5)
+
+
+def has_ipv6() -> bool:
+    """Return whether this system has a loopback address of IPv6."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this system")
+def test_it_listens_on_an_address_of_ipv6(recorded):
+    with serving(recorded, "--host", "::1") as url:
+        assert re.fullmatch(r"http://\[::1\]:\d+/", url)
         assert received(url) == numbered(1, 2, 3, 4, 5)
 
 
