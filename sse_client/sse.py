@@ -86,6 +86,7 @@ class SSEConfig:
         event_timeout: How long no event may come, although the connection is alive, before it is
             given up for lost; None for any time. The header of an answer, too, has to be whole
             within it, and within the read part of ``timeout``; without both, within 300 seconds.
+            The time that consumers and ``on_comment`` take does not count.
         end_of_stream: The data, or a test, of the event that ends the session cleanly; that event
             is not delivered. ``""`` is an event whose data is empty, never one of comments or of a
             retry alone.

@@ -682,12 +682,13 @@ class TestBounds:
         assert event.comments.startswith("keep-alive\nkeep-alive\n")
         assert parser.feed(b": next\n\n") == [ServerSentEvent(comments="next")]
 
-    @pytest.mark.parametrize("beside", [b"", b"data: x\n", b"retry: 1\n"])
+    @pytest.mark.parametrize("beside", [b"", b"data: x\n"])
     @pytest.mark.parametrize("before", ["", ":\n", ": some\n: lines\n"])
-    @pytest.mark.parametrize("room", [-1, 0, 1, 2, 1000])
+    @pytest.mark.parametrize("room", [-1, 0, 1, 2])
     def test_a_long_comment_is_retained_as_far_as_there_is_room(
         self, beside: bytes, before: str, room: int
     ) -> None:
+        tracemalloc.stop()  # it would take seconds to follow the reference
         line = ":" + "\N{SNOWMAN}" * (RETAINED_COMMENTS - room) + "\n"
         stream = beside + f"{before}{line}:\n: behind\n\n{line}\n: next\n\n".encode()
         options = {"show_comment_events": True, "show_retry_events": True}
