@@ -176,6 +176,22 @@ class TestWaiting:
         assert named(streams, [next(merged)]) == [(0, "a")]
         merged.close()
 
+    def test_misses_the_share_of_an_event_and_of_an_end(self, streams):
+        merged = merge(sessions_of(streams))
+
+        def lose_share():  # as Ctrl-C does, or a fork, behind the step that takes it out
+            merged._shares[0].use()
+            merged._shares.popleft()
+
+        streams[1].send("a")
+        lose_share()
+        assert named(streams, [next(merged)]) == [(1, "a")]
+        streams[1].end()
+        lose_share()
+        streams[0].end()
+        lose_share()
+        assert Running(lambda: list(merged)).outcome() == []
+
 
 def followed_with_an_interruption(sessions, at):
     """Take all events, and raise Ctrl-C once, ahead of a line of the loop; tell whether it came."""
