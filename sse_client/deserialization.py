@@ -6,11 +6,11 @@ What is not part of Python (pydantic, msgspec) is imported once it is wanted, an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from sse_client.errors import DeserializationError
-from sse_client.events import ServerSentEvent, TypedServerSentEvent
+from sse_client.events import ServerSentEvent, TypedServerSentEvent, may_be_extra
 from sse_client.plain_json import json_decoder
 
 if TYPE_CHECKING:
@@ -122,24 +122,31 @@ def decoder_for(wanted: object, deserialize: Deserialize | None) -> Decode:
         return _new_decoder(wanted, deserialize)  # it may just be one that has no hash
 
 
-def _has_no_data(event: ServerSentEvent) -> bool:
-    """Return whether this is an event of comments or of a retry alone."""
-    is_other = event.comments is not None or event.retry is not None
-    return is_other and not event.data and event.event == "message"
-
-
 class Deserializer:
     """What the options ``types`` and ``deserialize`` make of events and texts. Thread-safe.
 
     Args:
         types: The types by the names of events, one type for all, or None.
         deserialize: How to decode.
+        show_comment_events, show_retry_events: Whether there are such events, which have no data.
 
     Raises:
         TypeError, ImportError: As ``decoder_for``.
     """
 
-    def __init__(self, types: object, deserialize: Deserialize | None) -> None:
+    def __init__(
+        self,
+        types: object,
+        deserialize: Deserialize | None,
+        *,
+        show_comment_events: bool = False,
+        show_retry_events: bool = False,
+    ) -> None:
+        self._is_extra = partial(
+            may_be_extra,
+            show_comment_events=show_comment_events,
+            show_retry_events=show_retry_events,
+        )
         self._deserialize: Deserialize | None = deserialize
         self._decoders: dict[str, Decode] = {}
         #: For all names, if there is one type for all.
@@ -157,13 +164,15 @@ class Deserializer:
     ) -> ServerSentEvent | TypedServerSentEvent[Any]:
         """Return the event with its data decoded, or the event itself if it has no type.
 
+        What is no ``ServerSentEvent`` somebody has put in as it is to come out.
+
         Raises:
             DeserializationError: The data is not of the type.
         """
-        if isinstance(event, TypedServerSentEvent):
-            return event  # somebody has put it in as it is to come out
+        if not isinstance(event, ServerSentEvent):
+            return event
         decode = self._decoders.get(event.event, self._default)
-        if decode is None or _has_no_data(event):
+        if decode is None or self._is_extra(event):
             return event
         try:
             data = decode(event.data)

@@ -221,3 +221,17 @@ class TypedServerSentEvent(Generic[T_co]):
 new_event: Callable[[tuple[str, str, str, int | None, str | None]], ServerSentEvent] = (
     type.__call__.__get__(ServerSentEvent)
 )
+
+
+def may_be_extra(
+    event: ServerSentEvent, *, show_comment_events: bool, show_retry_events: bool
+) -> bool:
+    """Return whether this may be an event of comments or of a retry alone, where those are shown.
+
+    One whose data is there, but empty, cannot be told from it.
+    """
+    if event.data or event.event != "message":
+        return False
+    if event.retry is None:
+        return show_comment_events and event.comments is not None
+    return show_retry_events and event.comments is None

@@ -68,7 +68,8 @@ class Interpreter:
         if self._on_comment is not None:
             self._on_comment(text)
         if self._show_comment_events:
-            return [new_event(("", "message", self.last_event_id, None, text))]
+            kept = text[:_MAX_COMMENTS_SIZE]
+            return [new_event(("", "message", self.last_event_id, None, kept))]
         return []
 
     def hear(self, comments: list[str]) -> bool:
@@ -158,8 +159,9 @@ class Interpreter:
 
     def _take_comment(self, text: str) -> None:
         self._has_more = True
-        if self._comments_size < _MAX_COMMENTS_SIZE:
-            self._comments.append(text)
+        room = _MAX_COMMENTS_SIZE - self._comments_size
+        if room >= 0:  # where it is 0, there is still the line feed ahead of this comment
+            self._comments.append(text[:room])
             self._comments_size += len(text) + 1
         if self._on_comment is not None:
             self._on_comment(text)

@@ -6,6 +6,10 @@ each event, and one for the end, and rings. Whoever iterates takes the shares in
 for each of them one event of that session. There are never fewer shares than events. There may be
 more, since other consumers take events, too, and events are dropped; such a share gives nothing.
 Shares are bounded by what the channels hold.
+
+Ctrl-C, a signal handler that raises, or a fork may come between any two steps. So the steps are in
+an order in which a share is rather there twice than counted and gone; and the one that was taken
+out just then is missed before each wait, by a look at the channels themselves.
 """
 
 from __future__ import annotations
@@ -69,21 +73,26 @@ class _Source:
             due = min(more, 1)
             self._backlog = more - due
         if more > 0:
-            self._granted += more
             self._shares.extend(repeat(self, due))
+            self._granted += more
             self._doorbell.ring()
 
+    def is_ready(self) -> bool:
+        """Return whether there is an event or the end to be had, with a share or without."""
+        channel = self.session.incoming
+        return bool(channel.queue) or channel.is_shutdown
+
     def use(self) -> None:
-        """Take note that a share was taken out."""
+        """Take note that a share is about to be taken out."""
         self.used += 1
         if self._backlog:
-            self._backlog -= 1
             self._shares.append(self)
+            self._backlog -= 1
 
     def give_back(self) -> None:
         """Put a share in again that was taken in vain."""
-        self.used -= 1
         self._shares.append(self)
+        self.used -= 1
 
 
 class MergedSessions(Generic[E_co]):
@@ -99,7 +108,6 @@ class MergedSessions(Generic[E_co]):
         self._doorbell = Doorbell()
         self._in_hand: _Source | None = None
         sources = [_Source(session, self._shares, self._doorbell) for session in sessions]
-        self._open = len(sources)
         watched: list[_Source] = []
         try:
             for source in sources:
@@ -130,10 +138,10 @@ class MergedSessions(Generic[E_co]):
             except Empty:
                 continue
             except ChannelClosed:
-                self._end(source)
+                source.has_ended = True
             except Exception as error:
                 if error is source.session.error or not isinstance(error, _PASSING):
-                    self._end(source)
+                    source.has_ended = True
                 elif isinstance(error, CursorError):  # there, no event was taken
                     source.give_back()
                 raise _failure(source, error) from error
@@ -185,19 +193,21 @@ class MergedSessions(Generic[E_co]):
 
     def _next_share(self) -> _Source | None:
         """Wait for the next share; return None when all sessions have ended."""
-        while self._open:
+        while True:
             try:
-                source = self._shares.popleft()
+                source = self._shares[0]
             except IndexError:
+                left = [source for source in self._sources if not source.has_ended]
+                if not left:
+                    return None
+                for source in left:
+                    if source.is_ready():
+                        return source  # its share was lost
                 self._doorbell.wait()
             else:
                 source.use()
+                self._shares.popleft()
                 return source
-        return None
-
-    def _end(self, source: _Source) -> None:
-        source.has_ended = True
-        self._open -= 1
 
 
 def _leave(sources: Iterable[_Source]) -> None:

@@ -316,7 +316,11 @@ class StreamReader:
 
     def _comment(self, text: str) -> None:
         self.statistics.comments += 1
-        self.listener.commented(text)
+        if self.listener.hears_comments:
+            begun = self._clock.monotonic()
+            self.listener.commented(text)
+            # Nor is the time of a hook the server's.
+            self._last_event_at += self._clock.monotonic() - begun
 
     def _wait(self, delay: float) -> None:
         """Wait before the next attempt, unless it is wanted now or never."""

@@ -262,6 +262,7 @@ class _HookCaller(Listener):
         self._reader = weakref.ref(reader)
         self._hooks = hooks
         self._deserializer = deserializer
+        self.hears_comments = hooks.on_comment is not None
 
     def opened(self) -> None:
         self._call(self._hooks.on_open)

@@ -16,7 +16,7 @@ from sse_client.clock import SYSTEM_CLOCK
 from sse_client.cursor import CursorStore  # noqa: TC001  # documentation resolves annotations
 from sse_client.deserialization import Deserialize, Deserializer
 from sse_client.diagnostics import BufferPolicy
-from sse_client.events import ServerSentEvent
+from sse_client.events import ServerSentEvent, may_be_extra
 from sse_client.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
 from sse_client.positions import PositionKeeper
 from sse_client.reader import StreamReader
@@ -69,9 +69,12 @@ class SSEConfig:
         types: Of which type the data of events is: one for all, or a mapping from names of events
             to types. Data is decoded when a consumer takes its event, on that thread; the event is
             then a ``TypedServerSentEvent``. What has no type comes as a plain
-            ``ServerSentEvent``: events with other names, and those without data. ``str`` leaves
-            the data as it is. Data that is not of the type raises ``DeserializationError`` in
-            place of the event, and the next call goes on with the next one.
+            ``ServerSentEvent``: events with other names, and, where ``show_comment_events`` or
+            ``show_retry_events`` is on, those of comments or of a retry alone. Give these two
+            where ``types`` is given: a type checker sees no ``ServerSentEvent`` in what
+            ``client.sse(types=T)`` gives, even if the plugin was installed with them. ``str``
+            leaves the data as it is. Data that is not of the type raises ``DeserializationError``
+            in place of the event, and the next call goes on with the next one.
         deserialize: How data is decoded: a function of your own, ``deserialize(type, data)``, or
             ``"pydantic"``, ``"msgspec"`` or ``"json"`` (``sse_client.plain_json.json_decoder`` says
             what plain JSON can do). None is the first of these that is installed and can do it.
@@ -83,8 +86,10 @@ class SSEConfig:
         event_timeout: How long no event may come, although the connection is alive, before it is
             given up for lost; None for any time. The header of an answer, too, has to be whole
             within it, and within the read part of ``timeout``; without both, within 300 seconds.
+            The time that consumers and ``on_comment`` take does not count.
         end_of_stream: The data, or a test, of the event that ends the session cleanly; that event
-            is not delivered.
+            is not delivered. ``""`` is an event whose data is empty, never one of comments or of a
+            retry alone.
         buffer_policy: What an error's ``buffer`` shows of what was read before it.
         last_event_id: The ID after which the stream is to begin.
         cursor: Where the position is kept, so that a new process goes on behind the last event that
@@ -210,16 +215,24 @@ class SSEConfig:
                 on_comment=on_comment,
             )
 
-        end = self.end_of_stream
         return StreamOptions(
             policy=ReconnectionPolicy(**chosen),
             new_parser=new_parser,
             last_event_id=self.last_event_id,
             event_timeout=cast("float | None", self.event_timeout),
-            end_of_stream=(lambda event: event.data == end) if isinstance(end, str) else end,
+            end_of_stream=self._is_end
+            if isinstance(self.end_of_stream, str)
+            else self.end_of_stream,
             cursor_expired_statuses=frozenset(self.cursor_expired_statuses),
             buffer_policy=self.buffer_policy,
             clock=clock,
+        )
+
+    def _is_end(self, event: ServerSentEvent) -> bool:
+        return event.data == self.end_of_stream and not may_be_extra(
+            event,
+            show_comment_events=self.show_comment_events,
+            show_retry_events=self.show_retry_events,
         )
 
 
@@ -318,7 +331,12 @@ class SSE:
         keeper = None
         if config.cursor is not None:
             keeper = PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
-        deserializer = Deserializer(config.types, config.deserialize)
+        deserializer = Deserializer(
+            config.types,
+            config.deserialize,
+            show_comment_events=config.show_comment_events,
+            show_retry_events=config.show_retry_events,
+        )
         bounds = (config.capacity, config.capacity_bytes, config.overflow)
         channel: IncomingChannel[Any] = (
             TypedChannel(deserializer.typed, *bounds, keeper)

@@ -41,6 +41,9 @@ MOVES = {
 class Listener:
     """Who hears what happens to a stream, on the reader thread. This one does nothing."""
 
+    #: Whether ``commented`` is worth a call, and a look at the clock around it.
+    hears_comments = False
+
     def opened(self) -> None:
         """Hear that a connection was opened."""
 

@@ -1,7 +1,7 @@
 """The event stream as WHATWG HTML, section 9.2, words it: a whole stream, a character at a time.
 
 Slow and plain, to check the real parser against. Only the two kinds of event that Ktor adds and the
-size limit are not the specification's.
+limits of size are not the specification's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sse_client.events import ServerSentEvent
 
 _DIGITS = "0123456789"
 _LARGEST_RETRY = 10**18 - 1
+_RETAINED_COMMENTS = 64 * 1024
 
 
 @dataclass
@@ -156,5 +157,5 @@ def _event(block: _Block, last_event_id: str) -> ServerSentEvent:
         event=block.event_type or "message",
         id=last_event_id,
         retry=block.retry,
-        comments="\n".join(block.comments) if block.comments else None,
+        comments="\n".join(block.comments)[:_RETAINED_COMMENTS] if block.comments else None,
     )

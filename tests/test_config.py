@@ -367,6 +367,15 @@ class TestStreamOptions:
         assert not is_end(ServerSentEvent("[DONE] "))
         assert SSEConfig().stream_options("GET").end_of_stream is None
 
+    def test_an_empty_end_of_stream_is_empty_data_and_none_of_the_extras_that_are_shown(self):
+        stream = b": note\n\nretry: 1\n\ndata:\n\n"
+        shown = {"show_comment_events": True, "show_retry_events": True}
+        options = SSEConfig(end_of_stream="", **shown).stream_options("GET")
+        events = options.new_parser("", len).feed(stream)
+        assert [options.end_of_stream(event) for event in events] == [False, False, True]
+        is_end = SSEConfig(end_of_stream="").stream_options("GET").end_of_stream
+        assert is_end(ServerSentEvent(comments="beside the data", retry=1))
+
     def test_make_parsers_that_know_their_options(self):
         comments = []
         config = SSEConfig(show_comment_events=True, show_retry_events=True, max_event_size=100)

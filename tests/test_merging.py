@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import pickle
+import sys
 import threading
 
 import pytest
@@ -22,9 +23,10 @@ from sse_client import (
     StreamInterruptedError,
     UnexpectedStatusError,
     merge,
+    merging,
 )
 from sse_client.clock import Doorbell
-from sse_client.testing import SSEServer
+from sse_client.testing import InMemoryServer, SSEServer
 
 STREAMS = 200
 
@@ -173,6 +175,70 @@ class TestWaiting:
                 next(merged)
         assert named(streams, [next(merged)]) == [(0, "a")]
         merged.close()
+
+    def test_misses_the_share_of_an_event_and_of_an_end(self, streams):
+        merged = merge(sessions_of(streams))
+
+        def lose_share():  # as Ctrl-C does, or a fork, behind the step that takes it out
+            merged._shares[0].use()
+            merged._shares.popleft()
+
+        streams[1].send("a")
+        lose_share()
+        assert named(streams, [next(merged)]) == [(1, "a")]
+        streams[1].end()
+        lose_share()
+        streams[0].end()
+        lose_share()
+        assert Running(lambda: list(merged)).outcome() == []
+
+
+def followed_with_an_interruption(sessions, at):
+    """Take all events, and raise Ctrl-C once, ahead of a line of the loop; tell whether it came."""
+    lines = 0
+
+    def count(frame, event, _arg):
+        nonlocal lines
+        if frame.f_code.co_filename != merging.__file__ or frame.f_code.co_name == "__init__":
+            return None
+        if event == "line":
+            lines += 1
+            if lines == at:
+                raise KeyboardInterrupt
+        return count
+
+    merged = merge(sessions)
+    taken = []
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                pair = next(merged, None)
+                if pair is None:
+                    break
+                taken.append(pair[1].data)
+    finally:
+        sys.settrace(before)
+    return sorted(taken), lines >= at
+
+
+def test_an_interruption_anywhere_in_the_loop_costs_neither_an_event_nor_its_end():
+    def two(exchange):
+        exchange.open()
+        exchange.send("a")
+        exchange.send("b")
+        exchange.end()
+
+    with InMemoryServer(two) as server, server.client(reconnect="never") as client:
+        at, came = 0, True
+        while came:
+            at += 1
+            sessions = [client.sse(server.url), client.sse(server.url)]
+            running = Running(lambda: followed_with_an_interruption(sessions, at))  # noqa: B023
+            taken, came = running.outcome()
+            assert taken == ["a", "a", "b", "b"], at
+    assert at > 20
 
 
 class TestEnd:

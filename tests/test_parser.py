@@ -671,16 +671,40 @@ class TestBounds:
         (event,) = parser.feed(b"data: x\n\n")
         assert event.data == "x"
         assert event.comments is not None
-        assert len(event.comments) <= RETAINED_COMMENTS + len(line)
+        assert len(event.comments) <= RETAINED_COMMENTS
 
     def test_comments_are_retained_within_a_bound_in_one_chunk(self) -> None:
         parser = EventStreamParser(show_comment_events=True)
         chunk = b": keep-alive\n" * 100_000 + b"\n"
         (event,) = parser.feed(chunk)
         assert event.comments is not None
-        assert len(event.comments) <= RETAINED_COMMENTS + len("keep-alive")
+        assert len(event.comments) == RETAINED_COMMENTS
         assert event.comments.startswith("keep-alive\nkeep-alive\n")
         assert parser.feed(b": next\n\n") == [ServerSentEvent(comments="next")]
+
+    @pytest.mark.parametrize("beside", [b"", b"data: x\n"])
+    @pytest.mark.parametrize("before", ["", ":\n", ": some\n: lines\n"])
+    @pytest.mark.parametrize("room", [-1, 0, 1, 2])
+    def test_a_long_comment_is_retained_as_far_as_there_is_room(
+        self, beside: bytes, before: str, room: int
+    ) -> None:
+        tracemalloc.stop()  # it would take seconds to follow the reference
+        line = ":" + "\N{SNOWMAN}" * (RETAINED_COMMENTS - room) + "\n"
+        stream = beside + f"{before}{line}:\n: behind\n\n{line}\n: next\n\n".encode()
+        options = {"show_comment_events": True, "show_retry_events": True}
+        expected = reference_of(stream, **options)
+        assert max(len(event.comments or "") for event in expected.events) <= RETAINED_COMMENTS
+        for size in (len(stream), 1000):
+            chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+            assert outcome_of(chunks, **options) == expected
+
+    def test_a_long_heartbeat_is_retained_as_far_as_there_is_room(self) -> None:
+        heard: list[str] = []
+        parser = EventStreamParser(show_comment_events=True, on_comment=heard.append)
+        assert parser.feed(b": short\n\n") == [ServerSentEvent(comments="short")]
+        (event,) = parser.feed(b":" + b"x" * MIB + b"\n\n")
+        assert event.comments == "x" * RETAINED_COMMENTS
+        assert heard == ["short", "x" * MIB]
 
     def test_comments_retained_do_not_depend_on_the_chunking(self) -> None:
         stream = b": keep-alive\n" * 10_000 + b"data: x\n\n"

@@ -548,6 +548,26 @@ def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
         next(connection.chunks(5.0, lambda: time.monotonic() - 6))
 
 
+def test_the_time_of_an_on_comment_hook_is_not_the_servers(sse_memory, sse_clock):
+    heard = Signal()
+
+    def on_comment(_session, text):
+        sse_clock.advance(100)
+        heard(text)
+
+    with sse_memory.client(event_timeout=60, reconnect="never", on_comment=on_comment) as client:
+        opening = Running(lambda: client.sse(sse_memory.url))
+        exchange = sse_memory.accept()
+        exchange.send("a")
+        session = opening.outcome()
+        assert session.incoming.get().data == "a"
+        exchange.comment("b")
+        heard.await_()
+        assert sse_clock.advance_to_next() == 60
+        with pytest.raises(IdleTimeoutError, match="no event came"):
+            session.incoming.get()
+
+
 def test_the_shorter_of_both_limits_counts(sse_memory, sse_clock):
     with sse_memory.client(event_timeout=3600, reconnect="never") as client:
         opening = Running(lambda: client.sse(sse_memory.url, timeout=(10, 60)))

@@ -129,6 +129,17 @@ class TestSessions:
         assert retry == ServerSentEvent(retry=7)
         assert customer == TypedServerSentEvent(Customer("Ada"), comments="why")
 
+    @pytest.mark.parametrize("shown", ["neither", "show_comment_events", "show_retry_events"])
+    def test_decode_empty_data_unless_it_may_be_an_extra_that_is_shown(self, server, client, shown):
+        serve(server, [b": why\ndata:\n\n", b"retry: 7\ndata:\n\n", b"data:\n\n"])
+        options = {} if shown == "neither" else {shown: True}
+        with client.sse(server.url, types=str, **options) as session:
+            kinds = [type(event) for event in session.incoming]
+        expected = [TypedServerSentEvent] * 3
+        if options:
+            expected[["show_comment_events", "show_retry_events"].index(shown)] = ServerSentEvent
+        assert kinds == expected
+
     def test_look_for_the_end_of_the_stream_in_the_text(self, server, client):
         server.serve([ADA, "[DONE]"], then="stall")
         with client.sse(server.url, types=Customer, end_of_stream="[DONE]") as session:
@@ -176,6 +187,14 @@ class TestSessions:
             session.incoming.put(ServerSentEvent(ADA))
             assert session.incoming.get() is mine
             assert session.incoming.get().data == Customer("Ada")
+
+    @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
+    def test_hand_over_what_is_no_event_as_it_is(self, server, client, take):
+        server.serve([], then="stall")
+        with client.sse(server.url, types=Customer) as session:
+            for item in (None, "stop", ("a", "tuple")):
+                session.incoming.put(item)
+                assert take(session.incoming) is item
 
     def test_hand_themselves_to_hooks_when_only_the_channel_is_held(self, server, client):
         commented = Signal()
