@@ -18,6 +18,7 @@ import textwrap
 import weakref
 
 import pytest
+import requests
 from support import (
     PATIENCE,
     Running,
@@ -457,7 +458,10 @@ class TestFork:
             client.install(BearerAuth, load=lambda: "token", refresh=lambda: "token")
             session = client.sse(url)
             reader, plugin = session._reader, client.plugin(BearerAuth)
-            locks = [reader._lock, session.incoming.mutex, client._lock, plugin._lock]
+            locks = [
+                *(reader._lock, session.incoming.mutex, client._lock, plugin._lock),
+                client._session.cookies._cookies_lock,
+            ]
             held, released = threading.Event(), threading.Event()
             def hold():
                 for lock in locks:
@@ -476,6 +480,8 @@ class TestFork:
                     session.incoming.get()
                 except SessionClosedError:
                     session.close()
+                    # Here: another thread might be taken for the one that held a lock.
+                    assert client.get(url + "plain").text == "plain"
                     with client.sse(url) as own:
                         print(own.incoming.get().data, flush=True)
                     client.close()
@@ -484,8 +490,50 @@ class TestFork:
             released.set()
             print(status, session.state.name)
         """
-        server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
+
+        def handle(exchange):
+            if exchange.request.target == "/plain":
+                exchange.respond(200, body="plain")
+            else:
+                exchange.send("one")
+                exchange.stall()
+
+        server.handler = handle
         assert run(script, server.url) == (0, "one\n7 OPEN\n", "")
+
+    def test_hangs_nobody_with_a_session_of_the_users(self, server):
+        script = """
+            import requests
+            own = requests.Session()
+            own.proxies["http"] = url
+            client = HttpClient(own).install(SSE)
+            for address in (url, "http://name.invalid/"):
+                assert client.get(address).text == "plain"
+            adapter = own.get_adapter(url)
+            managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
+            pools = [manager.connection_from_url(url) for manager in managers]
+            locks = [own.cookies._cookies_lock, *(manager.pools.lock for manager in managers)]
+            held = threading.Event()
+            def hold():
+                for lock in (*locks, *(pool.pool.mutex for pool in pools)):
+                    lock.acquire()
+                held.set()
+                threading.Event().wait()
+
+            threading.Thread(target=hold, daemon=True).start()
+            assert held.wait(20)
+            child = os.fork()
+            if not child:
+                signal.alarm(15)
+                assert client.get(url).text == "plain"
+                own.trust_env, own.proxies = False, {}
+                assert client.get(url).text == "plain"
+                os._exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            os._exit(0)
+        """
+        server.handler = lambda exchange: exchange.respond(200, body="plain")
+        assert run(script, server.url) == (0, "7\n", "")
 
     def test_gives_the_child_connections_of_its_own(self, server):
         script = """
@@ -515,13 +563,35 @@ class TestFork:
         ports = [request.client_port for request in server.requests]
         assert len({*ports}) == 2
 
-    def test_leaves_a_session_of_the_users_alone(self):
-        import requests
+    def test_leaves_the_connections_of_a_session_of_the_users_alone(self, server):
+        class Adapter(requests.adapters.BaseAdapter):
+            """One that has no pools."""
 
-        with requests.Session() as own, sse_client_for_tests(own):
-            adapter = own.get_adapter("http://127.0.0.1/")
+            def close(self):
+                pass
+
+        server.handler = lambda exchange: exchange.respond(200, body="plain")
+        with requests.Session() as own, sse_client_for_tests(own) as client:
+            own.mount("other://", Adapter())
+            adapter = own.get_adapter(server.url)
+            client.get(server.url)
+            closed = adapter.poolmanager.connection_from_url("http://127.0.0.1:9/")
+            closed.close()
             disown_all()
-            assert own.get_adapter("http://127.0.0.1/") is adapter
+            assert own.get_adapter(server.url) is adapter
+            assert client.get(server.url).text == "plain"
+        first, second = server.requests
+        assert first.client_port == second.client_port
+
+    def test_leaves_something_like_a_session_alone(self):
+        class Session:
+            """No more than what a client needs of one."""
+
+            def send(self, request, **settings):
+                raise NotImplementedError
+
+        with HttpClient(Session()):
+            disown_all()
 
 
 def follow(url, numbers):
