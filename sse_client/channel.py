@@ -366,7 +366,8 @@ class IncomingChannel(queue.Queue[E]):
         self._make_locks()
         self.queue.clear()
         self.unfinished_tasks = 0
-        self._ended, self._error = True, error
+        self._ended = self.is_shutdown = True
+        self._error = error
         self._tell_watcher()
         if self.keeper is not None:
             self.keeper.disown()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
 #: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
-_BUFFER_SIZE = 2 * 1024
+BUFFER_SIZE = 2 * 1024
 
 #: The largest header that is read, in bytes, interim answers included: servers have some
 #: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim answers for ever.
@@ -121,7 +121,7 @@ class StreamAnswer(http.client.HTTPResponse):
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
         self._timeout = timeout
         self._arrivals = Arrivals(raw, sock, clock)
-        self._file: Any = io.BufferedReader(self._arrivals, _BUFFER_SIZE)
+        self._file: Any = io.BufferedReader(self._arrivals, BUFFER_SIZE)
         self.fp = self._file
 
     def begin(self) -> None:

@@ -37,7 +37,7 @@ from sse_client import (
     ServerSentEvent,
     SessionClosedError,
 )
-from sse_client.process import disown_all
+from sse_client.process import disown_all, stop_all
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
@@ -287,6 +287,29 @@ class TestExitOrder:
         server.handler = lambda exchange: (exchange.open(), exchange.stall())
         script = "sessions = [client.sse(url) for _ in range(50)]\nsys.exit(3)\n"
         assert run(script, server.url) == (3, "", "")
+
+    def test_stops_all_though_a_daemon_thread_begins_another_meanwhile(self):
+        class Follower:
+            stopped = False
+
+            def stop(self):
+                self.stopped = True
+
+            def join(self, timeout):
+                pass
+
+        first, late = Follower(), Follower()
+
+        class Live(weakref.WeakSet):
+            def __iter__(self):
+                for follower in super().__iter__():
+                    self.add(late)
+                    yield follower
+
+        live = Live([first])
+        stop_all(live, 1.0)
+        assert first.stopped
+        assert late in live
 
 
 @needs_signals

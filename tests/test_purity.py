@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "http_session": set(),
     "headers": {"foreign"},
     "connections": {"errors", "clock", "foreign", "wire"},
-    "body": {"foreign"},
+    "body": {"foreign", "wire"},
     "redirects": set(),
     "answers": {"errors", "body", "clock", "foreign", "headers", "wire"},
     "transport": {
