@@ -435,6 +435,46 @@ class TestSignals:
         """
         assert run(script, server.url) == (0, "closed\n", "")
 
+    def test_may_send_a_request_between_any_two_steps_of_a_bearer_token(self, server):
+        # A trace function stands for the handler: like that, it runs in between on the same thread.
+        script = """
+            import faulthandler, itertools
+            faulthandler.dump_traceback_later(20, exit=True)
+
+            def follow(line):
+                calls, left = [], iter(range(line, -1, -1))
+                def fetch(name):
+                    calls.append(name)
+                    return f"T{len(calls)}"
+
+                def trace(frame, event, _):
+                    if not frame.f_code.co_filename.endswith("auth.py"):
+                        return None
+                    if event == "line" and next(left, None) == 0:
+                        sys.settrace(None)
+                        client.get(url)
+                    return trace
+
+                with HttpClient() as client:
+                    options = {name: lambda name=name: fetch(name) for name in ("load", "refresh")}
+                    client.install(BearerAuth, **options)
+                    sys.settrace(trace)
+                    response = client.get(url)
+                    sys.settrace(None)
+                assert (response.status_code, calls) == (200, ["load", "refresh"]), (line, calls)
+                return next(left, None) is None
+
+            tried = sum(1 for _ in itertools.takewhile(follow, itertools.count()))
+            assert tried > 40, tried
+        """
+
+        def handle(exchange):
+            is_new = exchange.request.headers.get("Authorization") == "Bearer T2"
+            exchange.respond(200 if is_new else 401)
+
+        server.handler = handle
+        assert run(script, server.url) == (0, "", "")
+
     def test_may_end_the_process_with_its_status(self, server):
         script = """
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
@@ -480,9 +520,9 @@ class TestFork:
         script = """
             client.install(BearerAuth, load=lambda: "token", refresh=lambda: "token")
             session = client.sse(url)
-            reader, plugin = session._reader, client.plugin(BearerAuth)
+            reader = session._reader
             locks = [
-                *(reader._lock, session.incoming.mutex, client._lock, plugin._lock),
+                *(reader._lock, session.incoming.mutex, client._lock),
                 client._session.cookies._cookies_lock,
             ]
             held, released = threading.Event(), threading.Event()

@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
         "wire",
     },
     "plugins": {"errors"},
-    "auth": {"plugins", "errors", "answers", "process"},
+    "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
     "sending": {"errors", "redirects", "transport"},
