@@ -195,3 +195,52 @@ def test_json_is_one_object_a_line_whatever_it_holds(nasty, capsys):
     lines = capsys.readouterr().out.split("\n")[:-1]
     shown = [tuple(json.loads(line).values()) for line in lines]
     assert shown == [(event.id, event.event, event.data) for event in parse(NASTY)]
+
+
+# Where a descriptor is closed.
+
+
+def with_closed(monkeypatch, name: str, *words: str) -> int:
+    """Run the command as in a process that Python has started without this stream."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, name, None)
+        return follow(*words)
+
+
+def test_a_closed_standard_output_is_written_to_all_the_same(server, monkeypatch, capsys):
+    server.serve([ServerSentEvent("one", id="1")])
+    server.respond(204)
+    assert with_closed(monkeypatch, "stdout", server.url) == 0
+    assert server.requests[-1].headers["Last-Event-ID"] == "1"
+    assert with_closed(monkeypatch, "stdout", "--help") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_closed_standard_error_does_not_send_failures_to_the_output(server, monkeypatch, capsys):
+    server.respond(404)
+    assert with_closed(monkeypatch, "stderr", server.url) == 1
+    assert with_closed(monkeypatch, "stderr", "--nonsense") == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_figures_for_a_closed_standard_error_do_not_end_the_stream(server, monkeypatch, capsys):
+    server.serve(["one"], then="stall")
+    assert with_closed(monkeypatch, "stderr", "--stats", "--max-events", "1", server.url) == 0
+    assert capsys.readouterr() == ("one\n", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_process_is_started_without_a_stream(server, closed):
+    server.serve(["one"])
+    server.respond(404)
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *COMMAND, "--stats", server.url],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ("" if closed.startswith(">") else "one\n")
+    assert "Traceback" not in done.stderr
+    assert ("404 Not Found" in done.stderr) is (closed == ">&-")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import itertools
 import os
+import re
 import signal
 import socket
 import threading
@@ -209,14 +210,29 @@ def test_an_unknown_id_is_refused(recorded, capsys):
 
 
 def test_of_several_events_with_an_id_none_is_lost(file):
-    file.write_text("id: 1\ndata: one\n\ndata: two\n\nid\ndata: three\n\nid: 2\n\ndata: four\n\n")
+    file.write_text("id: 1\ndata: one\n\ndata: two\n\nid\ndata: three\n\nid: 2\ndata: four\n\n")
     with serving(file) as url:
         assert [event.data for event in received(url, last_event_id="1")] == [
             "two",
             "three",
             "four",
         ]
-        assert [event.data for event in received(url, last_event_id="2")] == ["four"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id: 1\ndata: a\n\ndata: b\n\ndata: c\n\n",
+        "id: 0\ndata: a\n\nid: 1\ndata: b\n\nid: 1\ndata: c\n\n",
+        "data: a\n\ndata: b\n\nid: 1\n\ndata: c\n\n",
+        "data: a\n\ndata: b\n\nid: 1\ndata: c\n\n: over\n\n",
+    ],
+)
+def test_a_client_that_has_it_all_stops_although_others_have_the_last_id(file, capsys, content):
+    file.write_text(f"retry: 1\n\n{content}")
+    with serving(file) as url:
+        assert follow(url, "--max-events", "9") == 0
+    assert capsys.readouterr() == ("a\nb\nc\n", "")
 
 
 def test_several_clients_are_served_at_once_and_on_any_path(recorded):
@@ -287,6 +303,21 @@ def test_it_listens_where_it_is_told(recorded):
         port = str(taken.getsockname()[1])
     with serving(recorded, "--host", "localhost", "--port", port) as url:
         assert url == f"http://localhost:{port}/"
+        assert received(url) == numbered(1, 2, 3, 4, 5)
+
+
+def has_ipv6() -> bool:
+    """Return whether this system has a loopback address of IPv6."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this system")
+def test_it_listens_on_an_address_of_ipv6(recorded):
+    with serving(recorded, "--host", "::1") as url:
+        assert re.fullmatch(r"http://\[::1\]:\d+/", url)
         assert received(url) == numbered(1, 2, 3, 4, 5)
 
 

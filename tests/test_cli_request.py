@@ -58,6 +58,12 @@ def test_the_data_may_come_from_standard_input(server, monkeypatch):
     assert sent_by(server, "-d", "@-").body == b"from\nstdin\n"
 
 
+def test_standard_input_may_be_closed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert follow("http://a/", "-d", "@-") == 2
+    assert capsys.readouterr().err.endswith("-d/--data: standard input is closed\n")
+
+
 def test_a_post_is_sent_once_unless_it_is_to_be_sent_again(server, capsys):
     server.serve(["one"], then="drop")
     assert follow(server.url, "-d", "x") == 1

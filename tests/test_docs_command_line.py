@@ -32,6 +32,12 @@ def test_the_page_has_each_option_and_no_other(capsys):
     assert set(OPTION.findall(TEXT)) | {"--version"} == options
 
 
+def test_options_are_not_broken_at_their_hyphens_in_the_tables():
+    section = TEXT.splitlines()[0].removeprefix("# ").lower().replace(" ", "-")
+    style = (ROOT / "docs/_static/sse_client.css").read_text(encoding="utf-8")
+    assert f"#{section} td:first-child code {{\n  white-space: nowrap;\n" in style
+
+
 def answer(exchange: Exchange) -> None:
     """Tell the same to everybody, once."""
     if "Last-Event-ID" in exchange.request.headers:

@@ -1013,6 +1013,18 @@ def test_many_streams_share_a_database(server, client, tmp_path):
     assert asked_for(server) == [None, None, "9", "2"]
 
 
+def test_an_ended_session_that_is_disowned_takes_the_cursor_from_nobody(cursor):
+    ended, following = PositionKeeper(cursor), PositionKeeper(cursor)
+    ended.load("")
+    ended.close()
+    following.load("")
+    ended.disown()
+    with pytest.raises(ValueError, match="own"):
+        PositionKeeper(cursor).load("")
+    following.close()
+    assert cursor.calls == ["load", "close", "load", "close"]
+
+
 def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
     keeper = PositionKeeper(cursor)
     keeper.load("")

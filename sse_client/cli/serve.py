@@ -98,11 +98,12 @@ class _Replay:
         """Answer a request."""
         begin = exchange.request.headers.get("Last-Event-ID", "")
         with open(self._path, "rb") as file:  # noqa: PTH123  # as it was typed
-            parser = new_parser()
-            blocks = read_blocks(file)
-            if begin and not _skip(blocks, parser, begin):
+            count = _count_known(read_blocks(file), begin) if begin else 0
+            if count is None:
                 exchange.respond(410, body="The recording has no event of this ID.\n")
                 return
+            file.seek(0)
+            blocks: Iterator[bytes] = itertools.islice(read_blocks(file), count, None)
             if self._is_endless:
                 blocks = itertools.chain(blocks, _repeated(file))
             first = next(blocks, None)
@@ -110,7 +111,7 @@ class _Replay:
                 exchange.respond(204, {"Connection": "close"})
             else:
                 exchange.open(headers={"Connection": "close"})
-                self._send(itertools.chain([first], blocks), exchange, parser)
+                self._send(itertools.chain([first], blocks), exchange, new_parser())
                 exchange.end()
         exchange.wait_closed(_PATIENCE)
         self.is_over.set()
@@ -124,16 +125,23 @@ class _Replay:
             exchange.write(block)
 
 
-def _skip(blocks: Iterator[bytes], parser: EventStreamParser, last_event_id: str) -> bool:
-    """Skip the first block of this ID, and all before it; return whether there is one.
+def _count_known(blocks: Iterator[bytes], last_event_id: str) -> int | None:
+    """Return how many blocks are behind a client with this ID, None if the recording lacks it.
 
-    Of several with the same ID the first counts: so an event may come twice, but none is lost.
+    Of several with the same ID the first counts: so an event may come twice, but none is lost. Not
+    so at the end of the recording, where nothing but this ID follows: whoever had it all asks with
+    that ID, too, and would get the last events again and again.
     """
-    for block in blocks:
+    parser = new_parser()
+    first: int | None = None
+    number = 0
+    for number, block in enumerate(blocks, 1):
         parser.feed(block)
         if parser.last_event_id == last_event_id:
-            return True
-    return False
+            first = first or number
+        elif first:
+            return first
+    return number if first else None
 
 
 def _repeated(file: BinaryIO) -> Iterator[bytes]:

@@ -165,6 +165,8 @@ def content(text: str) -> bytes:
         return os.fsencode(text)
     try:
         if text == "@-":
+            if sys.stdin is None:
+                raise argparse.ArgumentTypeError("standard input is closed")
             return sys.stdin.buffer.read()
         with open(text[1:], "rb") as file:  # noqa: PTH123  # as it was typed
             return file.read()

@@ -21,7 +21,7 @@ class Listener:
     """Listens from the moment it is made until it is closed.
 
     Args:
-        host: The address to listen on.
+        host: The address to listen on: a name or an address of IPv4, or an address of IPv6.
         port: The port, or 0 for any that is free.
         adopt: Called in the listener's thread with each accepted socket and the client's port; it
             must not block.
@@ -34,7 +34,9 @@ class Listener:
     """
 
     def __init__(self, host: str, port: int, adopt: Callable[[socket.socket, int], None]) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Of all that a host may be, only an address of IPv6 has a colon.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             # A server that is restarted gets its port again, although connections linger on it.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

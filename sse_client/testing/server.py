@@ -89,7 +89,8 @@ class SSEServer(ScriptedServer):
     def url_for(self, target: str) -> str:
         """Make the address of a path, which may carry a query."""
         scheme = "http" if self._ssl_context is None else "https"
-        return f"{scheme}://{self.host}:{self._port}/{target.removeprefix('/')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986, section 3.2.2
+        return f"{scheme}://{host}:{self._port}/{target.removeprefix('/')}"
 
     def _listen(self) -> None:
         self._listener = Listener(self.host, self._port, self._adopt)
