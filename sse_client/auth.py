@@ -1,13 +1,16 @@
 """The BearerAuth plugin: a token for all requests of a client, refreshed once for all of them.
 
 Threads: any number of them send requests at the same time. Whoever needs a token that is not there
-calls ``load`` or ``refresh`` itself, on its own thread and without a lock; the others wait for that
-flight to land. ``_lock`` guards the token and which flight is under way, for moments only. A wait
-looks up every now and then, whether its request is still wanted: closing a session or the client
-ends it, while the flight goes on for the others.
+calls ``load`` or ``refresh`` itself, on its own thread; the others wait for that flight to land. A
+wait looks up every now and then, whether its request is still wanted: closing a session or the
+client ends it, while the flight goes on for the others.
 
-A request made by ``load`` or ``refresh`` itself, on the same thread, is not held up and carries no
-token: else it would wait for itself.
+There is no lock: a signal handler may send a request between any two steps of another, on the same
+thread, and a process may fork there. Who flies is decided by ``dict.setdefault``, which is atomic:
+each token has a place for the one flight that replaces it, and one that has landed stays there.
+
+A request made by ``load`` or ``refresh`` itself, or by a signal handler meanwhile, on the same
+thread, is not held up and carries no token: else it would wait for itself.
 """
 
 from __future__ import annotations
@@ -24,7 +27,6 @@ from requests.utils import get_auth_from_url
 from sse_client.answers import printable_cause, reason_of
 from sse_client.errors import ConnectionFailedError
 from sse_client.plugins import Plugin
-from sse_client.process import disown_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,18 +81,11 @@ class BearerAuth(Plugin):
                 raise TypeError(f"{name} must be a callable, not {type(option).__name__}")
         self._load = load
         self._refresh = refresh
-        self._lock = threading.Lock()  # guards the two below
-        self._token: _Token | None = None
-        self._flight: _Flight | None = None
-        disown_in_child(self)
-
-    def disown(self) -> None:
-        """Be free of a thread that may have held the lock, in a forked child."""
-        self._lock = threading.Lock()
+        self._token = _Token(self, None)
 
     def on_request(self, request: PendingRequest) -> None:
         """Add the token, unless the request says itself how it authenticates. May wait for it."""
-        flight = self._flight
+        flight = self._token.flight
         if (flight is not None and flight.is_own) or _authenticates(request):
             return
         request.auth = self._token_other_than(None, request.raise_if_aborted)
@@ -111,22 +106,21 @@ class BearerAuth(Plugin):
         """Return the token; fetch it, or wait for it, if there is none but the refused one."""
         while True:
             raise_if_aborted()
-            with self._lock:
-                token, flight = self._token, self._flight
-                is_leader = flight is None or flight.is_lost
-                if is_leader:
-                    if token is not None and token is not refused:
-                        return token
-                    flight = self._flight = _Flight("refresh" if token else "load")
-            assert flight is not None
-            if is_leader:
-                self._fetch(flight)
+            token = self._token
+            own = _Flight("refresh" if token.is_there else "load")
+            flight = token.flight
+            if flight is None:
+                if token.is_there and token is not refused:
+                    return token
+                flight = token.flights.setdefault(own.process, own)
+            if flight is own:
+                self._fetch(flight, token)
             else:
                 flight.wait(raise_if_aborted)
             if flight.failure is not None:
                 raise _failed(flight.name, flight.failure) from _printable(flight.failure)
 
-    def _fetch(self, flight: _Flight) -> None:
+    def _fetch(self, flight: _Flight, replaced: _Token) -> None:
         """Call the user's function, and let the flight land, whatever that does."""
         token: _Token | None = None
         try:
@@ -135,18 +129,27 @@ class BearerAuth(Plugin):
         except Exception as error:  # noqa: BLE001  # raised by each that waits for the flight
             flight.failure = error
         finally:
-            with self._lock:
-                self._token = token or self._token
-                self._flight = None
+            if token is None:
+                del replaced.flights[flight.process]  # for another attempt
+            else:
+                self._token = token
             flight.landed.set()
 
 
 class _Token(AuthBase):
     """A token, as requests takes it. Two that are equal are still not the same."""
 
-    def __init__(self, owner: BearerAuth, value: str) -> None:
+    def __init__(self, owner: BearerAuth, value: str | None) -> None:
         self.owner = owner
+        self.is_there = value is not None  # else there is none yet
         self.header = f"Bearer {value}"
+        #: That which replaces it, by the process: one of a parent never lands in a forked child.
+        self.flights: dict[int, _Flight] = {}
+
+    @property
+    def flight(self) -> _Flight | None:
+        """The flight that replaces it, if one is under way, or has landed."""
+        return self.flights.get(os.getpid())
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         prepared.headers["Authorization"] = self.header
@@ -161,18 +164,13 @@ class _Flight:
         self.landed = threading.Event()
         #: What it raised. If it was ended by something else, a waiting thread starts the next.
         self.failure: Exception | None = None
+        self.process = os.getpid()
         self._thread = threading.get_ident()
-        self._process = os.getpid()
 
     @property
     def is_own(self) -> bool:
-        """Whether the current thread is the one that it runs on."""
-        return self._thread == threading.get_ident() and not self.is_lost
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it belongs to the process from which this one was forked: it never lands."""
-        return self._process != os.getpid()
+        """Whether it is under way, on the current thread."""
+        return self._thread == threading.get_ident() and not self.landed.is_set()
 
     def wait(self, raise_if_aborted: Callable[[], None]) -> None:
         """Block until it has landed, or the request that waits is not wanted any more."""

@@ -16,6 +16,7 @@ import urllib3
 from urllib3.exceptions import ProtocolError
 
 from sse_client.foreign import reader_of
+from sse_client.wire import BUFFER_SIZE, MAX_TRAILERS_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 #: bombs, and as much as a backlog needs to be read fast.
 READ_SIZE = 64 * 1024
 
-#: A read of so much may have left more behind. It is the size of a stream's own buffer.
-_MUCH = 2 * 1024
-
-#: The longest line in the framing, and the most bytes of trailers: they are thrown away.
+#: The longest line in the framing: it is thrown away.
 _MAX_LINE = 8 * 1024
-_MAX_TRAILERS = 64 * 1024
 
 _CR = 13
 
@@ -90,7 +87,8 @@ class _ChunkedBody:
                 if self._chunks.has_last_chunk:
                     return b""  # only the line behind it is missing, and many leave it out
                 raise ProtocolError("the connection ended before the last chunk")
-            self._is_behind = len(data) >= _MUCH
+            # So much may have left more behind.
+            self._is_behind = len(data) >= BUFFER_SIZE
             body = self._chunks.feed(data)
             if body:
                 return body
@@ -174,7 +172,7 @@ class ChunkDecoder:
                 self.has_ended = True
                 return
             self._trailers_size += len(line) + 1
-        if self._trailers_size > _MAX_TRAILERS:
+        if self._trailers_size > MAX_TRAILERS_SIZE:
             raise ProtocolError("the trailers are too long")
         self._keep_line(begin)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
 from sse_client.foreign import adapted
-from sse_client.http_session import mount_adapters, new_session
+from sse_client.http_session import mount_adapters, new_session, renew_locks
 from sse_client.plugins import PluginRegistry
 from sse_client.process import disown_in_child, stop_all
 from sse_client.request import (
@@ -336,11 +336,12 @@ class HttpClient:
     def disown(self) -> None:
         """Leave streams and idle connections to the parent, in a forked child; go on with others.
 
-        A ``requests.Session`` of the user's own is left alone.
+        A ``requests.Session`` of the user's own keeps its connections.
         """
         self._lock = threading.RLock()  # may be held by a thread that is no more
         if self._owns_session:
             mount_adapters(self._session)
+        renew_locks(self._session)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied, as for another process."""

@@ -211,7 +211,11 @@ class ReconnectionExhaustedError(SSEClientError):
 
 
 class SessionClosedError(SSEClientError):
-    """The session or its client was closed while ``sse()`` was still waiting for the answer."""
+    """The session or its client is closed, or was while ``sse()`` waited for the answer.
+
+    So it is raised by ``request()`` and ``sse()`` of a closed client, by ``reconnect()`` of a
+    session that has ended, and, in a forked child, by a session that its parent opened.
+    """
 
 
 class DeserializationError(SSEClientError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.utils import default_user_agent
+from urllib3._collections import RecentlyUsedContainer
 from urllib3.connection import HTTPConnection
 
 if TYPE_CHECKING:
@@ -40,6 +42,32 @@ def mount_adapters(session: requests.Session) -> None:
         session.mount(scheme, _KeepAliveAdapter())
 
 
+def renew_locks(session: Any) -> None:
+    """Free a session from threads that held a lock of it at the fork, in the child.
+
+    It may be anybody's: what has no such locks is left as it is.
+    """
+    jar: Any = getattr(session, "cookies", None)
+    if hasattr(jar, "_cookies_lock"):
+        jar._cookies_lock = threading.RLock()
+    for adapter in getattr(session, "adapters", {}).values():
+        proxies = getattr(adapter, "proxy_manager", {})
+        for manager in (getattr(adapter, "poolmanager", None), *proxies.values()):
+            _renew_locks_of_pools(getattr(manager, "pools", None))
+
+
+def _renew_locks_of_pools(pools: Any) -> None:
+    if not isinstance(pools, RecentlyUsedContainer):
+        return
+    pools.lock = threading.RLock()
+    for pool in pools._container.values():
+        idle = pool.pool
+        if idle is not None:  # else it is closed
+            idle.mutex = threading.Lock()
+            for name in ("not_empty", "not_full", "all_tasks_done"):
+                setattr(idle, name, threading.Condition(idle.mutex))
+
+
 class _KeepAliveAdapter(HTTPAdapter):
     """The adapter of requests, with TCP keep-alive on each connection."""
 
@@ -66,6 +94,11 @@ class _BoundedCookies(RequestsCookieJar):
         if len(cookie.name) + len(cookie.value or "") + len(cookie.path) > MAX_COOKIE_SIZE:
             return
         with self._cookies_lock:  # type: ignore[attr-defined]  # typeshed leaves it out
-            if len(self) >= MAX_COOKIES:
+            if len(self) >= MAX_COOKIES and not self._has(cookie):
                 self.clear()
             super().set_cookie(cookie, *args, **kwargs)
+
+    def _has(self, cookie: Cookie) -> bool:
+        """Return whether this one would only be renewed (RFC 6265, section 5.3)."""
+        known: Any = self._cookies  # type: ignore[attr-defined]  # the same
+        return cookie.name in known.get(cookie.domain, {}).get(cookie.path, {})

@@ -58,11 +58,19 @@ def disown_in_child(inherited: Inherited) -> None:
 def stop_all(followers: Iterable[Follower], timeout: float) -> None:
     """Stop all of them at once, and wait for their threads, ``timeout`` seconds in all."""
     deadline = time.monotonic() + timeout
-    stopped = list(followers)
+    stopped = _list_of(followers)
     for follower in stopped:
         follower.stop()
     for follower in stopped:
         follower.join(max(0.0, deadline - time.monotonic()))
+
+
+def _list_of(followers: Iterable[Follower]) -> list[Follower]:
+    while True:
+        try:
+            return list(followers)
+        except RuntimeError:
+            pass  # a daemon thread has begun another meanwhile; a lock could be held at a fork
 
 
 atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))

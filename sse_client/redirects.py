@@ -43,7 +43,14 @@ def _hide(
     request: Any = response.request
     if target is None or not _leaves_origin(session, request.url, urljoin(response.url, target)):
         return
-    response.request = request.copy()  # as it was sent
+    # An auth that has answered a challenge sent a copy, but the next one is made of the first.
+    for each in (response, *response.history):
+        sent: Any = each.request
+        each.request = sent.copy()  # as it was sent
+        _take_out(sent, names)
+
+
+def _take_out(request: Any, names: Iterable[str]) -> None:
     for name in names:
         request.headers.pop(name, None)
     jar = request._cookies

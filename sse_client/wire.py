@@ -8,6 +8,7 @@ anew with each byte. So here the header is read as a whole before the standard l
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import re
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
 #: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
-_BUFFER_SIZE = 2 * 1024
+BUFFER_SIZE = 2 * 1024
 
 #: The largest header that is read, in bytes, interim answers included: servers have some
 #: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim answers for ever.
@@ -34,6 +35,10 @@ _BLANK_LINES = {b"\r\n", b"\n"}
 #: An interim answer (RFC 9110, section 15.2), which the final one follows on the same connection;
 #: after 101, which nobody asked for, it does not.
 _INTERIM = re.compile(rb"HTTP/1\.[0-9][ \t]+1(?!01)[0-9][0-9][ \t\r\n]")
+
+#: A status line (RFC 9112, section 4). It is looked at here since the standard library's errors
+#: would repeat whatever else it is.
+_STATUS_LINE = re.compile(rb"HTTP/[0-9.]{1,3}[ \t]+[1-9][0-9][0-9][ \t\r\n]")
 
 #: A field (RFC 9112, section 5), by its name and the colon.
 _FIELD = re.compile(rb"[!-9;-~]+:")
@@ -116,7 +121,7 @@ class StreamAnswer(http.client.HTTPResponse):
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
         self._timeout = timeout
         self._arrivals = Arrivals(raw, sock, clock)
-        self._file: Any = io.BufferedReader(self._arrivals, _BUFFER_SIZE)
+        self._file: Any = io.BufferedReader(self._arrivals, BUFFER_SIZE)
         self.fp = self._file
 
     def begin(self) -> None:
@@ -135,6 +140,8 @@ class StreamAnswer(http.client.HTTPResponse):
         try:
             header = self._read_header()
         except TimeoutError as error:
+            if error.errno == errno.ETIMEDOUT or self._timeout is None:
+                raise  # the verdict of TCP keep-alive, which is none of ours
             message = f"the header of the answer took more than {self._timeout:g} s"
             raise TimeoutError(message) from error
         self._arrivals.read_within(None)
@@ -142,15 +149,15 @@ class StreamAnswer(http.client.HTTPResponse):
         return super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
 
     def _read_header(self) -> bytes:
-        """Return the header of the final answer; or a first line that is refused in any case."""
+        """Return the header of the final answer."""
         left = MAX_HEADER_SIZE
         lines: list[bytes] = []
         while True:
             line = self._file.readline(left)
             left -= len(line)
             lines.append(line)
-            if not lines[0].startswith(b"HTTP/"):
-                return lines[0]
+            if len(lines) == 1:
+                _check_status_line(line)
             if not line.endswith(b"\n"):
                 if left:
                     what = "the connection ended in the middle of the header"
@@ -175,6 +182,15 @@ class StreamAnswer(http.client.HTTPResponse):
         """Close what is read from, also where a refused header stood in for it."""
         super().close()
         self._file.close()
+
+
+def _check_status_line(line: bytes) -> None:
+    """Refuse what begins no answer. It may be anything, so the error does not tell it."""
+    if not line:
+        raise http.client.RemoteDisconnected("the connection ended before an answer")
+    is_whole = line.endswith(b"\n")
+    if not (_STATUS_LINE.match(line) if is_whole else line[:5] == b"HTTP/"[: len(line)]):
+        raise http.client.HTTPException("the answer is not HTTP")
 
 
 def _without_what_is_no_field(header: bytes) -> bytes:

@@ -303,6 +303,18 @@ class TestCookies:
         assert [len(each) for each in cookies] == [1, 90, MAX_COOKIES, 90]
         assert "c269=v" in cookies[3]
 
+    def test_that_are_renewed_take_none_away(self, server):
+        old = [("Set-Cookie", f"c{number}=old") for number in range(MAX_COOKIES)]
+        for answer in (old[:90], old[90:], [("Set-Cookie", "c0=new")], []):
+            server.respond(200, answer)
+        with sse_client_for_tests() as client:
+            for _ in range(4):
+                client.get(server.url)
+        cookies = server.requests[3].headers["Cookie"].split("; ")
+        assert len(cookies) == MAX_COOKIES
+        assert "c0=new" in cookies
+        assert "c0=old" not in cookies
+
     @pytest.mark.parametrize(("size", "is_kept"), [(MAX_COOKIE_SIZE - 1, True), (60_000, False)])
     def test_are_bounded_in_size(self, server, size, is_kept):
         server.respond(200, {"Set-Cookie": f"n={'v' * (size - 1)}"})

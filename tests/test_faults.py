@@ -144,6 +144,7 @@ def test_disowning_ends_the_channel_and_leaves_the_connection_alone(server):
         fill(session.incoming, 1)
         reader = session._reader
         disown_all()
+        assert session.incoming.is_shutdown
         with pytest.raises(SessionClosedError, match="another process"):
             session.incoming.get()
         exchange.send("two")

@@ -18,6 +18,7 @@ import textwrap
 import weakref
 
 import pytest
+import requests
 from support import (
     PATIENCE,
     Running,
@@ -36,7 +37,7 @@ from sse_client import (
     ServerSentEvent,
     SessionClosedError,
 )
-from sse_client.process import disown_all
+from sse_client.process import disown_all, stop_all
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
@@ -287,6 +288,29 @@ class TestExitOrder:
         script = "sessions = [client.sse(url) for _ in range(50)]\nsys.exit(3)\n"
         assert run(script, server.url) == (3, "", "")
 
+    def test_stops_all_though_a_daemon_thread_begins_another_meanwhile(self):
+        class Follower:
+            stopped = False
+
+            def stop(self):
+                self.stopped = True
+
+            def join(self, timeout):
+                pass
+
+        first, late = Follower(), Follower()
+
+        class Live(weakref.WeakSet):
+            def __iter__(self):
+                for follower in super().__iter__():
+                    self.add(late)
+                    yield follower
+
+        live = Live([first])
+        stop_all(live, 1.0)
+        assert first.stopped
+        assert late in live
+
 
 @needs_signals
 class TestInterrupts:
@@ -411,6 +435,46 @@ class TestSignals:
         """
         assert run(script, server.url) == (0, "closed\n", "")
 
+    def test_may_send_a_request_between_any_two_steps_of_a_bearer_token(self, server):
+        # A trace function stands for the handler: like that, it runs in between on the same thread.
+        script = """
+            import faulthandler, itertools
+            faulthandler.dump_traceback_later(20, exit=True)
+
+            def follow(line):
+                calls, left = [], iter(range(line, -1, -1))
+                def fetch(name):
+                    calls.append(name)
+                    return f"T{len(calls)}"
+
+                def trace(frame, event, _):
+                    if not frame.f_code.co_filename.endswith("auth.py"):
+                        return None
+                    if event == "line" and next(left, None) == 0:
+                        sys.settrace(None)
+                        client.get(url)
+                    return trace
+
+                with HttpClient() as client:
+                    options = {name: lambda name=name: fetch(name) for name in ("load", "refresh")}
+                    client.install(BearerAuth, **options)
+                    sys.settrace(trace)
+                    response = client.get(url)
+                    sys.settrace(None)
+                assert (response.status_code, calls) == (200, ["load", "refresh"]), (line, calls)
+                return next(left, None) is None
+
+            tried = sum(1 for _ in itertools.takewhile(follow, itertools.count()))
+            assert tried > 40, tried
+        """
+
+        def handle(exchange):
+            is_new = exchange.request.headers.get("Authorization") == "Bearer T2"
+            exchange.respond(200 if is_new else 401)
+
+        server.handler = handle
+        assert run(script, server.url) == (0, "", "")
+
     def test_may_end_the_process_with_its_status(self, server):
         script = """
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
@@ -456,8 +520,11 @@ class TestFork:
         script = """
             client.install(BearerAuth, load=lambda: "token", refresh=lambda: "token")
             session = client.sse(url)
-            reader, plugin = session._reader, client.plugin(BearerAuth)
-            locks = [reader._lock, session.incoming.mutex, client._lock, plugin._lock]
+            reader = session._reader
+            locks = [
+                *(reader._lock, session.incoming.mutex, client._lock),
+                client._session.cookies._cookies_lock,
+            ]
             held, released = threading.Event(), threading.Event()
             def hold():
                 for lock in locks:
@@ -476,6 +543,8 @@ class TestFork:
                     session.incoming.get()
                 except SessionClosedError:
                     session.close()
+                    # Here: another thread might be taken for the one that held a lock.
+                    assert client.get(url + "plain").text == "plain"
                     with client.sse(url) as own:
                         print(own.incoming.get().data, flush=True)
                     client.close()
@@ -484,8 +553,50 @@ class TestFork:
             released.set()
             print(status, session.state.name)
         """
-        server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
+
+        def handle(exchange):
+            if exchange.request.target == "/plain":
+                exchange.respond(200, body="plain")
+            else:
+                exchange.send("one")
+                exchange.stall()
+
+        server.handler = handle
         assert run(script, server.url) == (0, "one\n7 OPEN\n", "")
+
+    def test_hangs_nobody_with_a_session_of_the_users(self, server):
+        script = """
+            import requests
+            own = requests.Session()
+            own.proxies["http"] = url
+            client = HttpClient(own).install(SSE)
+            for address in (url, "http://name.invalid/"):
+                assert client.get(address).text == "plain"
+            adapter = own.get_adapter(url)
+            managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
+            pools = [manager.connection_from_url(url) for manager in managers]
+            locks = [own.cookies._cookies_lock, *(manager.pools.lock for manager in managers)]
+            held = threading.Event()
+            def hold():
+                for lock in (*locks, *(pool.pool.mutex for pool in pools)):
+                    lock.acquire()
+                held.set()
+                threading.Event().wait()
+
+            threading.Thread(target=hold, daemon=True).start()
+            assert held.wait(20)
+            child = os.fork()
+            if not child:
+                signal.alarm(15)
+                assert client.get(url).text == "plain"
+                own.trust_env, own.proxies = False, {}
+                assert client.get(url).text == "plain"
+                os._exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            os._exit(0)
+        """
+        server.handler = lambda exchange: exchange.respond(200, body="plain")
+        assert run(script, server.url) == (0, "7\n", "")
 
     def test_gives_the_child_connections_of_its_own(self, server):
         script = """
@@ -515,13 +626,35 @@ class TestFork:
         ports = [request.client_port for request in server.requests]
         assert len({*ports}) == 2
 
-    def test_leaves_a_session_of_the_users_alone(self):
-        import requests
+    def test_leaves_the_connections_of_a_session_of_the_users_alone(self, server):
+        class Adapter(requests.adapters.BaseAdapter):
+            """One that has no pools."""
 
-        with requests.Session() as own, sse_client_for_tests(own):
-            adapter = own.get_adapter("http://127.0.0.1/")
+            def close(self):
+                pass
+
+        server.handler = lambda exchange: exchange.respond(200, body="plain")
+        with requests.Session() as own, sse_client_for_tests(own) as client:
+            own.mount("other://", Adapter())
+            adapter = own.get_adapter(server.url)
+            client.get(server.url)
+            closed = adapter.poolmanager.connection_from_url("http://127.0.0.1:9/")
+            closed.close()
             disown_all()
-            assert own.get_adapter("http://127.0.0.1/") is adapter
+            assert own.get_adapter(server.url) is adapter
+            assert client.get(server.url).text == "plain"
+        first, second = server.requests
+        assert first.client_port == second.client_port
+
+    def test_leaves_something_like_a_session_alone(self):
+        class Session:
+            """No more than what a client needs of one."""
+
+            def send(self, request, **settings):
+                raise NotImplementedError
+
+        with HttpClient(Session()):
+            disown_all()
 
 
 def follow(url, numbers):

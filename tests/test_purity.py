@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "http_session": set(),
     "headers": {"foreign"},
     "connections": {"errors", "clock", "foreign", "wire"},
-    "body": {"foreign"},
+    "body": {"foreign", "wire"},
     "redirects": set(),
     "answers": {"errors", "body", "clock", "foreign", "headers", "wire"},
     "transport": {
@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
         "wire",
     },
     "plugins": {"errors"},
-    "auth": {"plugins", "errors", "answers", "process"},
+    "auth": {"plugins", "errors", "answers"},
     "defaults": {"plugins"},
     "request": {"errors", "plugins"},
     "sending": {"errors", "redirects", "transport"},

@@ -130,6 +130,31 @@ class TestRedirectsToAnotherOrigin:
         assert tells(everything_sent_to(first))
         assert not tells(everything_sent_to(second))
 
+    @pytest.mark.parametrize("secret", ["a callable header of another name", "a cookie"])
+    @pytest.mark.parametrize("is_stream", [True, False])
+    def test_behind_a_challenge_that_was_answered_take_none_along(
+        self, client, pair, secret, is_stream
+    ):
+        first, second, address = pair
+        challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+        first.respond(401, challenge)
+        first.redirect(address)
+        auth = requests.auth.HTTPDigestAuth("user", "password")
+        if is_stream:
+            second.serve([], then="stall")
+            client.sse(first.url, auth=auth, **SECRETS[secret]).close()
+        else:
+            second.respond(200)
+            # What was sent can still be seen.
+            for each in client.get(first.url, auth=auth, **SECRETS[secret]).history:
+                assert tells(f"{each.request.headers}")
+        answered = first.requests[1].headers
+        assert answered["Authorization"].startswith("Digest")
+        assert tells(everything_sent_to(first))
+        assert len(second.requests) == 1
+        assert not tells(everything_sent_to(second))
+        assert "Authorization" not in second.requests[0].headers
+
     def test_take_no_user_info_along(self, client, pair):
         first, second, address = pair
         first.redirect(address)

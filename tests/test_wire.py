@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import socket
@@ -13,7 +14,9 @@ import pytest
 from support import PATIENCE, Running, Signal, silent_listener, sse_client_for_tests
 
 from sse_client import (
+    SSE,
     ConnectionFailedError,
+    HttpClient,
     IdleTimeoutError,
     SessionClosedError,
     StreamInterruptedError,
@@ -132,6 +135,22 @@ class TestDeadlineOfAHeader:
             assert isinstance(error, ConnectionFailedError)
             assert not error.permanent
 
+    @pytest.mark.parametrize("timeout", [(5, 60), (5, None)])
+    @pytest.mark.parametrize("is_on_a_clock_of_its_own", [False, True])
+    def test_is_not_what_tcp_keep_alive_says(
+        self, server, sse_clock, monkeypatch, timeout, is_on_a_clock_of_its_own
+    ):
+        # It would take two minutes, and a cable to pull.
+        def fail(arrivals, buffer):
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+        monkeypatch.setattr(Arrivals, "readinto", fail)
+        clock = sse_clock if is_on_a_clock_of_its_own else None
+        with HttpClient(clock=clock).install(SSE) as client:
+            with pytest.raises(ConnectionFailedError, match=r": .*Connection timed out$") as caught:
+                client.sse(server.url, timeout=timeout)
+            assert not caught.value.permanent
+
     def test_does_not_keep_a_close_waiting(self, server):
         with sse_client_for_tests() as client:
             opening = Running(lambda: client.sse(server.url, timeout=(5, 60)))
@@ -224,7 +243,8 @@ class TestHeader:
         with ours, theirs:
             sending = Running(send)
             answer = StreamAnswer(PATIENCE, SYSTEM_CLOCK, ours)
-            with pytest.raises(http.client.HTTPException, match=r"more than|status line") as caught:
+            refused = r"more than|not HTTP"
+            with pytest.raises(http.client.HTTPException, match=refused) as caught:
                 answer.begin()
             assert not isinstance(caught.value, http.client.RemoteDisconnected)
             answer.close()
@@ -233,8 +253,29 @@ class TestHeader:
 
     def test_of_something_that_is_no_http_is_refused_at_once(self, server):
         server.handler = lambda exchange: (exchange.write_raw(b"SSH-2.0-x\r\n"), exchange.stall())
-        with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError, match="SSH"):
+        with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
             client.sse(server.url)
+        assert str(caught.value).endswith("/: the answer is not HTTP")
+        assert not caught.value.permanent
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"\x1b[31mred\x07\r\n",
+            b"\r\n",
+            b"HTTP/\x1b[31m 200 OK\r\n\r\n",
+            b"HTTP/1.1 \x1b[31m OK\r\n\r\n",
+            b"HTTP/1.1 099 \x1b[31m\r\n\r\n",
+            b"HTTP/1.1 200\x1b[31m\r\n\r\n",
+            b"HTTP/1.1\r\n\r\n",
+            b"SSH-2.0-x",
+        ],
+    )
+    def test_of_something_that_is_no_http_is_not_repeated(self, line):
+        with answer_of(line) as answer, pytest.raises(http.client.HTTPException) as caught:
+            answer.begin()
+        assert type(caught.value) is http.client.HTTPException
+        assert str(caught.value) == "the answer is not HTTP"
 
     def test_is_read_from_whatever_stands_in_for_a_socket(self):
         class StandIn:
@@ -308,6 +349,28 @@ class TestInterimAnswers:
 
 
 class TestHeaderThatIsCutOff:
+    @pytest.mark.parametrize(
+        ("wire", "told"),
+        [
+            (b"", "the connection ended before an answer"),
+            (b"HTTP/1.1 103 Early Hints\r\n\r\n", "the connection ended before an answer"),
+            (b"H", "the connection ended in the middle of the header"),
+            (b"HTTP/1.1 20", "the connection ended in the middle of the header"),
+        ],
+    )
+    def test_says_how_far_it_came(self, wire, told):
+        with answer_of(wire) as answer:
+            with pytest.raises(http.client.RemoteDisconnected) as caught:
+                answer.begin()
+            assert str(caught.value) == told
+
+    def test_before_it_began_is_an_error_of_the_first_connection(self, server):
+        server.handler = lambda exchange: exchange.drop()
+        with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
+            client.sse(server.url)
+        assert str(caught.value).endswith("/: the connection ended before an answer")
+        assert not caught.value.permanent
+
     @pytest.mark.parametrize(
         "begin",
         [
