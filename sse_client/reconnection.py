@@ -35,7 +35,7 @@ _MIN_BACKOFF_BASE = 0.05
 DEFAULT_RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReconnectionPolicy:
     """The options of reconnection, in seconds; ``SSEConfig`` documents and checks each."""
 

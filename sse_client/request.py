@@ -125,7 +125,7 @@ class RequestDescription:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SendOptions:
     """How a request is sent, as opposed to what: the arguments of ``requests`` for that."""
 

@@ -40,7 +40,7 @@ logger = logging.getLogger("sse_client")
 CLOSE_TIMEOUT = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hooks:
     """What is called on the reader thread; ``SSEConfig`` documents each."""
 

@@ -43,7 +43,7 @@ EndOfStream = str | Callable[[ServerSentEvent], object]
 _REPLAYED_METHODS = frozenset({"GET", "HEAD"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SSEConfig:
     """The options of a stream, for ``client.install(SSE, ...)`` and for each ``client.sse(...)``.
 

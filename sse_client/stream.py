@@ -61,7 +61,7 @@ class Listener:
         """Hear that the stream has ended."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StreamOptions:
     """How a session follows its stream; ``SSEConfig`` documents and checks each."""
 
@@ -75,7 +75,7 @@ class StreamOptions:
     clock: Clock = SYSTEM_CLOCK
 
 
-@dataclass
+@dataclass(slots=True)
 class Statistics:
     """The figures of a session up to now.
 
