@@ -113,7 +113,7 @@ class MergedSessions(Generic[E_co]):
             for source in sources:
                 source.session.incoming.watch(source.told)
                 watched.append(source)
-        except ValueError:
+        except BaseException:  # Ctrl-C, too: else none of them could be merged again
             _leave(watched)
             raise
         self._sources = sources

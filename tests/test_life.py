@@ -651,10 +651,12 @@ class TestFork:
             """No more than what a client needs of one."""
 
             def send(self, request, **settings):
-                raise NotImplementedError
+                raise AssertionError("nothing is to be sent")
 
-        with HttpClient(Session()):
+        session = Session()
+        with HttpClient(session):
             disown_all()
+        assert vars(session) == {}
 
 
 def follow(url, numbers):

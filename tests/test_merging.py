@@ -487,6 +487,19 @@ class TestRefusals:
         for stream in streams:
             stream.session.close()
 
+    def test_by_ctrl_c_leaves_sessions_that_can_be_merged_again(self, streams, monkeypatch):
+        first, second = sessions_of(streams)
+
+        def interrupted(watcher):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(second.incoming, "watch", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                merge([first, second])
+        with merge([first, second]):
+            assert states(streams) == {ReadyState.OPEN}
+
     def test_of_a_session_that_is_merged_already(self, streams):
         first, second = sessions_of(streams)
         with merge([second]) as merged:
