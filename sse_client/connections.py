@@ -27,7 +27,7 @@ from urllib3.exceptions import (
 from urllib3.util import Retry
 from urllib3.util.connection import allowed_gai_family
 
-from sse_client.foreign import ForeignSession, with_watcher
+from sse_client.foreign import ForeignSession, take_from_pool, with_watcher
 from sse_client.wire import StreamAnswer
 
 if TYPE_CHECKING:
@@ -270,3 +270,18 @@ def watch_pool(
                 idle[index] = None
     for connection in strangers:
         connection.close()
+
+
+def keep_out_of_pool(raw: Any) -> Any:
+    """Never give a connection back: its server may be about to close it.
+
+    A pool that blocks wants its place back, though.
+
+    Returns:
+        What then has to be closed beside the response, None if nothing has.
+    """
+    pool = getattr(raw, "_pool", None)
+    if pool is None or pool.block:
+        return None
+    raw._pool = None  # or urllib3 would put it back, and a full pool logs a warning
+    return take_from_pool(raw)

@@ -13,6 +13,7 @@ import functools
 import inspect
 import socket
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import requests
@@ -101,11 +102,46 @@ def with_watcher(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
 
 
 class _WatchedConnection:
-    """Mixed into a connection of urllib3-future. What connects it can't be interrupted."""
+    """Mixed into a connection of urllib3-future. What connects it can't be interrupted.
+
+    The connection of a stream serves nothing else, neither beside the stream nor after it: it will
+    be shut down.
+    """
 
     watcher: Callable[[], Any]
     sock: Any
     timeout: float | None
+    is_idle: bool
+    _server_of: Callable[[], Any] = staticmethod(lambda: None)  # the attempt that it works for
+    _stays_open = False
+
+    @property
+    def is_saturated(self) -> bool:
+        """Say yes to the requests of others, or to a stream if there are such requests."""
+        watcher, owner = self.watcher(), self._server_of()
+        if owner is None:
+            is_in_use = watcher is not None and not self.is_idle
+        else:
+            is_in_use = owner is not watcher
+        return is_in_use or super().is_saturated  # type: ignore[misc]  # of what it is mixed into
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        watcher = self.watcher()
+        if watcher is not None:
+            self._server_of = weakref.ref(watcher)
+        return super().request(*arguments, **options)  # type: ignore[misc]  # the same
+
+    def leave(self, police: Any) -> None:
+        """Leave the pool, of which all other connections are closed when they do that."""
+        self._stays_open = True
+        try:
+            police.kill(self)
+        finally:
+            self._stays_open = False
+
+    def close(self) -> None:
+        if not self._stays_open:
+            super().close()  # type: ignore[misc]  # the same
 
     def _new_conn(self) -> Any:
         sock = super()._new_conn()  # type: ignore[misc]  # of the class that it is mixed into
@@ -126,6 +162,29 @@ class _WatchedConnection:
             self.timeout = usual
             with contextlib.suppress(OSError):  # closed meanwhile
                 sock.settimeout(usual)
+
+
+def take_from_pool(raw: Any) -> Any:
+    """Return the connection of a response once it is in no pool and serves nothing else.
+
+    None if urllib3 does that by itself.
+    """
+    connection = getattr(raw, "connection", None)
+    police = getattr(raw, "_police_officer", None)
+    if not isinstance(connection, _WatchedConnection) or police is None:
+        return None
+    police.forget(raw)
+    raw._police_officer = None
+    connection.leave(police)
+    return connection
+
+
+def close_response(raw: Any, connection: Any) -> None:
+    """Close a response, and its connection if that was taken from a pool."""
+    with translated_errors():
+        raw.close()
+        if connection is not None:
+            connection.close()
 
 
 def default_headers(session: requests.Session) -> Any:

@@ -31,14 +31,14 @@ from sse_client.answers import (
 )
 from sse_client.body import body_reader
 from sse_client.clock import SYSTEM_CLOCK
-from sse_client.connections import watch_pool, watched_by
+from sse_client.connections import keep_out_of_pool, watch_pool, watched_by
 from sse_client.errors import (
     ConnectionFailedError,
     IdleTimeoutError,
     SSEClientError,
     StreamInterruptedError,
 )
-from sse_client.foreign import is_of_urllib3_future, socket_of
+from sse_client.foreign import close_response, is_of_urllib3_future, socket_of
 from sse_client.headers import set_stream_headers
 from sse_client.redirects import keep_secrets_from_others
 from sse_client.wire import arrivals_of
@@ -100,6 +100,7 @@ class StreamConnection:
         self.answer_timeout: float | None = None
         self.clock = clock
         self._response: requests.Response | None = None
+        self._taken_connection: object = None
         # Guards the three below, and that no socket is shut down after it was closed here. It is
         # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
         self._lock = threading.RLock()
@@ -217,7 +218,7 @@ class StreamConnection:
         if response.is_redirect or response.status_code in {401, 407}:
             read_body(response, self._bound_of(response), self.clock)
         if response.is_redirect:
-            response.raw.close()
+            close_response(response.raw, keep_out_of_pool(response.raw))
             try:
                 urlsplit(self._session.get_redirect_target(response) or "")
             except ValueError:  # of which requests would spell out what it can't parse
@@ -227,10 +228,7 @@ class StreamConnection:
         """Make the response the one that is read, aborted and closed."""
         self._response = response
         raw: Any = response.raw
-        pool = getattr(raw, "_pool", None)
-        if pool is not None and not pool.block:
-            # Never given back: a server may be about to close it, and a full pool logs a warning.
-            raw._pool = None
+        self._taken_connection = keep_out_of_pool(raw)
         with self._lock:
             # The response's own: a hook may have sent other requests in between.
             own = socket_of(raw)
@@ -311,7 +309,7 @@ class StreamConnection:
             self._replace_socket(None, owned=False)
         if self._response is not None:
             with contextlib.suppress(OSError, HTTPError):
-                self._response.raw.close()
+                close_response(self._response.raw, self._taken_connection)
                 # A pool that blocks wants its place back; a foreign raw has no pool.
                 getattr(self._response.raw, "release_conn", lambda: None)()
 

@@ -17,7 +17,15 @@ from support import PATIENCE, sse_client_for_tests
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
 from sse_client.connections import watch_pool, watched_by
-from sse_client.foreign import adapted, reader_of, socket_of, translated_errors, with_watcher
+from sse_client.foreign import (
+    adapted,
+    close_response,
+    reader_of,
+    socket_of,
+    take_from_pool,
+    translated_errors,
+    with_watcher,
+)
 
 
 def made_by(package: str, name: str, *bases: type) -> type:
@@ -289,6 +297,20 @@ class Connection:
         self._new = sock
         self.timeout = None
         self.answers_within = []
+        self.is_idle = True
+        self.requested = []
+        self.closed = 0
+
+    @property
+    def is_saturated(self):
+        return bool(self.requested)
+
+    def request(self, method, *, preload_content):
+        assert preload_content is False
+        self.requested.append(method)
+
+    def close(self):
+        self.closed += 1
 
     def _new_conn(self):
         return self._new
@@ -363,3 +385,76 @@ def test_a_connection_that_is_none_yet_is_not_shown():
 def test_the_plugin_is_installed_as_in_any_client(session):
     with HttpClient(session).install(SSE) as client:
         assert client.plugin(SSE)
+
+
+class Police:
+    """Where urllib3-future keeps the connections of a pool."""
+
+    def __init__(self):
+        self.told = []
+
+    def forget(self, raw):
+        self.told.append(("forget", raw))
+
+    def kill(self, connection):
+        self.told.append(("kill", connection))
+        connection.close()
+
+
+@pytest.fixture
+def watched(niquests):
+    """A connection such as a pool makes for streams."""
+    pool = SimpleNamespace(ConnectionCls=Connection)
+    with Session() as session:
+        session.mount("http://", ForeignAdapter())
+        session.get_adapter("http://127.0.0.1/").pool = pool
+        prepared = requests.Request("GET", "http://127.0.0.1/").prepare()
+        watch_pool(adapted(session), prepared, {"proxies": {}})
+    return pool.ConnectionCls(None)
+
+
+def test_a_stream_does_not_join_the_requests_of_others(watched):
+    watcher = Watcher()
+    with watched_by(watcher):
+        assert not watched.is_saturated
+        watched.is_idle = False
+        assert watched.is_saturated
+    assert not watched.is_saturated
+
+
+def test_the_connection_of_a_stream_is_no_one_elses_as_long_as_there_is_the_stream(watched):
+    watcher = Watcher()
+    with watched_by(watcher):
+        watched.request("GET", preload_content=False)
+        assert watched.is_saturated  # as it says itself, with one request in work
+        watched.requested.clear()
+        assert not watched.is_saturated
+    assert watched.is_saturated
+    with watched_by(Watcher()):
+        assert watched.is_saturated
+    del watcher
+    assert not watched.is_saturated
+
+
+def test_a_plain_request_leaves_a_connection_free_for_others(watched):
+    watched.request("GET", preload_content=False)
+    watched.requested.clear()
+    assert not watched.is_saturated
+
+
+def test_a_connection_that_leaves_its_pool_is_closed_with_its_response(watched):
+    police = Police()
+    raw = Raw(SimpleNamespace(_connection=Connection(None), close=lambda: None))
+    raw.connection, raw._police_officer = watched, police
+    assert take_from_pool(raw) is watched
+    assert police.told == [("forget", raw), ("kill", watched)]
+    assert watched.closed == 0
+    assert take_from_pool(raw) is None
+    close_response(raw, watched)
+    assert watched.closed == 1
+
+
+def test_another_connection_stays_where_it_is():
+    raw = SimpleNamespace(connection=Connection(None), _police_officer=Police())
+    assert take_from_pool(raw) is None
+    assert raw._police_officer.told == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import sys
 import threading
@@ -24,6 +25,7 @@ from sse_client import (
     UnexpectedStatusError,
     iter_events,
 )
+from sse_client.transport import StreamConnection
 
 BUNDLE = os.environ["CASES_BUNDLE"]
 ROOTS = {"HTTP/1.1": os.environ["CASES_HTTP_1"], "HTTP/2": os.environ["CASES_HTTP_2"]}
@@ -164,6 +166,39 @@ def test_many_streams_share_a_session(client, origin):
     origin.ask("/ended", streams=4)
     client.close()
     origin.ask("/ended", streams=5)
+
+
+def test_more_streams_than_a_pool_has_places_share_a_session(client, origin):
+    urls = [origin.url("/numbers", last=2, then="hold") for _ in range(12)]
+    streams = [client.sse(url, verify=BUNDLE, timeout=PATIENCE) for url in urls]
+    assert [take(stream, 2) for stream in streams] == [numbers(1, 2)] * 12
+    assert client.get(origin.url("/requests"), verify=BUNDLE).json()
+    client.close()
+    origin.ask("/ended", streams=12)
+
+
+def test_a_plain_request_never_has_the_connection_of_a_stream(client, session, origin, monkeypatch):
+    answers = queue.Queue()
+    close = StreamConnection.close
+
+    def ask_until_both_have_ended():
+        try:
+            answers.put(client.get(origin.url("/ended", streams=2), verify=BUNDLE).status_code)
+        except requests.RequestException as error:
+            answers.put(error)
+
+    def ask_before_closing(connection):
+        monkeypatch.setattr(StreamConnection, "close", close)
+        has_connection = threading.Event()
+        session.hooks["pre_send"].append(lambda _: has_connection.set())
+        threading.Thread(target=ask_until_both_have_ended).start()
+        assert has_connection.wait(PATIENCE)
+        close(connection)
+
+    monkeypatch.setattr(StreamConnection, "close", ask_before_closing)
+    with client.sse(origin.url("/numbers", last=4, each=2), verify=BUNDLE) as stream:
+        assert [event.data for event in stream.incoming] == numbers(1, 2, 3, 4)
+    assert answers.get(timeout=PATIENCE) == 200
 
 
 def test_a_connection_that_sends_no_event_is_replaced_by_another(client, origin):
