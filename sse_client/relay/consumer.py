@@ -60,6 +60,8 @@ class RedisIncoming:
         self._claim_after = options.claim_after
         self._auto = auto_acknowledge
         self._closing = threading.Event()
+        #: Whether a thread is in ``__next__``, which then leaves when it finds this closed.
+        self._is_iterating = False
         self._patience = Patience(server, self._closing)
         self._buffer: deque[Entry] = deque()
         self._read_at = 0.0
@@ -90,6 +92,16 @@ class RedisIncoming:
             RelayError: Redis refuses what waiting can't mend.
             StopIteration: It was closed.
         """
+        self._is_iterating = True
+        try:
+            return self._next()
+        except StopIteration:
+            self._leave()
+            raise
+        finally:
+            self._is_iterating = False
+
+    def _next(self) -> ServerSentEvent:
         try:
             if self._auto:
                 self._done += [entry.id for entry, _ in self._in_hand]
@@ -134,9 +146,12 @@ class RedisIncoming:
     def close(self) -> None:
         """End the iteration. What is in hand or was read ahead comes to other consumers.
 
-        Idempotent. Blocks for Redis only where nobody is iterating any more.
+        Idempotent. Blocks for Redis only where nobody is waiting for the next event; or else whoever
+        does that gives back the connection, and the name in the group if it was not given.
         """
         self._closing.set()
+        if not self._is_iterating:
+            self._leave()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -148,9 +163,8 @@ class RedisIncoming:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it, and give back what it holds; the event in hand counts as not processed."""
+        """Close it; the event in hand counts as not processed."""
         self.close()
-        self._leave()
 
     def _leave(self) -> None:
         """Forget a consumer of a name that will not come again, if it has nothing in hand."""
@@ -211,7 +225,8 @@ def incoming_from_redis(
         claim_after: After how many seconds entries that somebody has not acknowledged are given to
             others. It has to be longer than one event takes, or that is processed twice.
         max_deliveries: How often an entry is handed out before it is moved to the stream
-            ``sse-client:{...}:dead-letters``; None for ever.
+            ``sse-client:{...}:dead-letters``; None for ever. Having been read ahead by a consumer
+            that died counts as once, unless this is 1: then nothing is read ahead.
         auto_acknowledge: Whether an event counts as processed once the next one is asked for. With
             False, ``acknowledge(event)`` alone says so.
 

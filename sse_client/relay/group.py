@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sse_client.events import ServerSentEvent
+from sse_client.events import new_event
 from sse_client.relay.connection import text_of
 from sse_client.relay.keys import key_of
 from sse_client.relay.lease import milliseconds
-from sse_client.relay.scripts import BURY, FORGET_CONSUMER
+from sse_client.relay.scripts import BURY, COUNT_DELIVERIES, FORGET_CONSUMER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sse_client.events import ServerSentEvent
     from sse_client.relay.connection import RedisServer
 
 logger = logging.getLogger("sse_client")
@@ -56,11 +57,15 @@ class Entry:
     deliveries: int
 
     def event(self) -> ServerSentEvent:
-        """Return the event that was relayed."""
-        named = {text_of(name): text_of(value) for name, value in self.fields.items()}
-        return ServerSentEvent(
-            data=named.get("data", ""), event=named.get("event", ""), id=named.get("id", "")
-        )
+        """Return the event that was relayed; of an entry that others have written, what it is."""
+        named = {_lenient(name): _lenient(value) for name, value in self.fields.items()}
+        kind = named.get("event") or "message"
+        return new_event((named.get("data", ""), kind, named.get("id", ""), None, None))
+
+
+def _lenient(value: object) -> str:
+    """Return a text as a stream decodes it (WHATWG Encoding, "UTF-8 decode")."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 class GroupReader:
@@ -90,7 +95,8 @@ class GroupReader:
         self._group = group
         self._consumer = consumer
         self._start = options.start
-        self._count = options.count
+        # What is read ahead counts as handed out, and would have to be put aside unseen.
+        self._count = 1 if options.max_deliveries == 1 else options.count
         self._claim_after = options.claim_after
         self._max_deliveries = options.max_deliveries
         self._claim_at = 0.0
@@ -137,16 +143,18 @@ class GroupReader:
                 raise
 
     def _read_own(self, behind: str) -> list[Entry]:
-        found = self._read_group(behind, None)
+        # Each is counted: none but the one that may be handed out next.
+        count = self._count if self._max_deliveries is None else 1
+        found = self._read_group(behind, None, count)
         self._own_from = text_of(found[-1][0]) if found else None
         return self._counted(self._entries(found))
 
     def _read_new(self) -> list[Entry]:
-        return self._entries(self._read_group(">", milliseconds(_BLOCK)))
+        return self._entries(self._read_group(">", milliseconds(_BLOCK), self._count))
 
-    def _read_group(self, behind: str, block: int | None) -> list[Any]:
+    def _read_group(self, behind: str, block: int | None, count: int) -> list[Any]:
         answer = self._server.commands.xreadgroup(
-            self._group, self._consumer, {self._stream: behind}, count=self._count, block=block
+            self._group, self._consumer, {self._stream: behind}, count=count, block=block
         )
         streams = list(answer.values()) if isinstance(answer, dict) else [row[1] for row in answer]
         # In the third version of the protocol each is in a list of its own.
@@ -154,7 +162,29 @@ class GroupReader:
         return found[0] if found and isinstance(found[0], list) else found
 
     def _claim(self) -> list[Entry]:
-        """Take over what others have left for too long, in pieces."""
+        """Take over what others have left for too long."""
+        if self._max_deliveries is None:
+            found, is_all = self._claim_some()
+        else:
+            found, is_all = self._claim_one()
+        if is_all:
+            # Not each time: whoever is dead now will be dead then.
+            self._claim_at = time.monotonic() + self._claim_after / 2
+        return self._counted(self._entries(found))
+
+    def _claim_one(self) -> tuple[list[Any], bool]:
+        """Claim the oldest one: those behind it may be innocent, and a claim is counted."""
+        idle = milliseconds(self._claim_after)
+        words = (self._stream, self._group, "-", "+", 1)
+        pending = self._server.commands.xpending_range(*words, idle=idle)
+        if not pending:
+            return [], True
+        ids = [each["message_id"] for each in pending]
+        words = (self._stream, self._group, self._consumer, idle, ids)
+        return self._server.commands.xclaim(*words), False
+
+    def _claim_some(self) -> tuple[list[Any], bool]:
+        """Claim in pieces; return whether it was the last one, too."""
         answer = self._server.commands.xautoclaim(
             self._stream,
             self._group,
@@ -164,21 +194,17 @@ class GroupReader:
             count=self._count,
         )
         self._claim_from = text_of(answer[0])
-        if self._claim_from == "0-0":
-            # Not each time: whoever is dead now will be dead then.
-            self._claim_at = time.monotonic() + self._claim_after / 2
-        return self._counted(self._entries(answer[1]))
+        return answer[1], self._claim_from == "0-0"
 
     def _counted(self, entries: list[Entry]) -> list[Entry]:
         """Look up how often each was handed out, and bury those that were too often."""
         if not entries:
             return []
-        words = (self._stream, self._group, entries[0].id, entries[-1].id, len(entries))
-        pending = self._server.commands.xpending_range(*words, consumername=self._consumer)
-        counts = {text_of(each["message_id"]): each["times_delivered"] for each in pending}
+        words = [self._group, *(entry.id for entry in entries)]
+        counts = self._server.run(COUNT_DELIVERIES, [self._stream], words)
         alive = []
-        for entry in entries:
-            counted = Entry(entry.id, entry.fields, counts.get(entry.id, 1))
+        for entry, count in zip(entries, counts, strict=True):
+            counted = Entry(entry.id, entry.fields, count)
             if self._max_deliveries is not None and counted.deliveries > self._max_deliveries:
                 self._bury(counted)
             else:
@@ -207,14 +233,14 @@ class GroupReader:
             entries: What was read.
             age: How long ago, in seconds; more than half of ``claim_after``.
         """
-        kept = self._server.commands.xclaim(
-            self._stream,
-            self._group,
-            self._consumer,
-            milliseconds(age - self._claim_after / 2),
-            [entry.id for entry in entries],
-            justid=True,
-        )
+        idle = milliseconds(age - self._claim_after / 2)
+        words = (self._stream, self._group, self._consumer, idle, [entry.id for entry in entries])
+        try:
+            kept = self._server.commands.xclaim(*words, justid=True)
+        except Exception as error:
+            if not self._server.is_reply(error, "NOGROUP"):
+                raise
+            return []  # the next read makes it anew
         ours = {text_of(id) for id in kept}
         return [entry for entry in entries if entry.id in ours]
 

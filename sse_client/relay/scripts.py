@@ -130,12 +130,24 @@ redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """)
 
+#: KEYS: stream. ARGV: group, IDs of entries. Returns how often each was handed out.
+COUNT_DELIVERIES = Script("""
+local counts = {}
+for index = 2, #ARGV do
+    local found = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[index], ARGV[index], 1)[1]
+    counts[index - 1] = found and found[4] or 1
+end
+return counts
+""")
+
 #: KEYS: stream, dead letters. ARGV: group, an entry's ID, how often it was delivered, its fields.
-#: Moves an entry out of the way; nothing happens if somebody has acknowledged it meanwhile.
+#: Moves an entry out of the way; nothing happens if somebody has acknowledged it meanwhile. The
+#: letter comes first: if it is refused, as by a key of another type, the entry stays in the group.
 BURY = Script("""
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then
     return 0
 end
 redis.call('XADD', KEYS[2], '*', 'entry', ARGV[2], 'deliveries', ARGV[3], unpack(ARGV, 4))
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """)

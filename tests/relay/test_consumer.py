@@ -165,6 +165,51 @@ def test_an_entry_of_which_everybody_dies_is_put_aside(redis, caplog):
     assert "never acknowledged" in caplog.text
 
 
+@pytest.mark.parametrize("most", [1, 2])
+@pytest.mark.parametrize("named", [None, "me"])
+def test_what_was_read_ahead_of_an_entry_that_kills_is_handed_out(redis, named, most):
+    write(redis, *range(1, 11))
+    options = {"claim_after": 0.001, "max_deliveries": most, "consumer": named}
+    for _ in range(most):
+        with read(redis, **options) as incoming:
+            assert take(incoming, 1) == [1]
+    with read(redis, **options) as incoming:
+        assert sorted(take(incoming, 9)) == list(range(2, 11))
+    assert [each["data"] for each in redis.entries("sse-client:{orders}:dead-letters")] == ["1"]
+
+
+def test_each_entry_is_counted_whatever_else_its_consumer_has_in_hand(redis):
+    write(redis, 1, 2, 3, 4)
+    ids = [id for id, _ in redis.client.xrange("orders")]
+    with read(redis, count=4, auto_acknowledge=False) as incoming:
+        assert take(incoming, 4) == [1, 2, 3, 4]
+        for id in (ids[0], ids[3]):
+            redis.client.xclaim("orders", GROUP, "dead", 0, [id], idle=100_000, retrycount=7)
+        incoming._group._claim_at = 0.0
+        handed_out = [(next(incoming).data, incoming.deliveries) for _ in range(2)]
+    assert handed_out == [("1", 8), ("4", 8)]
+
+
+def test_an_entry_that_cannot_be_put_aside_stays_in_the_group(redis):
+    write(redis, 1)
+    redis.client.set("sse-client:{orders}:dead-letters", "a string")
+    with read(redis, claim_after=0.001, max_deliveries=1) as incoming:
+        take(incoming, 1)
+    with (
+        read(redis, claim_after=0.001, max_deliveries=1) as incoming,
+        pytest.raises(RelayError, match="WRONGTYPE"),
+    ):
+        next(incoming)
+    assert pending(redis) == 1
+
+
+def test_an_entry_that_no_relay_has_written_is_handed_out_as_it_is(redis):
+    redis.client.xadd("orders", {b"data": b"a\xff\rb", b"other": b"\xfe"})
+    with read(redis) as incoming:
+        event = next(incoming)
+    assert (event.data, event.event, event.id) == ("a\ufffd\rb", "message", "")
+
+
 def test_an_entry_that_somebody_else_has_acknowledged_is_not_put_aside(redis):
     write(redis, 1)
     with read(redis) as incoming:
@@ -202,6 +247,35 @@ def test_a_group_that_is_gone_is_made_anew(redis):
         redis.client.flushall()
         write(redis, 7)
         assert take(incoming, 1) == [7]
+
+
+def test_a_group_that_is_gone_while_something_was_read_ahead_is_made_anew(redis):
+    write(redis, 1, 2)
+    with read(redis, claim_after=10.0) as incoming:
+        take(incoming, 1)
+        redis.client.flushall()
+        write(redis, 7)
+        incoming._read_at -= 6.0
+        assert take(incoming, 1) == [7]
+
+
+def connections(redis):
+    return len(redis.client.client_list())
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_closing_leaves_no_connection_and_no_consumer(redis, comes_back):
+    write(redis, 1)
+    before = connections(redis)
+    incoming = read(redis)
+    if comes_back:
+        assert [incoming.close() for _ in incoming] == [None]
+        assert pending(redis) == 0
+    else:
+        incoming.acknowledge(next(incoming))
+        incoming.close()
+    assert consumers(redis) == []
+    wait_for(lambda: connections(redis) == before)
 
 
 def test_closing_ends_waiting_for_a_redis_that_is_gone(redis):
