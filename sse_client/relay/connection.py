@@ -18,6 +18,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sse_client.errors import SSEClientError
 from sse_client.relay.errors import RelayError
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Patience:
     Args:
         server: Whom to ask.
         stopping: Set once the waiting is to end.
-        on_trouble: Called with each failure that is waited for, and with None once it is over.
+        on_trouble: Called with each failure that is waited for, and with None once that is over.
     """
 
     def __init__(
@@ -213,12 +214,18 @@ class Patience:
                     self._on_trouble(None)
                 return answer
             if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret
+                self._on_trouble(None)  # whoever goes on may find it well
                 raise Interrupted
             delay = min(delay * 2, _LONGEST_DELAY)
 
 
 def describe(error: Exception) -> str:
-    """Name the failure without an address: the type, and the code of Redis's reply."""
+    """Name the failure without an address of Redis: the type, and the code of its reply.
+
+    What this package says itself, as of an event stream, holds no secrets.
+    """
+    if isinstance(error, SSEClientError):
+        return f"{type(error).__name__}: {error}"
     found = re.match(r"[A-Z]{3,}\b", str(error))
     return f"{type(error).__name__}{f' ({found[0]})' if found else ''}"
 

@@ -146,8 +146,8 @@ class RedisIncoming:
     def close(self) -> None:
         """End the iteration. What is in hand or was read ahead comes to other consumers.
 
-        Idempotent. Blocks for Redis only where nobody is waiting for the next event; or else whoever
-        does that gives back the connection, and the name in the group if it was not given.
+        Idempotent. Blocks for Redis only where nobody is waiting for the next event: or else it is
+        that thread which gives back the connection, and the name in the group if it was not given.
         """
         self._closing.set()
         if not self._is_iterating:

@@ -129,7 +129,9 @@ def acquire(server: RedisServer, name: str, owner: str, seconds: float) -> Lease
     keys = [key_of(name, "lease"), key_of(name, "state")]
     answer = server.run(ACQUIRE, keys, [owner, milliseconds(seconds)])
     if not answer[0]:
-        return Wait(max(0.0, int(answer[1]) / 1000))
+        left = int(answer[1])
+        # Negative for one that does not expire: nobody but a human sets such.
+        return Wait(left / 1000 if left >= 0 else seconds)
     _, text, event_id, within, sequence = answer
     position = Position(None if event_id is None else text_of(event_id), int(within), int(sequence))
     return Lease(server, name, text_of(text), seconds, position)
@@ -199,8 +201,17 @@ class LeaseKeeper:
         )
         for lease, answer in zip(leases, answers, strict=False):
             if isinstance(answer, Exception):
-                lease.renew()  # as where Redis has forgotten the script
+                self._renew_again(lease)  # as where Redis has forgotten the script
             elif not answer:
                 lease.lose()
             if lease.lost.is_set():
                 self.drop(lease)
+
+    def _renew_again(self, lease: Lease) -> None:
+        """Renew one; what is wrong with it alone is no reason to leave out the others."""
+        try:
+            lease.renew()
+        except self._server.failures as error:
+            if self._server.passes(error):
+                raise
+            logger.warning("the lease on %r can't be renewed: %s", lease.name, describe(error))

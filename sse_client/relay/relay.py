@@ -24,9 +24,10 @@ What can go wrong, and what holds it:
 What it can't hold: a Redis that evicts keys (``maxmemory-policy`` other than ``noeviction``) or is
 flushed forgets positions, and a server that doesn't resume has nothing to resume.
 
-Threads: the relay's own (or the caller's, in ``run``), one that renews the lease, and the reader of
-the session. All state is in ``Progress`` and in Redis. ``_lock`` guards which tenure is the current
-one, and is not held across anything.
+Threads: the relay's own (or the caller's, in ``run``), one that renews the lease, one while a
+stream is being opened, and the reader of the session. All state is in ``Progress`` and in Redis.
+``_lock`` guards which tenure is the current one, and is not held across anything; it is reentrant,
+for a signal handler may close the relay that it interrupts.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class RedisRelay:
         resends_unnumbered: Whether the server, asked to go on behind an ID, repeats the events
             without IDs that came behind it. They are then left out.
         **arguments: What ``client.sse`` takes: headers, options of ``SSEConfig`` and so on.
-            ``last_event_id`` is where to begin if nothing was relayed yet. ``cursor``, ``overflow``
-            and ``types`` are the relay's own, and refused.
+            ``last_event_id`` is where to begin if nothing was relayed yet. ``cursor``, ``types``,
+            ``overflow`` and those that show comments are the relay's own, and refused.
 
     Raises:
         ImportError: The package ``redis`` is missing (extra ``redis``).
@@ -152,7 +153,7 @@ class RedisRelay:
         self._owner = new_owner()
         self._report = StatusReport(self._stream, self._owner, self._progress)
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._tenure: Tenure | None = None
@@ -225,8 +226,9 @@ class RedisRelay:
         What has arrived and is not written comes again to the next holder of the lease.
 
         Args:
-            timeout: How long to wait for its threads, in seconds. They end at once, unless a first
-                connection hangs (``timeout=`` bounds that) or Redis does.
+            timeout: How long to wait for its threads, in seconds. They end at once, unless Redis
+                hangs. A first connection that does is left alone, and dropped once it comes about
+                or its ``timeout=`` is over.
         """
         self._stopping.set()
         with self._lock:
@@ -238,10 +240,10 @@ class RedisRelay:
         if tenure is not None:
             tenure.stop()
         # Not on the thread that runs it: a signal handler may have come in the middle of ``run``.
-        if threading.current_thread() is not self._runner:
-            self._over.wait(timeout)
-            if self._thread.ident is not None:
-                self._thread.join(timeout)
+        if threading.current_thread() is self._runner:
+            return
+        if self._over.wait(timeout) and self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def __enter__(self) -> Self:
         """Start it."""

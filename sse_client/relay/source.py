@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 #: Options of a stream that are the relay's own.
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(SSEConfig))
-_OWN = ("cursor", "auto_acknowledge", "overflow", "types", "deserialize")
+_OWN = (
+    *("cursor", "auto_acknowledge", "overflow", "types", "deserialize"),
+    *("show_comment_events", "show_retry_events"),
+)
 
 
 class StreamSource:
@@ -38,7 +41,7 @@ class StreamSource:
         for name in _OWN:
             if name in given:
                 raise TypeError(
-                    f"{name} cannot be given: a relay keeps the position and hands on texts"
+                    f"{name} cannot be given: a relay keeps the position, and hands on texts alone"
                 )
         options = {name: value for name, value in given.items() if name in _OPTIONS}
         self._client = client
@@ -76,6 +79,8 @@ class StreamSource:
                 "cursor": None,
                 "types": None,
                 "deserialize": None,
+                "show_comment_events": False,
+                "show_retry_events": False,
                 "overflow": "block",
                 "on_open": on_open,
                 "on_disconnect": on_disconnect,

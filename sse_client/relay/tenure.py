@@ -6,10 +6,10 @@ import contextlib
 import enum
 import threading
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from sse_client.channel import ChannelClosed
-from sse_client.errors import SessionClosedError
 from sse_client.relay.connection import Interrupted, Patience
 from sse_client.relay.resume import RepeatFilter
 from sse_client.relay.state import RelayState
@@ -66,7 +66,8 @@ class WriteOptions:
 class Tenure:
     """One time of holding the lease: it runs on one thread, and any thread may stop it.
 
-    The lock guards the session and whether it is wanted, for moments only.
+    The lock guards the session and whether it is wanted, for moments only; it is reentrant, for a
+    signal handler may stop what it interrupts.
     """
 
     def __init__(
@@ -82,9 +83,11 @@ class Tenure:
         self._open_stream = open_stream
         self._options = options
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._session: SSESession | None = None
+        #: What came of opening the stream; None from ``stop``.
+        self._outcomes: SimpleQueue[SSESession | Exception | None] = SimpleQueue()
         lease.on_lost = self.stop
 
     @property
@@ -96,6 +99,7 @@ class Tenure:
     def stop(self) -> None:
         """End it: close the session, and wait for Redis no longer. Does not wait for its thread."""
         self._stopping.set()
+        self._outcomes.put(None)
         with self._lock:
             session = self._session
         if session is not None:
@@ -128,21 +132,44 @@ class Tenure:
         begun = position.id is not None
         last_event_id = (position.id or "") if begun else self._options.begin_after
         within = position.within if begun else 1
-        try:
-            session = self._open_stream(last_event_id, self)
-        except SessionClosedError:
-            if self._stopping.is_set():
-                return self._end()
-            raise
+        session = self._open(last_event_id)
+        if session is None:
+            return self._end()
         with session:
-            with self._lock:
-                self._session = session
             if self._stopping.is_set():
                 return self._end()
             repeats = RepeatFilter(
                 last_event_id, within, resends_unnumbered=self._options.resends_unnumbered
             )
             return self._relay(session, repeats)
+
+    def _open(self, last_event_id: str) -> SSESession | None:
+        """Open the stream; None if that is not wanted any more.
+
+        On a thread of its own, for a first attempt that hangs can't be interrupted: then it is left
+        alone, and drops what comes of it.
+        """
+
+        def open_stream() -> None:
+            try:
+                session = self._open_stream(last_event_id, self)
+            except Exception as error:  # noqa: BLE001  # to whoever waits
+                self._outcomes.put(error)
+                return
+            with self._lock:
+                is_wanted = not self._stopping.is_set()
+                self._session = session
+            if not is_wanted:
+                session.close(timeout=0.0)
+            self._outcomes.put(session)
+
+        threading.Thread(target=open_stream, name="sse-client:opening", daemon=True).start()
+        outcome = self._outcomes.get()
+        if isinstance(outcome, Exception):
+            if self._stopping.is_set():
+                return None
+            raise outcome
+        return outcome
 
     def _relay(self, session: SSESession, repeats: RepeatFilter) -> End:
         patience = Patience(self._server, self._stopping, self._progress.redis_fails)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from sse_client.errors import SSEClientError
 from sse_client.relay.checks import check_lease_time, check_name
-from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe
+from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe, refused
 from sse_client.relay.keys import key_of
 from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, milliseconds
 from sse_client.relay.lease import new_owner as new_name
@@ -192,9 +192,12 @@ class RelayWorker:
             timeout: How long to wait for its threads, in seconds.
         """
         self._stopping.set()
-        if not self._began:
+        with self._lock:
+            began, self._began = self._began, True
+        if not began:
             self._server.close()
-        else:
+            self._over.set()
+        elif self._thread.ident is not None:
             self._thread.join(timeout)
 
     def __enter__(self) -> Self:
@@ -254,14 +257,26 @@ class RelayWorker:
         for each, holder in zip(idle, held, strict=True):
             if count == 0 or self._stopping.is_set():
                 return
-            if isinstance(holder, Exception):
-                raise holder
-            if holder is not None:
-                continue
+            if holder is None or isinstance(holder, Exception):
+                count -= self._try(each, holder)
+
+    def _try(self, each: _Relayed, error: Exception | None) -> bool:
+        """Take a lease that seemed free, and relay under it; return whether it was free."""
+        try:
+            if error is not None:
+                raise error
             lease = acquire(self._server, each.stream, self._name, self._lease_time)
-            if not isinstance(lease, Wait):
-                self._begin(each, lease)
-                count -= 1
+        except self._server.failures as failure:
+            if self._server.passes(failure):
+                raise
+            # Of the pool's own key nothing was refused: it is this stream that has to rest.
+            self._fails(each, refused(failure))
+            self._rest(each, _REST)
+            return False
+        if isinstance(lease, Wait):
+            return False
+        self._begin(each, lease)
+        return True
 
     def _begin(self, each: _Relayed, lease: Lease) -> None:
         each.progress.leases += 1
@@ -273,33 +288,50 @@ class RelayWorker:
             daemon=True,
         )
         with self._lock:
-            each.tenure, each.thread = tenure, thread
+            each.tenure = tenure
         self._keeper.keep(lease)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many
+            self._fails(each, error)
+            self._give_back(each, lease, _REST)
+            return
+        each.thread = thread
 
     def _serve(self, each: _Relayed, tenure: Tenure, lease: Lease) -> None:
         """Relay one stream under its lease; on a thread of its own."""
-        rests = True
+        rest = _REST
         try:
             end = tenure.run()
-            rests = end is End.STREAM_ENDED
+            rest = _REST if end is End.STREAM_ENDED else 0.0
             logger.info("%r: not relaying any more: %s", each.stream, end.value)
-        except Exception as error:  # the other streams have to go on
-            each.progress.failed(error)
-            # The traceback of a failure of the server says nothing, and comes every half a minute.
-            logger.error(  # noqa: TRY400  # it knows when a traceback helps
-                "the relay into %r failed: %s",
-                each.stream,
-                describe(error),
-                exc_info=not isinstance(error, SSEClientError),
-            )
+        except Exception as error:  # noqa: BLE001  # the other streams have to go on
+            self._fails(each, error)
         finally:
-            self._keeper.drop(lease)
-            lease.release()
-            each.progress.move(RelayState.STANDBY)
-            with self._lock:
-                each.tenure = None
-                each.resting_until = time.monotonic() + _REST if rests else 0.0
+            self._give_back(each, lease, rest)
+
+    def _fails(self, each: _Relayed, error: Exception) -> None:
+        """Note and log why a stream is not relayed."""
+        each.progress.failed(error)
+        # The traceback of a failure of the server says nothing, and comes every half a minute.
+        known = isinstance(error, SSEClientError)
+        logger.error(
+            "the relay into %r failed: %s",
+            each.stream,
+            describe(error),
+            exc_info=None if known else error,
+        )
+
+    def _give_back(self, each: _Relayed, lease: Lease, rest: float) -> None:
+        self._keeper.drop(lease)
+        lease.release()
+        each.progress.move(RelayState.STANDBY)
+        self._rest(each, rest)
+
+    def _rest(self, each: _Relayed, seconds: float) -> None:
+        with self._lock:
+            each.tenure = None
+            each.resting_until = time.monotonic() + seconds
 
     def _leave(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 import redis as library
@@ -12,6 +13,7 @@ from support import sse_client_for_tests
 
 from sse_client.relay import RedisRelay, RelayError, RelayState
 from sse_client.relay import connection as connection_module
+from sse_client.relay.state import Progress
 
 LEASE = 0.5
 
@@ -182,6 +184,19 @@ def test_what_is_waited_for_and_what_is_final():
     assert all(server.passes(error) for error in passing)
     assert not any(server.passes(error) for error in final)
     assert repr(server) == "<RedisServer>"
+    server.close()
+
+
+def test_who_waits_for_redis_no_longer_does_not_say_so():
+    progress, stopping = Progress(), threading.Event()
+    server = connection_module.RedisServer("redis://127.0.0.1:1")
+    patience = connection_module.Patience(server, stopping, progress.redis_fails)
+    progress.move(RelayState.RELAYING)
+    stopping.set()
+    with pytest.raises(connection_module.Interrupted):
+        patience.ask(lambda: server.execute("PING"))
+    assert progress.state is RelayState.RELAYING
+    assert progress.last_error == "ConnectionError"
     server.close()
 
 

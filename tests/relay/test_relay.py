@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
-from support import PATIENCE, Signal, sse_client_for_tests
+from support import PATIENCE, Running, Signal, silent_listener, sse_client_for_tests
 
 from sse_client import (
     SSE,
@@ -111,6 +111,13 @@ def test_a_client_of_typed_sessions_relays_texts(redis, server):
     with sse_client_for_tests(types=dict, overflow="drop_oldest") as client:
         relay_to(redis, client, server.url).run()
     assert [entry["data"] for entry in redis.entries("orders")] == ['{"a": 1}']
+
+
+def test_comments_and_times_stay_behind_whatever_the_client_shows(redis, server):
+    play(server, lambda exchange: exchange.write(b"id: 1\n\n: beat\n\nretry: 1\n\ndata: a\n\n"))
+    with sse_client_for_tests(show_comment_events=True, show_retry_events=True) as client:
+        relay_to(redis, client, server.url).run()
+    assert [entry["data"] for entry in redis.entries("orders")] == ["a"]
 
 
 # What comes again.
@@ -354,6 +361,49 @@ def test_closing_ends_a_relay_whose_server_is_not_there(redis):
     assert relay.state is RelayState.CLOSED
 
 
+@pytest.mark.parametrize("signalled", [False, True], ids=["another thread", "a signal handler"])
+def test_closing_ends_a_relay_whose_first_attempt_hangs(redis, signalled):
+    with silent_listener() as (port, accept), sse_client_for_tests() as client:
+        relay = relay_to(redis, client, f"http://127.0.0.1:{port}/")
+        running = Running(relay.run)
+        connection = accept()
+        if signalled:
+            # It runs on the thread that it interrupts, so it can't wait for that.
+            relay._runner = threading.current_thread()
+        relay.close(0.0 if signalled else PATIENCE)
+        assert running.outcome() is None
+        assert relay.state is RelayState.CLOSED
+        assert redis.client.get("sse-client:{orders}:lease") is None
+        connection.close()  # what is left of the attempt ends with it
+
+
+def test_a_stream_that_opens_after_its_relay_was_closed_is_dropped(redis):
+    opening, closed = Signal(), threading.Event()
+
+    def authorize(request):
+        opening()
+        assert closed.wait(PATIENCE)
+        return request
+
+    with Numbered() as numbered, sse_client_for_tests() as client:
+        numbered.ends = False
+        relay = relay_to(redis, client, numbered.url, auth=authorize)
+        relay.start()
+        opening.await_()
+        relay.close()
+        closed.set()
+        wait_for(lambda: numbered.positions == [""])
+        wait_for(lambda: all(each.name != "sse-client:opening" for each in threading.enumerate()))
+        assert redis.client.xlen("orders") == 0
+
+
+def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):
+    redis.client.set("sse-client:{orders}:lease", "somebody 1")
+    server = RedisServer(redis.url)
+    assert acquire(server, "orders", "a", 5.0) == Wait(5.0)
+    server.close()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
@@ -371,6 +421,7 @@ def test_closing_ends_a_relay_whose_server_is_not_there(redis):
         ({"overflow": "error"}, TypeError, "overflow"),
         ({"cursor": None}, TypeError, "cursor"),
         ({"types": dict}, TypeError, "types"),
+        ({"show_comment_events": True}, TypeError, "show_comment_events"),
         ({"redis": 5}, TypeError, "redis"),
         ({"redis": "http://secret"}, ValueError, "redis must be an address"),
         ({"capacity": 0}, ValueError, "capacity"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 from contextlib import ExitStack
 
 import pytest
+import redis as library
 from numbered_server import Numbered, numbers_of, wait_for
-from support import sse_client_for_tests
+from support import PATIENCE, sse_client_for_tests
 
 from sse_client.relay import RelayedStream, RelayError, RelayWorker
 from sse_client.relay import connection as connection_module
@@ -164,12 +166,60 @@ def test_a_refusal_of_redis_is_told(redis, client):
         worker.start()
 
 
-def test_an_answer_of_a_pipeline_may_be_an_error(redis, client):
+@pytest.mark.parametrize("key", ["lease", "state"])
+def test_a_stream_that_redis_refuses_keeps_no_other_waiting(redis, client, numbered, caplog, key):
+    redis.client.lpush(f"sse-client:{{one}}:{key}", "no string")
+    numbered.offer(3)
+    with worker_of(redis, client, numbered.url, ["one", "two"]) as worker:
+        wait_for(lambda: redis.client.xlen("two") == 3)
+        wait_for(lambda: "the relay into 'one' failed" in caplog.text)
+        assert not worker.wait(LEASE)
+        assert worker.relayed == ["two"]
+    assert "WRONGTYPE" in caplog.text
+
+
+@pytest.mark.parametrize("refused", ["GET", "EVALSHA"])
+def test_a_failure_that_passes_stops_the_round(redis, client, monkeypatch, refused):
+    def fail(*_):
+        raise library.BusyLoadingError("LOADING")
+
     worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one"])
-    redis.client.lpush("sse-client:{one}:lease", "no string")
-    with pytest.raises(Exception, match="WRONGTYPE"):
+    if refused == "GET":
+        answer = [library.BusyLoadingError("LOADING")]
+        monkeypatch.setattr(worker._server, "execute_all", lambda _: answer)
+    else:
+        monkeypatch.setattr(worker._server, "run", fail)
+    with pytest.raises(library.BusyLoadingError):
         worker._take(1)
     worker.close()
+
+
+def test_a_worker_that_gets_no_thread_gives_the_stream_back(
+    redis, client, numbered, monkeypatch, caplog
+):
+    start = threading.Thread.start
+
+    def start_few(thread):
+        if thread.name == "sse-client:relay:one":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    numbered.offer(3)
+    with worker_of(redis, client, numbered.url, ["one", "two"]) as worker:
+        wait_for(lambda: redis.client.xlen("two") == 3)
+        wait_for(lambda: "the relay into 'one' failed: RuntimeError" in caplog.text)
+        assert redis.client.get("sse-client:{one}:lease") is None
+    assert worker.wait(PATIENCE)
+
+
+def test_a_worker_that_was_closed_before_it_began_is_over(redis, client):
+    worker = worker_of(redis, client, "http://127.0.0.1:9/")
+    worker.close()
+    worker.close()
+    assert worker.wait(PATIENCE)
+    with pytest.raises(RuntimeError, match="once"):
+        worker.start()
 
 
 def test_closing_does_not_wait_for_a_redis_that_is_gone(redis, client, numbered, caplog):

@@ -101,6 +101,18 @@ def test_leases_are_renewed_also_where_the_script_is_forgotten(redis, server):
     keeper.close(1.0)
 
 
+def test_a_lease_that_cannot_be_renewed_keeps_no_other_from_it(redis, server):
+    leases = [acquire(server, name, "a", 60.0) for name in ("one", "two", "three")]
+    keeper = LeaseKeeper(server, 60.0)
+    redis.client.delete(leases[0].key)
+    redis.client.lpush(leases[0].key, "no string")
+    for lease in leases[1:]:
+        redis.client.pexpire(lease.key, 1000)
+    redis.client.script_flush()
+    keeper._renew(leases)
+    assert all(redis.client.pttl(lease.key) > 50_000 for lease in leases[1:])
+
+
 @pytest.mark.parametrize(
     ("stopped", "most", "patience"),
     [(True, 10, 600.0), (False, 2, 600.0), (False, 10, 0.001)],
