@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -22,7 +23,6 @@ from sse_client.relay.status import StreamStatus, read_status
 from sse_client.relay.worker import RelayWorker
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Sequence
 
 _ENDED = 0
@@ -37,8 +37,9 @@ _LOOK = 0.5
 
 _COLUMNS = ("STREAM", "OWNER", "STATE", "LAG", "WAITING", "RATE/S", "WRITTEN", "LAST ID", "ERRORS")
 
-#: More of an ID than this says no more in a table.
+#: More of an ID, or of an error, than this says no more in a table.
 _LONGEST_ID = 40
+_LONGEST_ERROR = 120
 
 
 def _parser() -> Parser:
@@ -127,7 +128,13 @@ def _check_usage(parser: Parser, options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> RelayConfig:
     if options.config is not None:
-        return load_config(options.config)
+        config = load_config(options.config)
+        for number, each in enumerate(config.streams, 1):
+            try:
+                url(each.url)
+            except argparse.ArgumentTypeError as error:
+                raise ValueError(f"stream {number}: url {error}") from None
+        return config
     check_name("--stream", options.stream)
     return RelayConfig((RelayedStream(options.url or "", options.stream),))
 
@@ -206,11 +213,11 @@ def _row(status: StreamStatus) -> tuple[str, ...]:
         str(status.waiting),
         f"{status.rate:.1f}",
         str(status.written),
-        "-" if status.last_event_id is None else _shown(status.last_event_id),
-        f"{status.errors} {status.last_error}".strip(),
+        "-" if status.last_event_id is None else _shown(status.last_event_id, _LONGEST_ID),
+        f"{status.errors} {_shown(status.last_error, _LONGEST_ERROR)}".strip(),
     )
 
 
-def _shown(text: str) -> str:
-    """Return an ID for a terminal: it is the server's."""
-    return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_ID])
+def _shown(text: str, longest: int) -> str:
+    """Return a text for a terminal: it is the server's, or may hold some of it."""
+    return "".join(each if each.isprintable() else "?" for each in text[:longest])

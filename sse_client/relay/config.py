@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sse_client.relay.checks import check_batch_time, check_count, check_name
+from sse_client.relay.checks import check_batch_time, check_count, check_lease_time, check_name
+from sse_client.relay.lease import LEASE_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sse_client.sse import StreamArguments
 
 
@@ -33,7 +33,7 @@ class RelayedStream:
         TypeError, ValueError: One of them is wrong, by name.
     """
 
-    url: str
+    url: str = field(repr=False)
     stream: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     max_length: int | None = None
@@ -52,7 +52,7 @@ class RelayedStream:
         if not isinstance(self.resends_unnumbered, bool):
             raise TypeError("resends_unnumbered must be true or false")
         given: Any = self.headers
-        if not isinstance(given, dict) or not all(isinstance(v, str) for v in given.values()):
+        if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
             raise TypeError("headers must be a table of texts")
 
     def arguments(self) -> StreamArguments:
@@ -97,7 +97,10 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
         OSError: It can't be read.
         ImportError: On Python 3.10: the package ``tomli`` is missing (extra ``redis``).
     """
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not in UTF-8") from None
     toml = _load_toml()
     try:
         document: dict[str, Any] = toml.loads(text)
@@ -109,9 +112,11 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
         raise ValueError(f"{path}: there are no [[streams]]")
     streams = tuple(_stream(table, number) for number, table in enumerate(tables, 1))
     redis = document.pop("redis", None)
-    for name, kinds in {"pool": (str,), "lease_time": (int, float)}.items():
-        if name in document and not isinstance(document[name], kinds):
-            raise ValueError(f"{path}: {name} is of the wrong kind")
+    try:
+        check_name("pool", document.get("pool", RelayConfig.pool))
+        check_lease_time(document.get("lease_time", LEASE_TIME))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
     if redis is not None and not isinstance(redis, str):
         raise ValueError(f"{path}: redis must be an address")
     return RelayConfig(streams, None if redis is None else _resolve("redis", redis), **document)

@@ -95,7 +95,10 @@ class RedisServer:
                     # Repeating is done here, where it is known what may be repeated.
                     retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
                 )
-            except ValueError:
+                # Options that it doesn't know would be found by the first command only.
+                pool = self._client.connection_pool
+                pool.connection_class(**pool.connection_kwargs)
+            except (TypeError, ValueError):
                 raise ValueError("redis must be an address such as redis://host:6379/0") from None
         elif callable(getattr(redis, "execute_command", None)):
             self._client = redis

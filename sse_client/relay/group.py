@@ -175,13 +175,12 @@ class GroupReader:
     def _claim_one(self) -> tuple[list[Any], bool]:
         """Claim the oldest one: those behind it may be innocent, and a claim is counted."""
         idle = milliseconds(self._claim_after)
-        words = (self._stream, self._group, "-", "+", 1)
-        pending = self._server.commands.xpending_range(*words, idle=idle)
+        group = (self._stream, self._group)
+        pending = self._server.commands.xpending_range(*group, "-", "+", 1, idle=idle)
         if not pending:
             return [], True
         ids = [each["message_id"] for each in pending]
-        words = (self._stream, self._group, self._consumer, idle, ids)
-        return self._server.commands.xclaim(*words), False
+        return self._server.commands.xclaim(*group, self._consumer, idle, ids), False
 
     def _claim_some(self) -> tuple[list[Any], bool]:
         """Claim in pieces; return whether it was the last one, too."""

@@ -83,7 +83,7 @@ def serve_metrics(
 
     Raises:
         ImportError: The package ``prometheus-client`` is missing.
-        OSError: The port is taken.
+        OSError: The port is taken, or the address none of this machine.
     """
     try:
         import prometheus_client  # noqa: PLC0415  # an extra
@@ -94,7 +94,11 @@ def serve_metrics(
         ) from error
     registry = prometheus_client.CollectorRegistry()
     registry.register(_Collector(core, server, streams))
-    http, thread = prometheus_client.start_http_server(port, host, registry)
+    try:
+        http, thread = prometheus_client.start_http_server(port, host, registry)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"the metrics cannot be served on {host}:{port}: {reason}") from error
     try:
         yield http.server_port
     finally:

@@ -273,15 +273,18 @@ class RedisRelay:
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001  # to whoever asks for it
-            self._error = None if self._stopping.is_set() else error
+            if not self._stopping.is_set():
+                self._error = error
+                self._progress.failed(error)
         finally:
             self._finish()
 
     def _finish(self) -> None:
         self._progress.move(RelayState.CLOSED if self._error is None else RelayState.FAILED)
+        self._keeper.close(_CLOSE_TIMEOUT)
         if self._error is not None:
             logger.error("the relay into %r failed: %s", self._stream, describe(self._error))
-        self._keeper.close(_CLOSE_TIMEOUT)
+            self._report.send(self._server)
         self._server.close()
         self._over.set()
 

@@ -68,7 +68,7 @@ class StreamSource:
         def on_disconnect(
             session: SSESession, error: Exception | None, delay: float | None
         ) -> None:
-            tenure.disconnected(session)
+            tenure.disconnected(session, error)
             _call(self._on_disconnect, session, error, delay)
 
         session: SSESession = self._client.sse(
@@ -90,8 +90,18 @@ class StreamSource:
 
 
 def address_without_secrets(url: str) -> str:
-    """Return an address without user info, query and fragment."""
-    parts = urlsplit(url)
+    """Return an address without user info, query and fragment.
+
+    Raises:
+        TypeError, ValueError: It is none; the message doesn't repeat it.
+    """
+    given: object = url
+    if not isinstance(given, str):
+        raise TypeError(f"url must be a str, not {type(given).__name__}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("url can't be parsed") from None
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 

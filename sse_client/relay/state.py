@@ -109,8 +109,14 @@ class Progress:
             if self._state is RelayState.WAITING:
                 self._state = self._behind_waiting
 
+    def lost(self, error: Exception | None) -> None:
+        """Note that the connection to the stream was lost; with None, that the server ended it."""
+        self.losses += 1
+        if error is not None:
+            self.last_error = describe(error)
+
     def failed(self, error: Exception) -> None:
-        """Note that relaying has ended with an error, but will be tried again."""
+        """Note that relaying has ended with an error; it may be tried again."""
         self.failures += 1
         self.last_error = describe(error)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sse_client.relay.connection import text_of
+from sse_client.relay.connection import describe, text_of
 from sse_client.relay.keys import key_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ class StatusReport:
         }
         return ["HSET", self._key, *(word for pair in report.items() for word in pair)]
 
+    def send(self, server: RedisServer) -> None:
+        """Report on one's own, as when nothing is relayed any more. Blocks for Redis.
+
+        Nobody minds if it doesn't get there.
+        """
+        with contextlib.suppress(*server.failures):
+            server.execute(*self.command(0))
+
 
 @dataclass(frozen=True)
 class StreamStatus:
@@ -57,15 +66,17 @@ class StreamStatus:
     Attributes:
         stream: The key of the Redis Stream.
         owner: Who holds the lease, None if nobody does.
-        state: What the last owner was doing.
+        state: What the owner was doing when it last reported; ``starting`` if it has not yet,
+            ``nobody`` if there is none.
         length: How many entries the stream holds.
         written: How many entries were ever written.
-        lag: How many entries the slowest consumer group has not read; None if it isn't known.
+        lag: How many entries the slowest consumer group has not read; None if it isn't known, as
+            before Redis 7.
         waiting: How many events have arrived at the owner and are not written yet.
         rate: Entries a second, of late.
         last_event_id: The position, None before the first event.
-        errors: Connections lost and failures of Redis, of the last owner.
-        last_error: The last of them.
+        errors: Connections lost and failures, of whoever reported last.
+        last_error: The last of them; or that a key of the stream is of another type.
     """
 
     stream: str
@@ -100,34 +111,43 @@ def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatu
     answers = server.execute_all(commands)
     each = len(commands) // max(1, len(names))
     return [
-        _status(name, answers[first : first + each])
+        _status(server, name, answers[first : first + each])
         for name, first in zip(names, range(0, len(answers), each), strict=True)
     ]
 
 
-_REPORTED = ("state", "waiting", "rate", "errors", "last_error")
+_REPORTED = ("owner", "state", "waiting", "rate", "errors", "last_error")
+
+#: What is taken for an answer that a key of another type has refused.
+_NOTHING: tuple[Any, ...] = (None, (None, None), (None,) * len(_REPORTED), 0, None)
 
 
-def _status(name: str, answers: list[Any]) -> StreamStatus:
-    lease, state, report, length, groups = answers
-    for answer in (lease, state, report, length):
+def _status(server: RedisServer, name: str, answers: list[Any]) -> StreamStatus:
+    refusal = ""
+    for index, answer in enumerate(answers[:-1]):
         if isinstance(answer, Exception):
-            raise answer
-    shown, waiting, rate, errors, last_error = (
+            if not server.is_reply(answer, "WRONGTYPE"):
+                raise answer
+            # Of the other streams there is something to tell.
+            answers[index], refusal = _NOTHING[index], describe(answer)
+    lease, state, report, length, groups = answers
+    reporter, shown, waiting, rate, errors, last_error = (
         "" if word is None else text_of(word) for word in report
     )
+    owner = None if lease is None else text_of(lease).rpartition(" ")[0]
+    is_current = owner == reporter
     return StreamStatus(
         stream=name,
-        owner=None if lease is None else text_of(lease).rpartition(" ")[0],
-        state=shown if lease is not None else "nobody",
+        owner=owner,
+        state="nobody" if owner is None else shown if is_current else "starting",
         length=int(length),
         written=int(state[1] or 0),
         lag=_lag(groups),
-        waiting=int(waiting or 0),
-        rate=float(rate or 0),
+        waiting=int(waiting) if is_current else 0,
+        rate=float(rate) if is_current else 0.0,
         last_event_id=None if state[0] is None else text_of(state[0]),
         errors=int(errors or 0),
-        last_error=last_error,
+        last_error=refusal or last_error,
     )
 
 
@@ -137,8 +157,8 @@ def _lag(groups: object) -> int | None:
         return None
     lags: list[int] = []
     for group in groups:
-        named = {text_of(key): value for key, value in dict(group).items()}
-        lag = named.get("lag")
-        if lag is not None:
-            lags.append(int(lag))
+        lag = {text_of(key): value for key, value in dict(group).items()}.get("lag")
+        if lag is None:
+            return None
+        lags.append(int(lag))
     return max(lags, default=None)

@@ -111,10 +111,10 @@ class Tenure:
             session.incoming.put(CONNECTION_OPENED)
         self._progress.move(RelayState.RELAYING)
 
-    def disconnected(self, session: SSESession) -> None:
+    def disconnected(self, session: SSESession, error: Exception | None) -> None:
         """Note that the connection was lost; on the reader's thread."""
         self._progress.move(RelayState.CONNECTING)
-        self._progress.losses += 1
+        self._progress.lost(error)
         if self._stopping.is_set():  # while the first connection was still being opened
             session.close(timeout=0.0)
 

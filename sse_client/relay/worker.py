@@ -118,9 +118,13 @@ class RelayWorker:
         self._lease_time = lease_time
         self._server = RedisServer(redis)
         self._name = new_name()
-        self._streams = {each.stream: self._prepare(client, each) for each in streams}
-        if not streams or len(self._streams) < len(streams):
-            raise ValueError("streams must not be empty, nor name a Redis Stream twice")
+        self._streams: dict[str, _Relayed] = {}
+        for each in streams:
+            if each.stream in self._streams:
+                raise ValueError(f"streams must not name the Redis Stream {each.stream!r} twice")
+            self._streams[each.stream] = self._prepare(client, each)
+        if not self._streams:
+            raise ValueError("streams must not be empty")
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -321,6 +325,7 @@ class RelayWorker:
             describe(error),
             exc_info=None if known else error,
         )
+        each.report.send(self._server)
 
     def _give_back(self, each: _Relayed, lease: Lease, rest: float) -> None:
         self._keeper.drop(lease)

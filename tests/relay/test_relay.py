@@ -265,6 +265,7 @@ def test_the_error_of_the_stream_is_the_relays(redis, server):
             relay.wait()
     assert relay.state is RelayState.FAILED
     assert isinstance(relay.error, UnexpectedStatusError)
+    assert "404" in relay.statistics.last_error
     assert redis.client.get("sse-client:{orders}:lease") is None
 
 
@@ -351,6 +352,15 @@ def test_what_is_over_stays_over_and_waiting_remembers_where_it_was():
     assert progress.state is RelayState.CLOSED
 
 
+def test_the_last_error_is_that_of_a_connection_too(redis, server):
+    play(server, lambda exchange: exchange.drop(), lambda exchange: exchange.respond(503))
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, server.url)
+        relay.run()
+    assert relay.statistics.losses == 2
+    assert "503" in relay.statistics.last_error
+
+
 def test_closing_ends_a_relay_whose_server_is_not_there(redis):
     with sse_client_for_tests(reconnection_time=0.01) as client:
         failing = Signal()
@@ -423,6 +433,8 @@ def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):
         ({"types": dict}, TypeError, "types"),
         ({"show_comment_events": True}, TypeError, "show_comment_events"),
         ({"redis": 5}, TypeError, "redis"),
+        ({"url": 5}, TypeError, "url"),
+        ({"url": "http://secret@[x"}, ValueError, "url"),
         ({"redis": "http://secret"}, ValueError, "redis must be an address"),
         ({"capacity": 0}, ValueError, "capacity"),
     ],
@@ -430,7 +442,7 @@ def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):
 def test_a_wrong_option_is_refused_by_name(options, error, named):
     given = {"redis": "redis://127.0.0.1", "stream": "orders", **options}
     with HttpClient().install(SSE) as client, pytest.raises(error, match=named) as caught:
-        RedisRelay(client, "http://127.0.0.1:9", **given)
+        RedisRelay(client, given.pop("url", "http://127.0.0.1:9"), **given)
     assert "secret" not in str(caught.value)
 
 

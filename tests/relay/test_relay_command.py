@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +17,7 @@ from support import PATIENCE, sse_client_for_tests
 from sse_client.cli import main
 from sse_client.relay import RedisRelay, connection, incoming_from_redis
 from sse_client.relay.metrics import serve_metrics
+from sse_client.relay.status import read_status
 
 
 @pytest.fixture
@@ -99,10 +101,100 @@ def test_a_lag_that_redis_does_not_know_is_left_out(redis, capsys):
     assert re.search(r"nobody +- +0", capsys.readouterr().out)
 
 
-def test_a_status_that_redis_refuses_is_told(redis, capsys):
+def test_the_lag_of_some_groups_is_not_that_of_the_slowest(redis, capsys):
+    test_a_lag_that_redis_does_not_know_is_left_out(redis, capsys)
+    redis.client.xgroup_create("orders", "known", id="0")
+    redis.client.xgroup_create("orders", "all", id="$")
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    assert re.search(r"nobody +- +0", capsys.readouterr().out)
+
+
+def test_a_key_of_another_type_is_told_beside_the_other_streams(redis, capsys):
     redis.client.set("orders", "a string")
-    assert relay(redis, "--status", "--stream", "orders") == 1
-    assert "WRONGTYPE" in capsys.readouterr().err
+    redis.client.xadd("trades", {"data": "1"})
+    redis.client.set("sse-client:{trades}:status", "a string")
+    redis.client.xadd("others", {"data": "1"})
+    server = connection.RedisServer(redis.url)
+    orders, trades, others = read_status(server, ["orders", "trades", "others"])
+    server.close()
+    assert (orders.length, orders.last_error) == (0, "ResponseError (WRONGTYPE)")
+    assert (trades.length, trades.last_error) == (1, "ResponseError (WRONGTYPE)")
+    assert (others.length, others.last_error) == (1, "")
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    assert "WRONGTYPE" in capsys.readouterr().out
+
+
+def test_a_status_that_redis_refuses_is_told(redis, capsys):
+    redis.client.acl_setuser("limited", enabled=True, passwords="+secret", keys="*")
+    address = redis.url.replace("//", "//limited:secret@")
+    assert main(["relay", "--redis", address, "--status", "--stream", "orders"]) == 1
+    said = capsys.readouterr().err
+    assert "NoPermissionError" in said
+    assert "secret" not in said
+
+
+def test_the_figures_of_an_owner_that_is_gone_are_not_shown_as_those_of_now(redis):
+    report = {"owner": "gone", "state": "relaying", "waiting": 7, "rate": "5.0", "errors": 3}
+    redis.client.hset("sse-client:{orders}:status", mapping={**report, "last_error": "E"})
+    server = connection.RedisServer(redis.url)
+    found = []
+    for owner in (None, "new", "gone"):
+        if owner:
+            redis.client.set("sse-client:{orders}:lease", f"{owner} 2")
+        (status,) = read_status(server, ["orders"])
+        found.append((status.state, status.waiting, status.rate))
+        assert (status.errors, status.last_error) == (3, "E")
+    server.close()
+    assert found == [("nobody", 0, 0.0), ("starting", 0, 0.0), ("relaying", 7, 5.0)]
+
+
+def test_why_a_relay_has_failed_is_in_the_status(redis, server, capsys, quiet):
+    server.respond(404)
+    assert relay(redis, "--stream", "orders", server.url_for("/x?token=secret")) == 1
+    assert "404" in capsys.readouterr().err
+    assert relay(redis, "--status", "--stream", "orders") == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"nobody .* 1 UnexpectedStatusError: .*404", shown)
+    assert "secret" not in shown
+
+
+def test_a_port_that_is_taken_is_named(redis, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = ["--metrics-port", str(port), "--stream", "s", "http://127.0.0.1:1"]
+        assert relay(redis, *words) == 1
+    assert f"the metrics cannot be served on 127.0.0.1:{port}: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lease_time = true\n{}", "lease_time"),
+        ("lease_time = 0\n{}", "lease_time"),
+        ("pool = 'a{{'\n{}", "pool"),
+        ("{}{}", "'orders'"),
+        ("{}[[streams]]\nurl = 'secret.org'\nstream = 's'", "stream 2: url must begin with http"),
+        ("{}[[streams]]\nurl = 'http://secret@[x'\nstream = 's'", "url can't be parsed"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(redis, tmp_path, capsys, text, said):
+    stream = '[[streams]]\nurl = "http://127.0.0.1:9"\nstream = "orders"\n'
+    config = tmp_path / "relays.toml"
+    config.write_text(text.format(stream, stream))
+    assert relay(redis, "--config", str(config)) == 1
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert len(shown.splitlines()) == 1
+    assert "secret" not in shown
+
+
+def test_an_address_of_redis_with_an_unknown_option_is_refused(capsys):
+    words = ["relay", "--status", "--stream", "s", "--redis", "redis://127.0.0.1/0?secret=5"]
+    assert main(words) == 1
+    shown = capsys.readouterr().err
+    assert "redis must be an address" in shown
+    assert "secret" not in shown
 
 
 def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import MappingProxyType
 
 import pytest
 
@@ -66,6 +67,8 @@ STREAM = '[[streams]]\nurl = "https://example.com"\nstream = "s"\n'
         (STREAM + "wrong = 1", "stream 1: there is no option 'wrong'"),
         ("pool = 1\n" + STREAM, "pool"),
         ("lease_time = 'x'\n" + STREAM, "lease_time"),
+        ("lease_time = true\n" + STREAM, "lease_time"),
+        ("lease_time = 0\n" + STREAM, "lease_time"),
         ("redis = 1\n" + STREAM, "redis"),
         ("redis = '$NOT_SET_AT_ALL'\n" + STREAM, "redis: the environment variable"),
         ('[[streams]]\nurl = "x"', "stream 1: .*stream"),
@@ -82,6 +85,23 @@ def test_what_is_wrong_is_named(written, text, named):
     with pytest.raises(ValueError, match=named) as caught:
         load_config(written(text))
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_of_another_encoding_is_told(tmp_path):
+    path = tmp_path / "relays.toml"
+    path.write_text(STREAM + "# ä", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"relays\.toml is not in UTF-8"):
+        load_config(path)
+
+
+def test_what_an_address_holds_is_not_shown():
+    stream = RelayedStream("http://user:secret@example.com/?token=secret", "s")
+    assert "secret" not in repr(RelayConfig((stream,)))
+
+
+def test_headers_may_be_any_mapping():
+    headers = MappingProxyType({"A": "b"})
+    assert RelayedStream("http://example.com", "s", headers).arguments()["headers"] == headers
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 11), reason="Python has a parser of its own")

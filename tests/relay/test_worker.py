@@ -117,6 +117,10 @@ def test_a_stream_that_fails_is_tried_again_and_keeps_no_other_waiting(
         wait_for(lambda: redis.client.xlen("good"))
         wait_for(lambda: caplog.text.count("the relay into 'bad' failed") > 1)
         wait_for(lambda: worker.relayed == ["good"])
+        status = redis.client.hgetall("sse-client:{bad}:status")
+        assert b"404" in status[b"last_error"]
+        assert int(status[b"errors"]) > 0
+    assert "404" in caplog.text
 
 
 def test_a_stream_that_has_ended_rests(redis, client, numbered):
