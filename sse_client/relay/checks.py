@@ -7,6 +7,9 @@ from sse_client.relay.keys import tag_of
 #: The shortest lease: its renewals have to get through a busy machine.
 _LEAST_LEASE_TIME = 0.1
 
+#: Redis counts milliseconds.
+_LEAST_CLAIM_AFTER = 0.001
+
 
 def check_name(option: str, name: object) -> str:
     """Return the name of a key that was given, or refuse it by the option's name."""
@@ -36,6 +39,11 @@ def check_lease_time(value: object) -> None:
 def check_batch_time(value: object) -> None:
     """Refuse what is no duration for a batch to wait."""
     _check_seconds("batch_time", value, 0)
+
+
+def check_claim_after(value: object) -> None:
+    """Refuse what is no duration after which entries may be claimed."""
+    _check_seconds("claim_after", value, _LEAST_CLAIM_AFTER)
 
 
 def _check_seconds(option: str, value: object, least: float) -> None:

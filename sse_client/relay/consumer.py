@@ -10,13 +10,12 @@ again. An entry of which everybody dies would go round for ever: each hand-out i
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sse_client.relay.checks import check_count, check_name
+from sse_client.relay.checks import check_claim_after, check_count, check_name
 from sse_client.relay.connection import Interrupted, Patience, RedisServer
 from sse_client.relay.group import CLAIM_AFTER, COUNT, GroupOptions, GroupReader
 from sse_client.relay.lease import new_owner
@@ -242,8 +241,7 @@ def incoming_from_redis(
             raise TypeError(f"{name} must be a str, and not empty")
     check_count("count", count)
     check_count("max_deliveries", max_deliveries, optional=True)
-    if not 0 < claim_after < math.inf:
-        raise ValueError("claim_after must be a number of seconds above 0")
+    check_claim_after(claim_after)
     return RedisIncoming(
         RedisServer(redis),
         stream,

@@ -135,12 +135,23 @@ class GroupReader:
             return []
 
     def _make_group(self) -> None:
+        if self._start == "$":
+            # Once and for all: where the group has to be made anew, it begins there again.
+            self._start = self._find_end()
         words = (self._stream, self._group, self._start)
         try:
             self._server.commands.xgroup_create(*words, mkstream=True)
         except Exception as error:
             if not self._server.is_reply(error, "BUSYGROUP"):
                 raise
+
+    def _find_end(self) -> str:
+        try:
+            return text_of(self._server.commands.xinfo_stream(self._stream)["last-generated-id"])
+        except Exception as error:
+            if "no such key" not in str(error):
+                raise
+            return "0"
 
     def _read_own(self, behind: str) -> list[Entry]:
         # Each is counted: none but the one that may be handed out next.

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import redis.asyncio as library_of_asyncio
 from numbered_server import wait_for
 from support import Running
 
@@ -87,6 +88,25 @@ def test_a_group_may_begin_with_what_comes(redis):
         wait_for(lambda: redis.client.xinfo_groups("orders"))
         write(redis, 2)
         assert reading.outcome() == [2]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_group_of_what_comes_that_is_gone_misses_nothing_that_came(redis, exists):
+    if exists:
+        write(redis, 1)
+    with read(redis, start="$") as incoming:
+        incoming._group._make_group()
+        write(redis, 2)
+        assert take(incoming, 1) == [2]
+        redis.client.xgroup_destroy("orders", GROUP)
+        write(redis, 3)
+        assert take(incoming, 2) == [2, 3]
+
+
+def test_a_group_of_what_comes_to_no_stream_is_a_refusal(redis):
+    redis.client.set("orders", "a string")
+    with read(redis, start="$") as incoming, pytest.raises(Exception, match="WRONGTYPE"):
+        incoming._group._make_group()
 
 
 def test_what_a_dead_consumer_left_is_claimed(redis):
@@ -320,6 +340,9 @@ def test_a_client_of_ones_own_stays_open(redis, decode, protocol):
         ({"count": 0}, ValueError, "count"),
         ({"max_deliveries": 0}, ValueError, "max_deliveries"),
         ({"claim_after": 0}, ValueError, "claim_after"),
+        ({"claim_after": "5"}, TypeError, "claim_after"),
+        ({"claim_after": True}, TypeError, "claim_after"),
+        ({"redis": library_of_asyncio.Redis()}, TypeError, "redis must be .* not redis.asyncio"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(options, error, named):

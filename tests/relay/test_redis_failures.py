@@ -9,7 +9,7 @@ import pytest
 import redis as library
 from numbered_server import Numbered, numbers_of, wait_for
 from redis_process import RedisProcess
-from support import sse_client_for_tests
+from support import Signal, sse_client_for_tests
 
 from sse_client.relay import RedisRelay, RelayError, RelayState
 from sse_client.relay import connection as connection_module
@@ -184,6 +184,22 @@ def test_what_is_waited_for_and_what_is_final():
     assert all(server.passes(error) for error in passing)
     assert not any(server.passes(error) for error in final)
     assert repr(server) == "<RedisServer>"
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        library.ReadOnlyError("You can't write against a read only replica."),
+        library.ResponseError("ERR Error running script: @user_script:5: -READONLY You can't"),
+    ],
+)
+def test_a_replica_that_refuses_is_left_for_a_new_connection(monkeypatch, error):
+    server = connection_module.RedisServer("redis://127.0.0.1:1")
+    left = Signal()
+    monkeypatch.setattr(server, "disconnect", left)
+    assert server.passes(error)
+    assert left.is_set()
     server.close()
 
 
