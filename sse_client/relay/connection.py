@@ -23,13 +23,13 @@ from sse_client.errors import SSEClientError
 from sse_client.relay.errors import RelayError
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from redis import Redis
     from redis.cluster import RedisCluster
 
     from sse_client.relay.scripts import Script
+    from sse_client.relay.stopping import StopFlag
 
     #: The address of a Redis, or a client of redis-py, which stays its owner's.
     RedisAddress = str | Redis | RedisCluster
@@ -189,7 +189,7 @@ class Patience:
     def __init__(
         self,
         server: RedisServer,
-        stopping: threading.Event,
+        stopping: StopFlag,
         on_trouble: Callable[[Exception | None], object] = lambda _: None,
     ) -> None:
         self._server = server

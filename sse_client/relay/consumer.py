@@ -10,7 +10,6 @@ again. An entry of which everybody dies would go round for ever: each hand-out i
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from sse_client.relay.checks import check_claim_after, check_count, check_name
 from sse_client.relay.connection import Interrupted, Patience, RedisServer
 from sse_client.relay.group import CLAIM_AFTER, COUNT, GroupOptions, GroupReader
 from sse_client.relay.lease import new_owner
+from sse_client.relay.stopping import StopFlag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class RedisIncoming:
         )
         self._claim_after = options.claim_after
         self._auto = auto_acknowledge
-        self._closing = threading.Event()
+        self._closing = StopFlag()
         #: Whether a thread is in ``__next__``, which then leaves when it finds this closed.
         self._is_iterating = False
         self._patience = Patience(server, self._closing)

@@ -54,6 +54,7 @@ from sse_client.relay.lease import (
 from sse_client.relay.source import StreamSource
 from sse_client.relay.state import Progress, RelayState, RelayStatistics
 from sse_client.relay.status import StatusReport
+from sse_client.relay.stopping import StopFlag
 from sse_client.relay.tenure import End, Tenure, WriteOptions
 from sse_client.relay.writer import BATCH_EVENTS
 
@@ -154,8 +155,8 @@ class RedisRelay:
         self._report = StatusReport(self._stream, self._owner, self._progress)
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._lock = threading.RLock()
-        self._stopping = threading.Event()
-        self._over = threading.Event()
+        self._stopping = StopFlag()
+        self._over = StopFlag()
         self._tenure: Tenure | None = None
         self._runner: threading.Thread | None = None
         self._began = False

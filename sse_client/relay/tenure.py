@@ -13,6 +13,7 @@ from sse_client.channel import ChannelClosed
 from sse_client.relay.connection import Interrupted, Patience
 from sse_client.relay.resume import RepeatFilter
 from sse_client.relay.state import RelayState
+from sse_client.relay.stopping import StopFlag
 from sse_client.relay.writer import (
     BATCH_EVENTS,
     CONNECTION_OPENED,
@@ -84,7 +85,7 @@ class Tenure:
         self._options = options
         self._progress = progress
         self._lock = threading.RLock()
-        self._stopping = threading.Event()
+        self._stopping = StopFlag()
         self._session: SSESession | None = None
         #: What came of opening the stream; None from ``stop``.
         self._outcomes: SimpleQueue[SSESession | Exception | None] = SimpleQueue()

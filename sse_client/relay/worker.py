@@ -39,6 +39,7 @@ from sse_client.relay.scripts import HEARTBEAT
 from sse_client.relay.source import StreamSource
 from sse_client.relay.state import Progress, RelayState
 from sse_client.relay.status import StatusReport
+from sse_client.relay.stopping import StopFlag
 from sse_client.relay.tenure import End, Tenure, WriteOptions
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class RelayWorker:
             raise ValueError("streams must not be empty")
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._over = threading.Event()
+        self._stopping = StopFlag()
+        self._over = StopFlag()
         self._began = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="sse-client:worker", daemon=True)

@@ -13,12 +13,11 @@ from sse_client.relay.lease import Position, milliseconds
 from sse_client.relay.scripts import WRITE
 
 if TYPE_CHECKING:
-    import threading
-
     from sse_client.channel import IncomingChannel
     from sse_client.relay.connection import RedisServer
     from sse_client.relay.lease import Lease
     from sse_client.relay.resume import RepeatFilter
+    from sse_client.relay.stopping import StopFlag
 
 #: What one script call takes at most. Redis does nothing else meanwhile: this many entries take it
 #: about a millisecond, and this many bytes a few.
@@ -77,7 +76,7 @@ class BatchReader:
         most: int,
         *,
         patience: float,
-        stopping: threading.Event,
+        stopping: StopFlag,
     ) -> None:
         self._channel = channel
         self._repeats = repeats

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 
 import pytest
 import redis as library
 from numbered_server import Numbered, numbers_of, wait_for
 from redis_process import RedisProcess
-from support import Signal, sse_client_for_tests
+from support import Running, Signal, sse_client_for_tests
 
 from sse_client.relay import RedisRelay, RelayError, RelayState
 from sse_client.relay import connection as connection_module
 from sse_client.relay.state import Progress
+from sse_client.relay.stopping import StopFlag
 
 LEASE = 0.5
 
@@ -214,6 +216,38 @@ def test_who_waits_for_redis_no_longer_does_not_say_so():
     assert progress.state is RelayState.RELAYING
     assert progress.last_error == "ConnectionError"
     server.close()
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_signal_handler_may_end_the_wait_that_it_interrupts(step):
+    flag, left = StopFlag(), step
+
+    def interrupt(*_):
+        nonlocal left
+        left -= 1
+        if left < 0 and not flag.is_set():
+            flag.set()
+        return interrupt
+
+    # A handler comes between any two steps of the thread, as a tracer does.
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        flag.wait(0.0)
+    finally:
+        sys.settrace(before)
+    assert flag.wait(0.0)
+
+
+def test_any_number_of_threads_may_wait_for_a_flag():
+    flag = StopFlag()
+    assert not flag.wait(0.0)
+    waiting = [Running(flag.wait) for _ in range(3)]
+    flag.set()
+    flag.set()
+    assert [each.outcome() for each in waiting] == [True] * 3
+    assert flag.wait()
+    assert flag.is_set()
 
 
 def test_a_client_without_one_pool_of_connections_is_left_alone():
