@@ -110,14 +110,16 @@ class Tenure:
         """Note in the channel that a connection was opened; on the reader's thread."""
         with contextlib.suppress(ChannelClosed):
             session.incoming.put(CONNECTION_OPENED)
-        self._progress.move(RelayState.RELAYING)
+        if not self._stopping.is_set():
+            self._progress.move(RelayState.RELAYING)
 
     def disconnected(self, session: SSESession, error: Exception | None) -> None:
         """Note that the connection was lost; on the reader's thread."""
-        self._progress.move(RelayState.CONNECTING)
-        self._progress.lost(error)
         if self._stopping.is_set():  # while the first connection was still being opened
             session.close(timeout=0.0)
+            return
+        self._progress.move(RelayState.CONNECTING)
+        self._progress.lost(error)
 
     def run(self) -> End:
         """Relay until the stream or the lease ends. Blocks.

@@ -279,6 +279,17 @@ def test_a_group_that_is_gone_while_something_was_read_ahead_is_made_anew(redis)
         assert take(incoming, 1) == [7]
 
 
+def test_a_refusal_while_something_was_read_ahead_is_told(redis):
+    write(redis, 1, 2)
+    with read(redis, claim_after=10.0, auto_acknowledge=False) as incoming:
+        take(incoming, 1)
+        redis.client.delete("orders")
+        redis.client.set("orders", "a string")
+        incoming._read_at -= 6.0
+        with pytest.raises(RelayError, match="WRONGTYPE"):
+            take(incoming, 1)
+
+
 def connections(redis):
     return len(redis.client.client_list())
 

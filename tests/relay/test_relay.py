@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from queue import SimpleQueue
 
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
@@ -14,6 +15,7 @@ from sse_client import (
     ChannelClosed,
     HttpClient,
     IncomingChannel,
+    ReadyState,
     SessionClosedError,
     StreamInterruptedError,
     UnexpectedStatusError,
@@ -24,6 +26,7 @@ from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import Wait, acquire
 from sse_client.relay.resume import RepeatFilter
 from sse_client.relay.state import Progress
+from sse_client.relay.tenure import End, Tenure, WriteOptions
 from sse_client.relay.writer import CONNECTION_OPENED, BatchReader
 
 LEASE = 0.6
@@ -405,6 +408,65 @@ def test_a_stream_that_opens_after_its_relay_was_closed_is_dropped(redis):
         wait_for(lambda: numbered.positions == [""])
         wait_for(lambda: all(each.name != "sse-client:opening" for each in threading.enumerate()))
         assert redis.client.xlen("orders") == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, numbered, fails):
+    server, progress = RedisServer(redis.url), Progress()
+    numbered.ends = False
+    with sse_client_for_tests() as client:
+
+        def open_and_stop(last_event_id, tenure):
+            session = client.sse(numbered.url)
+            tenure.stop()
+            if fails:
+                session.close()
+                raise OSError
+            opened.append(session)
+            return session
+
+        opened = []
+        lease = acquire(server, "orders", "a", 5.0)
+        tenure = Tenure(server, lease, open_and_stop, WriteOptions("x"), progress)
+        tenure._outcomes = Outcomes()
+        assert tenure.run() is End.STOPPED
+        assert all(session.state is ReadyState.CLOSED for session in opened)
+    server.close()
+
+
+class Outcomes(SimpleQueue):
+    """Of a tenure: leaves out that it was stopped."""
+
+    def put(self, outcome):
+        if outcome is not None:
+            super().put(outcome)
+
+
+def test_what_an_attempt_that_was_left_alone_comes_to_changes_no_state(redis, numbered):
+    server, progress = RedisServer(redis.url), Progress()
+    numbered.ends = False
+    with sse_client_for_tests() as client, client.sse(numbered.url) as session:
+        lease = acquire(server, "orders", "a", 5.0)
+        tenure = Tenure(server, lease, client.sse, WriteOptions("x"), progress)
+        tenure.stop()
+        tenure.opened(session)
+        tenure.disconnected(session, OSError())
+        assert session.state is ReadyState.CLOSED
+    assert progress.state is RelayState.STANDBY
+    assert progress.losses == 0
+    server.close()
+
+
+def test_an_error_behind_the_closing_is_none_of_the_relays(redis, numbered, monkeypatch):
+    def fail():
+        relay._stopping.set()
+        raise OSError
+
+    with sse_client_for_tests() as client:
+        relay = relay_to(redis, client, numbered.url)
+        monkeypatch.setattr(relay, "_hold_leases", fail)
+        relay.run()
+    assert relay.state is RelayState.CLOSED
 
 
 def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import redis as library
 
 from sse_client import ChannelClosed, IncomingChannel, ServerSentEvent
 from sse_client.relay.connection import RedisServer
@@ -111,6 +112,19 @@ def test_a_lease_that_cannot_be_renewed_keeps_no_other_from_it(redis, server):
     redis.client.script_flush()
     keeper._renew(leases)
     assert all(redis.client.pttl(lease.key) > 50_000 for lease in leases[1:])
+
+
+def test_a_failure_that_passes_leaves_the_renewals_to_the_next_round(redis, server, monkeypatch):
+    def fail(*_):
+        raise library.BusyLoadingError("LOADING")
+
+    keeper = LeaseKeeper(server, 60.0)
+    lease = acquire(server, "orders", "a", 60.0)
+    monkeypatch.setattr(server, "run", fail)
+    redis.client.script_flush()
+    with pytest.raises(library.BusyLoadingError):
+        keeper._renew([lease])
+    assert not lease.lost.is_set()
 
 
 @pytest.mark.parametrize(
