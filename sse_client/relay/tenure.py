@@ -167,7 +167,11 @@ class Tenure:
             self._outcomes.put(session)
 
         threading.Thread(target=open_stream, name="sse-client:opening", daemon=True).start()
-        outcome = self._outcomes.get()
+        try:
+            outcome = self._outcomes.get()
+        except BaseException:  # as Ctrl-C: what still opens would be nobody's
+            self.stop()
+            raise
         if isinstance(outcome, Exception):
             if self._stopping.is_set():
                 return None

@@ -457,6 +457,34 @@ def test_what_an_attempt_that_was_left_alone_comes_to_changes_no_state(redis, nu
     server.close()
 
 
+def test_what_opens_after_ctrl_c_is_dropped(redis, numbered):
+    server = RedisServer(redis.url)
+    numbered.ends = False
+    interrupted, opened = threading.Event(), Signal()
+
+    def open_later(last_event_id, tenure):
+        assert interrupted.wait(PATIENCE)
+        session = client.sse(numbered.url, on_close=opened)
+        sessions.append(session)
+        return session
+
+    class Interrupting(Outcomes):
+        def get(self):
+            raise KeyboardInterrupt
+
+    sessions = []
+    with sse_client_for_tests() as client:
+        lease = acquire(server, "orders", "a", 5.0)
+        tenure = Tenure(server, lease, open_later, WriteOptions("x"), Progress())
+        tenure._outcomes = Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            tenure.run()
+        interrupted.set()
+        opened.await_()
+        assert sessions[0].state is ReadyState.CLOSED
+    server.close()
+
+
 def test_an_error_behind_the_closing_is_none_of_the_relays(redis, numbered, monkeypatch):
     def fail():
         relay._stopping.set()
