@@ -62,8 +62,13 @@ class Interpreter:
         self._comments_size = 0
         self._has_type_or_id = False
 
-    def interpret_heartbeat(self, comment: str) -> list[ServerSentEvent]:
+    def interpret_heartbeat(self, comment: bytes) -> list[ServerSentEvent]:
         """Interpret a block of one comment line, given what is behind its colon."""
+        if self._on_comment is None and not self._show_comment_events:
+            return []
+        return self._take_heartbeat(comment.decode("utf-8", "replace"))
+
+    def _take_heartbeat(self, comment: str) -> list[ServerSentEvent]:
         text = comment[1:] if comment[:1] == " " else comment
         if self._on_comment is not None:
             self._on_comment(text)
@@ -77,7 +82,7 @@ class Interpreter:
         if self._show_comment_events:
             return False
         for comment in comments if self._on_comment is not None else ():
-            self.interpret_heartbeat(comment)
+            self._take_heartbeat(comment)
         return True
 
     def move_to(self, last_event_id: str) -> None:

@@ -38,6 +38,13 @@ _CR = 13
 _LF = 10
 _COLON = 58
 
+# Of a chunk that is one block under LF. Making them anew for each chunk would take a while.
+_FIRST_SIX = slice(6)
+_LAST_TWO = slice(-2, None)
+_PAYLOAD = slice(6, -2)  # behind ``data: ``
+_COMMENT = slice(1, -2)
+_LINES = slice(-2)
+
 
 class EventStreamParser:
     r"""An incremental parser of one connection's event stream.
@@ -128,7 +135,7 @@ class EventStreamParser:
         self._interpret_waiting_lines()
         return self._interpreter.reconnection_time
 
-    def feed(  # noqa: C901, PLR0912  # on the hottest path a call of its own would cost a tenth
+    def feed(  # noqa: C901, PLR0911, PLR0912  # on the hottest path a call of its own would cost a tenth
         self, chunk: bytes | bytearray | memoryview
     ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
@@ -146,21 +153,33 @@ class EventStreamParser:
             TypeError: The chunk is not bytes.
         """
         if self._is_between_blocks and type(chunk) is bytes and len(chunk) <= self._max_event_size:
-            # The usual chunk of a live stream is one event or heartbeat, most often of one line.
-            if chunk[-2:] == b"\n\n":
-                if chunk[:6] == b"data: ":
-                    data = chunk[6:-2].decode("utf-8", "replace")
+            # The usual chunk of a live stream is one event or heartbeat.
+            if chunk[_LAST_TWO] == b"\n\n":
+                if chunk[_FIRST_SIX] == b"data: ":
+                    try:
+                        data = chunk[_PAYLOAD].decode()  # an eighth faster than with "replace"
+                    except UnicodeDecodeError:
+                        data = chunk[_PAYLOAD].decode("utf-8", "replace")
                     if "\n" not in data and "\r" not in data:
                         id = self._interpreter.last_event_id
                         return [new_event((data, "message", id, None, None))]
                 elif chunk[0] == _COLON:
-                    comment = chunk[1:-2].decode("utf-8", "replace")
-                    if "\n" not in comment and "\r" not in comment:
+                    comment = chunk[_COMMENT]
+                    if _LF not in comment and _CR not in comment:
                         return self._interpreter.interpret_heartbeat(comment)
                 elif _CR not in chunk:
-                    lines = chunk.decode("utf-8", "replace").split("\n")
-                    lines.pop()  # what is behind the last line end
+                    try:
+                        text = chunk[_LINES].decode()
+                    except UnicodeDecodeError:
+                        text = chunk[_LINES].decode("utf-8", "replace")
+                    fields, _, data = text.partition("\ndata: ")
+                    if data and "\n" not in data:
+                        events = self._runs.interpret_block(fields, data)
+                        if events is not None:
+                            return events
                     self._is_between_blocks = False  # should ``on_comment`` raise
+                    lines = text.split("\n")
+                    lines.append("")
                     if len(lines) < COLUMNS_FROM:
                         events = self._interpreter.interpret_lines(lines)
                     else:

@@ -3,6 +3,7 @@
 Most streams are made of a few kinds of blocks. For each kind there is a way that first proves that
 it gives the same events as the loop of the ``Interpreter``, and else leaves the blocks to that:
 
+* a block of a type, an ID or both, and one ``data: `` line behind: by itself (``interpret_block``);
 * blocks of one ``data: `` line each: the text is cut between them (``_interpret_data_blocks``);
 * ``data: `` lines alone, however many a block has: the prefixes are taken off all lines at once
   (``interpret_data_lines``);
@@ -49,6 +50,22 @@ class Runs:
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
         self._data_blocks_pause = self._data_lines_pause = self._columns_pause = 0
+
+    def interpret_block(self, fields: str, data: str) -> list[ServerSentEvent] | None:
+        """Interpret a block of some lines and one data line; None if it is not a usual one."""
+        interpreter = self._interpreter
+        id = interpreter.last_event_id
+        event_type = "message"
+        for line in fields.split("\n"):
+            name, _, value = line.partition(": ")
+            if name == "id" and "\0" not in value:
+                id = value
+            elif name == "event":
+                event_type = value or "message"
+            else:
+                return None
+        interpreter.move_to(id)
+        return [new_event((data, event_type, id, None, None))]
 
     def interpret_blocks(self, chunk: bytes, end: int) -> list[ServerSentEvent]:
         """Interpret whole blocks without CR, up to the two line ends at ``end``."""

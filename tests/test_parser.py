@@ -7,6 +7,7 @@ allocated, or by sizes at which a parser that goes back over old bytes would nev
 from __future__ import annotations
 
 import random
+import re
 import sys
 import tracemalloc
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ TRAILING_DATA = (
     b"\n\ndata: trailing\n\n",
     b"\xef\xbb\xbfdata: trailing\r\n\r\n",
 )
+
+
+_BEHIND_BLANK_LINES = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
 
 
 @dataclass
@@ -122,6 +126,10 @@ def every_cut_in_two(data: bytes, _name: str) -> Iterator[list[bytes]]:
         yield cut(data, [position])
 
 
+def block_by_block(data: bytes, _name: str = "") -> Iterator[list[bytes]]:
+    yield _BEHIND_BLANK_LINES.split(data)
+
+
 def random_cuts(data: bytes, name: str) -> Iterator[list[bytes]]:
     chance = random.Random(name)
     for _ in range(20):
@@ -134,6 +142,7 @@ CHUNKINGS: dict[str, Chunking] = {
     "byte by byte": single_bytes,
     "byte by byte between empty chunks": single_bytes_between_empty_chunks,
     "every cut in two": every_cut_in_two,
+    "block by block": block_by_block,
     "random cuts": random_cuts,
 }
 
@@ -274,9 +283,12 @@ def runs_of_blocks(draw: st.DrawFn) -> bytes:
 @st.composite
 def cut_runs(draw: st.DrawFn) -> list[bytes]:
     stream = draw(runs_of_blocks())
-    size = draw(st.sampled_from([1, 7, 64, 500, 10_000]))
-    if draw(st.booleans()):
-        return [stream[start : start + size] for start in range(0, len(stream), size)]
+    match draw(st.integers(0, 2)):
+        case 0:
+            size = draw(st.sampled_from([1, 7, 64, 500, 10_000]))
+            return [stream[start : start + size] for start in range(0, len(stream), size)]
+        case 1:
+            return next(block_by_block(stream))
     return cut(stream, draw(st.lists(st.integers(0, len(stream)), max_size=6)))
 
 
@@ -295,6 +307,12 @@ class TestRandomStreams:
     @example(chunks=[b"id: 1\n" * 99, b"data: a\nda", b"ta: b\n\ndata: c\n"], show=True)
     @example(chunks=[b"data: a\n" * 99, b"\n\ndata: a\nid: 1\n\n:", b"\n\n"], show=True)
     @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
+    @example(chunks=[b"\n", b"data: \xff\n\n", b"id: \xff\ndata: \xe2\x82\n\n"], show=False)
+    @example(chunks=[b"\n", b"id: 1\nevent: e\nid: 2\ndata: a\n\n", b"data: b\n\n"], show=True)
+    @example(chunks=[b"\n", b"id: 1\nevent: \ndata: a\n\n", b"id\ndata: b\n\n"], show=True)
+    @example(chunks=[b"\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
+    @example(chunks=[b"\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
+    @example(chunks=[b"\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
     def test_of_usual_blocks_lead_to_what_the_reference_says(
         self, chunks: list[bytes], show: bool
     ) -> None:
