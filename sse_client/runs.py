@@ -43,6 +43,12 @@ _PREFIX = repeat(b"data: ")
 
 _DATA = b"data: "
 
+# Of a line. Making them anew for each line would take a while.
+_FIRST = slice(1)
+_FIRST_SIX = slice(6)
+_COMMENT = slice(1, None)
+_PAYLOAD = slice(6, None)
+
 
 class Runs:
     """Interprets whole lines, the usual ones in bulk. For one thread at a time; never blocks."""
@@ -149,7 +155,7 @@ class Runs:
             return None
         payloads = text.split(between)
         joined = "".join(payloads)  # to look for line ends once instead of in each
-        if "\n" in joined or "\r" in joined:
+        if "\n" in joined or (between[0] == "\r" and "\r" in joined):
             self._data_blocks_pause = _PAUSE
             return None
         ids = repeat(self._interpreter.last_event_id)
@@ -192,11 +198,11 @@ class Runs:
             return None
         id = self._interpreter.last_event_id
         events = [
-            new_event((line[6:], "message", id, None, None))
+            new_event((line[_PAYLOAD], "message", id, None, None))
             for line in singles
-            if line[:6] == "data: "
+            if line[_FIRST_SIX] == "data: "
         ]
-        comments = [line[1:] for line in singles if line[:1] == ":"]
+        comments = [line[_COMMENT] for line in singles if line[_FIRST] == ":"]
         if len(events) + len(comments) < len(singles):
             return None
         return events if self._interpreter.hear(comments) else None
