@@ -323,11 +323,23 @@ class TestRandomStreams:
     @example(chunks=[b"\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
     @example(chunks=[b"\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
     @example(chunks=[b"\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
-    @example(chunks=[b"\n", b"data: \xff\r\n\r\n", b"data: a\r:\r\n\r\n"], show=True)
-    @example(chunks=[b"\n", b": c\r\n\r\n", b":\r\r\n\r\n", b":\n\r\n\r\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\ndata: a\r\n\r\n", b"id: 1\r\r\ndata: b\r\n\r\n"], show=True)
-    @example(chunks=[b"\n", b"event: e\r\nid: \xff\r\ndata: a\r\n\r\n", b"data: b\n\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\r\ndata: \r\n\r\n", b"id: 2\r\r\ndata: a\r\n\r\n"], show=True)
+    @example(chunks=[b"id: 1\r\n", b"event: e\r\ndata: a\r\n\r\n" * 12], show=False)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\rid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\nid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"data: a\nid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"data: \xff\r\n\r\n", b"data: a\r:\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b": c\r\n\r\n", b":\r\r\n\r\n", b":\n\r\n\r\n"], show=True)
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\ndata: a\r\n\r\n", b"id: 1\r\r\ndata: b\r\n\r\n"], show=True
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"event: e\r\nid: \xff\r\ndata: a\r\n\r\n", b"data: b\n\n"],
+        show=True,
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\r\ndata: \r\n\r\n", b"id: 2\r\r\ndata: a\r\n\r\n"],
+        show=True,
+    )
     def test_of_usual_blocks_lead_to_what_the_reference_says(
         self, chunks: list[bytes], show: bool
     ) -> None:
