@@ -446,6 +446,11 @@ class TestLongLinesUnderCRLF:
         assert outcome.too_large
         assert outcome.events == interpret(stream).events[:4]
 
+    def test_end_a_block_that_has_begun_in_another_way(self) -> None:
+        chunks = [b": comment\ndata: y\ndata: z\n", b"id: " + b"1" * 500 + b"\r\n\r\n"]
+        expected = ServerSentEvent("y\nz", id="1" * 500, comments="comment")
+        assert outcome_of(chunks).events == [expected]
+
     def test_give_their_events_with_the_last_byte_of_the_blank_line(self) -> None:
         blocks = usual_block(0) + usual_block(1)
         for end in (1, 2):
