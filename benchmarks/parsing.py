@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from contenders import LIMIT, OURS, PEERS, contender, installed, limit
+from floor import FLOOR, floor
 from measuring import multiples, settle_garbage, take_turns
 from workloads import CHUNKINGS, Workload, all_workloads, long_line
 
@@ -63,6 +64,14 @@ class Cell:
     wrong: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     goal: float | None = None
+
+    def verdict(self) -> str:
+        """Return whether the goal is met, and where that would take less than the floor."""
+        if self.goal is None:
+            return ""
+        if self.multiples[OURS] <= self.goal:
+            return "yes"
+        return "no" if self.multiples[FLOOR] <= self.goal else "below"
 
     def best_peer(self) -> str | None:
         """Return the fastest of the peers that gave the right events."""
@@ -120,7 +129,7 @@ def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str
     cell = _new_cell(workload, chunking)
     goals = dict(zip(CHUNKINGS, GOALS.get(workload.name, ()), strict=False))
     cell.goal = goals.get(chunking)
-    contenders = [limit(workload), *installed()]
+    contenders = [limit(workload), floor(workload, chunking), *installed()]
     sample = workload.sample()
     pieces = list(cut(sample))
     cell.wrong = [one.name for one in contenders[1:] if not one.is_right(sample, pieces)]

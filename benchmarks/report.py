@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contenders import LIMIT, NAMES, OURS, OURS_SINGLY
+from floor import FLOOR
 from parsing import GREATEST_EXPONENT, LEAST_SPEED, Parsing
 from streams import GREATEST_CLOSE, GREATEST_SIZE, OpenStreams
 from whole_way import GREATEST_DELAY, Latencies, WholeWay
@@ -139,22 +140,21 @@ def _parsing(result: Parsing) -> list[str]:
     rows = []
     for cell in result.cells:
         row = [cell.title, cell.chunking, f"{cell.size / cell.seconds[LIMIT] / 1e6:,.0f}"]
-        for name in NAMES:
+        for name in (FLOOR, *NAMES):
             mark = "!" if name in cell.wrong else ""
             shown = mark + _rounded(cell.multiples[name]) if name in cell.multiples else ""
             row.append("never" if name in cell.unfinished else shown)
         lead = cell.lead()
         row.append("" if lead is None else f"{lead:.2f}")
         row.append("" if cell.goal is None else f"{cell.goal:g}")
-        row.append(
-            "" if cell.goal is None else "yes" if cell.multiples[OURS] <= cell.goal else "no"
-        )
+        row.append(cell.verdict())
         rows.append(row)
     slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
     parts = [
         "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
-        "MB/s: of the limit; ! wrong events; never: not in time; lead: best right peer by ours\n",
-        _table(["workload", "chunks", "MB/s", *_short(NAMES), "lead", "goal", "met"], rows),
+        "MB/s: of the limit; floor: of a parser that knows the stream and proves nothing;",
+        "! wrong events; never: not in time; lead: best right peer by ours; below: the floor\n",
+        _table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead", "goal", "met"], rows),
     ]
     if result.exponents:
         most = max(each[OURS] for each in result.exponents.values())

@@ -38,6 +38,14 @@ _CR = 13
 _LF = 10
 _COLON = 58
 
+# Of a chunk that is one block under LF. Making them anew for each chunk would take a while.
+_FIRST_SIX = slice(6)
+_LAST_TWO = slice(-2, None)
+_LAST_FOUR = slice(-4, None)
+_PAYLOAD = slice(6, -2)  # behind ``data: ``
+_COMMENT = slice(1, -2)
+_LINES = slice(-2)
+
 
 class EventStreamParser:
     r"""An incremental parser of one connection's event stream.
@@ -128,7 +136,7 @@ class EventStreamParser:
         self._interpret_waiting_lines()
         return self._interpreter.reconnection_time
 
-    def feed(  # noqa: C901, PLR0912  # on the hottest path a call of its own would cost a tenth
+    def feed(  # noqa: C901, PLR0911, PLR0912  # on the hottest path a call of its own would cost a tenth
         self, chunk: bytes | bytearray | memoryview
     ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
@@ -146,32 +154,44 @@ class EventStreamParser:
             TypeError: The chunk is not bytes.
         """
         if self._is_between_blocks and type(chunk) is bytes and len(chunk) <= self._max_event_size:
-            # The usual chunk of a live stream is one event or heartbeat, most often of one line.
-            if chunk[-2:] == b"\n\n":
-                if chunk[:6] == b"data: ":
-                    data = chunk[6:-2].decode("utf-8", "replace")
+            # The usual chunk of a live stream is one event or heartbeat.
+            if chunk[_LAST_TWO] == b"\n\n":
+                if chunk[_FIRST_SIX] == b"data: ":
+                    try:
+                        data = chunk[_PAYLOAD].decode()  # an eighth faster than with "replace"
+                    except UnicodeDecodeError:
+                        data = chunk[_PAYLOAD].decode("utf-8", "replace")
                     if "\n" not in data and "\r" not in data:
                         id = self._interpreter.last_event_id
                         return [new_event((data, "message", id, None, None))]
                 elif chunk[0] == _COLON:
-                    comment = chunk[1:-2].decode("utf-8", "replace")
-                    if "\n" not in comment and "\r" not in comment:
+                    comment = chunk[_COMMENT]
+                    if _LF not in comment and _CR not in comment:
                         return self._interpreter.interpret_heartbeat(comment)
                 elif _CR not in chunk:
-                    lines = chunk.decode("utf-8", "replace").split("\n")
-                    lines.pop()  # what is behind the last line end
+                    try:
+                        text = chunk[_LINES].decode()
+                    except UnicodeDecodeError:
+                        text = chunk[_LINES].decode("utf-8", "replace")
+                    fields, _, data = text.partition("\ndata: ")
+                    if data and "\n" not in data:
+                        events = self._runs.interpret_block(fields, data)
+                        if events is not None:
+                            return events
                     self._is_between_blocks = False  # should ``on_comment`` raise
+                    lines = text.split("\n")
+                    lines.append("")
                     if len(lines) < COLUMNS_FROM:
                         events = self._interpreter.interpret_lines(lines)
                     else:
                         events = self._runs.interpret_lines(lines)
                     self._is_between_blocks = True
                     return events
+            elif chunk[_LAST_FOUR] == b"\r\n\r\n":
+                found = self._runs.interpret_crlf_block(chunk)
+                if found is not None:
+                    return found
             self._is_between_blocks = False
-            if chunk[-4:] == b"\r\n\r\n":
-                events = self._runs.interpret_crlf_blocks(chunk)
-                self._is_between_blocks = True
-                return events
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
         if _LF not in chunk and _CR not in chunk:
@@ -271,22 +291,24 @@ class EventStreamParser:
         """Do the same with lines that end with CR or CRLF, or with this and that."""
         interpreter = self._interpreter
         events: list[ServerSentEvent] = []
-        if chunk[:6] == b"data: " and not interpreter.is_in_block:
+        if not interpreter.is_in_block and chunk[_FIRST_SIX] == b"data: ":
             blank = chunk.rfind(b"\r\n\r\n")
-            if blank >= 0:
-                events = self._runs.interpret_crlf_blocks(chunk[: blank + 4])
+            found = self._runs.interpret_crlf_blocks(chunk, blank) if blank >= 0 else None
+            if found is not None:
+                events = found
                 chunk = chunk[blank + 4 :]
         self._waiting, self._has_waiting_lines = b"", False
-        if chunk:
-            last = chunk[-1]
-            self._skip_lf = self._is_special = last == _CR
-            # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
-            lines = chunk.splitlines()
-            if last not in {_LF, _CR}:
-                self._waiting = lines.pop()
-            if lines:
+        if _LF in chunk or _CR in chunk:
+            if chunk[-1] == _CR:
+                self._skip_lf = self._is_special = True
+            chunk = self._runs.take_long_lines(chunk, events)
+            if _LF in chunk or _CR in chunk:
+                # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
+                lines = chunk.splitlines()
+                chunk = b"" if chunk[-1] in {_LF, _CR} else lines.pop()
                 events += self._runs.interpret_any(lines)
-        self._is_between_blocks = not (self._waiting or self._is_special or interpreter.is_in_block)
+        self._waiting = chunk
+        self._is_between_blocks = not (chunk or self._is_special or interpreter.is_in_block)
         return events
 
     def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:

@@ -31,6 +31,16 @@ def contenders(workloads):
 
 
 @pytest.fixture
+def floor(workloads):
+    return importlib.import_module("floor")
+
+
+@pytest.fixture
+def parsing(workloads):
+    return importlib.import_module("parsing")
+
+
+@pytest.fixture
 def measuring(workloads):
     return importlib.import_module("measuring")
 
@@ -44,6 +54,24 @@ def test_each_workload_has_the_events_that_it_expects(workloads, contenders, chu
         assert b"".join(chunks) == stream.stream
         for name in (contenders.OURS, contenders.OURS_SINGLY):
             assert contenders.contender(name).is_right(stream, chunks), stream.name
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+def test_the_floor_has_the_events_of_the_workload_that_it_knows(
+    workloads, contenders, floor, chunking
+):
+    for stream in workloads.all_workloads(0.01):
+        chunks = list(workloads.CHUNKINGS[chunking](stream))
+        assert floor.floor(stream, chunking).is_right(stream, chunks), stream.name
+
+
+@pytest.mark.parametrize(
+    ("goal", "verdict"), [(2.0, "yes"), (1.9, "no"), (0.9, "below"), (None, "")]
+)
+def test_a_goal_is_met_or_not_or_below_what_can_be(contenders, floor, parsing, goal, verdict):
+    multiples = {contenders.OURS: 2.0, floor.FLOOR: 1.0}
+    cell = parsing.Cell("ticks", "ticks", "random", 1, 1, multiples=multiples, goal=goal)
+    assert cell.verdict() == verdict
 
 
 def test_each_run_has_the_same_streams_and_chunks(workloads):
