@@ -143,7 +143,7 @@ class RedisIncoming:
         raise ValueError("event was not handed out here, or was acknowledged already")
 
     def close(self) -> None:
-        """End the iteration. What is in hand or was read ahead comes to other consumers.
+        """End the iteration. What is in hand or read ahead comes to others after ``claim_after``.
 
         Idempotent. Blocks for Redis only where nobody is waiting for the next event: or else it is
         that thread which gives back the connection, and the name in the group if it was not given.
