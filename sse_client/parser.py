@@ -265,8 +265,12 @@ class EventStreamParser:
                 found = self._runs.interpret_any(chunk[:end].splitlines())
             events = found
             chunk = chunk[end:]
+        # The last line end is found in no time; it may be that of the last blank line.
+        last = chunk.rfind(b"\n")
+        blank = last - 1
+        if blank < 0 or chunk[blank] != _LF:
+            blank = chunk.rfind(b"\n\n", 0, last)
         rest = chunk
-        blank = chunk.rfind(b"\n\n")
         if blank >= 0:
             found = self._runs.interpret_blocks(chunk, blank)
             events = events + found if events else found
@@ -274,8 +278,8 @@ class EventStreamParser:
         # What is left of a block waits, if it is little and has no comment for ``on_comment``. But
         # nothing waits for another blank line once it has waited for one.
         waits = False
-        if _LF in rest:
-            end = rest.rfind(b"\n") + 1
+        end = last + 1 - (len(chunk) - len(rest))  # of the finished lines in it
+        if end > 0:
             waits = end <= _MAX_WAITING_LINES and (blank >= 0 or not self._has_waiting_lines)
             if self._tells_comments and waits:
                 waits = rest[0] != _COLON and rest.find(b"\n:", 0, end) < 0

@@ -317,12 +317,16 @@ class TestRandomStreams:
     @example(chunks=[b"id: 1\n" * 99, b"data: a\nda", b"ta: b\n\ndata: c\n"], show=True)
     @example(chunks=[b"data: a\n" * 99, b"\n\ndata: a\nid: 1\n\n:", b"\n\n"], show=True)
     @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
-    @example(chunks=[b"\n", b"data: \xff\n\n", b"id: \xff\ndata: \xe2\x82\n\n"], show=False)
-    @example(chunks=[b"\n", b"id: 1\nevent: e\nid: 2\ndata: a\n\n", b"data: b\n\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\nevent: \ndata: a\n\n", b"id\ndata: b\n\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
-    @example(chunks=[b"\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
-    @example(chunks=[b"\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
+    @example(
+        chunks=[b"data: 0\n\n", b"data: \xff\n\n", b"id: \xff\ndata: \xe2\x82\n\n"], show=False
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\nevent: e\nid: 2\ndata: a\n\n", b"data: b\n\n"], show=True
+    )
+    @example(chunks=[b"data: 0\n\n", b"id: 1\nevent: \ndata: a\n\n", b"id\ndata: b\n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
     @example(chunks=[b"id: 1\r\n", b"event: e\r\ndata: a\r\n\r\n" * 12], show=False)
     @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\rid: 2\r\n\r\n"], show=True)
     @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\nid: 2\r\n\r\n"], show=True)
