@@ -108,8 +108,11 @@ class IncomingChannel(queue.Queue[E]):
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
         self.mutex: Any = threading.RLock()
         self.not_empty = threading.Condition(self.mutex)
+        # Not by way of ``__dict__``: up to Python 3.12 that makes a dictionary of the attributes,
+        # and from then on each of them takes longer.
         for name in ("not_full", "all_tasks_done"):
-            self.__dict__.pop(name, None)
+            with contextlib.suppress(AttributeError):
+                delattr(self, name)
         # No method of the channel itself, here and there: an abandoned one has to go at once.
         self._waiters = RoomWaiters(self.mutex, self.queue, self.room)
         self._take = taker(self.mutex, self.queue)
@@ -356,7 +359,7 @@ class IncomingChannel(queue.Queue[E]):
 
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
-        if not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
+        if count and not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
