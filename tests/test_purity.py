@@ -65,9 +65,10 @@ ALLOWED: dict[str, set[str]] = {
     "body": {"foreign", "wire"},
     "redirects": set(),
     "answers": {"errors", "body", "clock", "foreign", "headers", "wire"},
+    "aborting": set(),
     "transport": {
-        *("errors", "connections", "answers", "body", "clock", "foreign", "headers", "redirects"),
-        "wire",
+        *("errors", "aborting", "connections", "answers", "body", "clock", "foreign", "headers"),
+        *("redirects", "wire"),
     },
     "plugins": {"errors"},
     "auth": {"plugins", "errors", "answers"},
