@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,23 +16,20 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.aborting import AbortableSocket
-from sse_client.answers import (
-    check_response,
+from sse_client.answers import check_response, read_body
+from sse_client.body import body_reader
+from sse_client.causes import (
+    cannot_be_sent,
+    connection_failed,
+    making_request,
     printable_cause,
-    read_body,
-    reason_of,
     redact_url,
     root_cause,
+    stream_interrupted,
 )
-from sse_client.body import body_reader
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.connections import keep_out_of_pool, watch_pool, watched_by
-from sse_client.errors import (
-    ConnectionFailedError,
-    IdleTimeoutError,
-    SSEClientError,
-    StreamInterruptedError,
-)
+from sse_client.errors import IdleTimeoutError
 from sse_client.foreign import close_response, is_of_urllib3_future, socket_of
 from sse_client.headers import set_stream_headers
 from sse_client.redirects import keep_secrets_from_others
@@ -114,7 +110,7 @@ class StreamConnection:
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
             self.close()
-            with _making_request():
+            with making_request():
                 is_repeated = self._on_unauthorized(request, response)
             if is_repeated:
                 _, response = self._exchange(last_event_id)
@@ -133,17 +129,17 @@ class StreamConnection:
                 response = self._send(prepared)
         except (requests.RequestException, HTTPError, OSError) as error:
             self._raise_if_aborted()
-            raise _connection_failed(error, prepared.url or "") from printable_cause(error)
+            raise connection_failed(error, prepared.url or "") from printable_cause(error)
         except ValueError as error:
             # A header that an auth or a cookie has set; the message would spell it out.
-            raise _cannot_be_sent(error, prepared.url or "") from None
+            raise cannot_be_sent(error, prepared.url or "") from None
         self._adopt(response)
         self._raise_if_aborted()
         self._on_response(response)
         return request, response
 
     def _prepare(self, last_event_id: str) -> tuple[PendingRequest, requests.PreparedRequest]:
-        with _making_request():
+        with making_request():
             request = self._make_request(self._raise_if_aborted)
         url = request.url or ""
         try:
@@ -151,9 +147,9 @@ class StreamConnection:
             prepared = self._session.prepare_request(request)
         except ValueError as error:
             # An address, a header or an auth that is refused; the message would spell it out.
-            raise _cannot_be_sent(error, url) from None
+            raise cannot_be_sent(error, url) from None
         except (requests.RequestException, OSError) as error:
-            raise _connection_failed(error, url) from printable_cause(error)
+            raise connection_failed(error, url) from printable_cause(error)
         if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
             raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
         return request, prepared
@@ -255,10 +251,7 @@ class StreamConnection:
                     if is_over or left <= (self._options.read_timeout or left):
                         raise self._idle("event", event_timeout) from error
                 raise self._idle("bytes", self._options.read_timeout or 0.0) from error
-            raise StreamInterruptedError(
-                f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
-                response=response,
-            ) from printable_cause(error)
+            raise stream_interrupted(error, response) from printable_cause(error)
 
     def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
         response = self._response
@@ -295,29 +288,3 @@ class StreamConnection:
 
     def _limit_wait(self, seconds: float) -> None:
         self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))
-
-
-@contextlib.contextmanager
-def _making_request() -> Iterator[None]:
-    """Take a failure of the user's own functions for a failed connection, where it may pass."""
-    try:
-        yield
-    except (requests.RequestException, OSError) as error:
-        # A token that could not be fetched, say: it may come the next time.
-        reason = f"the request could not be made: {reason_of(error)}"
-        raise ConnectionFailedError(reason) from printable_cause(error)
-
-
-def _cannot_be_sent(error: ValueError, url: str) -> ValueError:
-    missing = isinstance(error, requests.exceptions.MissingSchema)
-    hint = " (url must begin with http:// or https://)" if missing else ""
-    kind = type(error).__name__
-    return ValueError(f"the request to {redact_url(url)} can't be sent: {kind}{hint}")
-
-
-def _connection_failed(error: BaseException, url: str) -> SSEClientError:
-    hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
-    return ConnectionFailedError(
-        f"cannot connect to {redact_url(url)}: {reason_of(error)}",
-        permanent=isinstance(root_cause(error), hopeless),
-    )
