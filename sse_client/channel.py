@@ -157,11 +157,10 @@ class IncomingChannel(queue.Queue[E]):
                 if self._waiters.want_room:
                     self._waiters.tell()
                 return event
-            return self._wait_for_event(block, timeout)
+            return self._wait_for_event(deadline_of(block=block, timeout=timeout))
         raise ValueError("'timeout' must be a non-negative number")
 
-    def _wait_for_event(self, block: bool, timeout: float | None) -> E:
-        deadline = deadline_of(block=block, timeout=timeout)
+    def _wait_for_event(self, deadline: float | None) -> E:
         if self.keeper is not None:
             self.keeper.come_back()
         with self.mutex:
@@ -204,7 +203,7 @@ class IncomingChannel(queue.Queue[E]):
                 self._waiters.tell()
             return event
         try:
-            return self._wait_for_event(block=True, timeout=None)
+            return self._wait_for_event(deadline=None)
         except ChannelClosed:
             raise StopIteration from None
 
