@@ -142,6 +142,55 @@ class Interpreter:
         self.is_in_block = line != ""
         return events
 
+    def take_crlf_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> list[bytes]:
+        """Do the same with lines as bytes, each with its CRLF, as long as they are usual ones.
+
+        Long lines are copied less often in this way. The ``size`` is left to the caller.
+
+        Args:
+            lines: Finished ones, cut behind each LF.
+            events: Where to add those that are completed.
+
+        Returns:
+            What is left: from the first line on that is anything else, and so may be several lines.
+        """
+        remaining = iter(lines)
+        line = b""
+        try:
+            for line in remaining:
+                if line == b"\r\n":
+                    self.last_event_id = self._id_buffer
+                    if self._has_more:
+                        self._end_block_with_more(self._data, events)
+                    elif self._data is not None:
+                        event_type = self._event_type or "message"
+                        event = new_event((self._data, event_type, self._id_buffer, None, None))
+                        events.append(event)
+                    self._data = None
+                    self._event_type = ""
+                    self._has_type_or_id = self.is_in_block = False
+                    continue
+                name, _, value = line.partition(b": ")
+                text = value.removesuffix(b"\r\n").decode()
+                if "\n" in text or "\r" in text:
+                    break
+                if name == b"data" and self._data is None:
+                    self._data = text
+                elif name == b"id" and "\0" not in text:
+                    self._id_buffer = text
+                    self._has_type_or_id = True
+                elif name == b"event":
+                    self._event_type = text
+                    self._has_type_or_id = True
+                else:
+                    break
+                self.is_in_block = True
+            else:
+                return []
+        except UnicodeDecodeError:
+            pass
+        return [line, *remaining]
+
     def _take_field(self, name: str, separator: str, value: str) -> None:
         """Take a line that is written in another way, or that is none of the usual fields."""
         if ":" in name:

@@ -45,6 +45,16 @@ def size_of_block(lines: list[bytes], before: int) -> int:
     return size + before
 
 
+def size_of_crlf_block(lines: list[bytes], before: int) -> int:
+    """Do the same with lines that each have their CRLF, none of them a comment."""
+    size = 0
+    for line in reversed(lines):
+        if line == b"\r\n":
+            return size
+        size += len(line) - 2
+    return size + before
+
+
 def find_too_large(chunk: bytes, before: int, limit: int) -> int | None:
     """Return where the first line is that makes an event too large, None if there is none.
 

@@ -41,6 +41,7 @@ _COLON = 58
 # Of a chunk that is one block under LF. Making them anew for each chunk would take a while.
 _FIRST_SIX = slice(6)
 _LAST_TWO = slice(-2, None)
+_LAST_FOUR = slice(-4, None)
 _PAYLOAD = slice(6, -2)  # behind ``data: ``
 _COMMENT = slice(1, -2)
 _LINES = slice(-2)
@@ -186,11 +187,11 @@ class EventStreamParser:
                         events = self._runs.interpret_lines(lines)
                     self._is_between_blocks = True
                     return events
+            elif chunk[_LAST_FOUR] == b"\r\n\r\n":
+                found = self._runs.interpret_crlf_block(chunk)
+                if found is not None:
+                    return found
             self._is_between_blocks = False
-            if chunk[-4:] == b"\r\n\r\n":
-                events = self._runs.interpret_crlf_blocks(chunk)
-                self._is_between_blocks = True
-                return events
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
         if _LF not in chunk and _CR not in chunk:
@@ -264,8 +265,12 @@ class EventStreamParser:
                 found = self._runs.interpret_any(chunk[:end].splitlines())
             events = found
             chunk = chunk[end:]
+        # The last line end is found in no time; it may be that of the last blank line.
+        last = chunk.rfind(b"\n")
+        blank = last - 1
+        if blank < 0 or chunk[blank] != _LF:
+            blank = chunk.rfind(b"\n\n", 0, last)
         rest = chunk
-        blank = chunk.rfind(b"\n\n")
         if blank >= 0:
             found = self._runs.interpret_blocks(chunk, blank)
             events = events + found if events else found
@@ -273,8 +278,8 @@ class EventStreamParser:
         # What is left of a block waits, if it is little and has no comment for ``on_comment``. But
         # nothing waits for another blank line once it has waited for one.
         waits = False
-        if _LF in rest:
-            end = rest.rfind(b"\n") + 1
+        end = last + 1 - (len(chunk) - len(rest))  # of the finished lines in it
+        if end > 0:
             waits = end <= _MAX_WAITING_LINES and (blank >= 0 or not self._has_waiting_lines)
             if self._tells_comments and waits:
                 waits = rest[0] != _COLON and rest.find(b"\n:", 0, end) < 0
@@ -290,22 +295,24 @@ class EventStreamParser:
         """Do the same with lines that end with CR or CRLF, or with this and that."""
         interpreter = self._interpreter
         events: list[ServerSentEvent] = []
-        if chunk[:6] == b"data: " and not interpreter.is_in_block:
+        if not interpreter.is_in_block and chunk[_FIRST_SIX] == b"data: ":
             blank = chunk.rfind(b"\r\n\r\n")
-            if blank >= 0:
-                events = self._runs.interpret_crlf_blocks(chunk[: blank + 4])
+            found = self._runs.interpret_crlf_blocks(chunk, blank) if blank >= 0 else None
+            if found is not None:
+                events = found
                 chunk = chunk[blank + 4 :]
         self._waiting, self._has_waiting_lines = b"", False
-        if chunk:
-            last = chunk[-1]
-            self._skip_lf = self._is_special = last == _CR
-            # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
-            lines = chunk.splitlines()
-            if last not in {_LF, _CR}:
-                self._waiting = lines.pop()
-            if lines:
+        if _LF in chunk or _CR in chunk:
+            if chunk[-1] == _CR:
+                self._skip_lf = self._is_special = True
+            chunk = self._runs.take_long_lines(chunk, events)
+            if _LF in chunk or _CR in chunk:
+                # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
+                lines = chunk.splitlines()
+                chunk = b"" if chunk[-1] in {_LF, _CR} else lines.pop()
                 events += self._runs.interpret_any(lines)
-        self._is_between_blocks = not (self._waiting or self._is_special or interpreter.is_in_block)
+        self._waiting = chunk
+        self._is_between_blocks = not (chunk or self._is_special or interpreter.is_in_block)
         return events
 
     def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:

@@ -8,7 +8,9 @@ it gives the same events as the loop of the ``Interpreter``, and else leaves the
 * ``data: `` lines alone, however many a block has: the prefixes are taken off all lines at once
   (``interpret_data_lines``);
 * blocks with the same fields in the same order: field by field (``_columns``);
-* blocks of one ``data: `` line or one comment each: by these two kinds (``_single_lines``).
+* blocks of one ``data: `` line or one comment each: by these two kinds (``_single_lines``);
+* long lines under CRLF: cut at LF, which is much faster than cutting at any line end, and with only
+  the values decoded (``take_long_lines``).
 
 A way that has failed is left alone for a while. Bytes may be cut into lines before they are
 decoded: no byte of a longer UTF-8 sequence is a line end.
@@ -21,7 +23,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from sse_client.events import new_event
-from sse_client.lines import decode_lines, size_of_block
+from sse_client.lines import decode_lines, size_of_block, size_of_crlf_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 COLUMNS_FROM = 24
 _MAX_COLUMNS = 3
 
+#: How many bytes a line must have on average to be worth the way for long lines.
+_LONG = 128
+
 #: After a proof has failed, how many times to do without it.
 _PAUSE = 15
 
@@ -42,12 +47,18 @@ _MESSAGE = repeat("message")
 _PREFIX = repeat(b"data: ")
 
 _DATA = b"data: "
+_CR = 13
+_LF = 10
+_COLON = 58
 
 # Of a line. Making them anew for each line would take a while.
 _FIRST = slice(1)
 _FIRST_SIX = slice(6)
 _COMMENT = slice(1, None)
 _PAYLOAD = slice(6, None)
+_CRLF_PAYLOAD = slice(6, -4)
+_CRLF_COMMENT = slice(1, -4)
+_CRLF_LINES = slice(-4)
 
 
 class Runs:
@@ -56,6 +67,7 @@ class Runs:
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
         self._data_blocks_pause = self._data_lines_pause = self._columns_pause = 0
+        self._long_lines_pause = 0
 
     def interpret_block(self, fields: str, data: str) -> list[ServerSentEvent] | None:
         """Interpret a block of some lines and one data line; None if it is not a usual one."""
@@ -85,13 +97,57 @@ class Runs:
         lines.append("")
         return self.interpret_lines(lines)
 
-    def interpret_crlf_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
-        """Interpret whole blocks that end with CRLF CRLF."""
-        if blocks[:6] == _DATA:
-            events = self._interpret_data_blocks(blocks[6:-4], "\r\n\r\ndata: ")
-            if events is not None:
-                return events
-        return self.interpret_lines(decode_lines(blocks.splitlines()))
+    def interpret_crlf_block(self, chunk: bytes) -> list[ServerSentEvent] | None:
+        """Interpret a chunk that is one block under CRLF; None if it is more, or no usual one."""
+        if chunk[_FIRST_SIX] == _DATA:
+            try:
+                data = chunk[_CRLF_PAYLOAD].decode()
+            except UnicodeDecodeError:
+                data = chunk[_CRLF_PAYLOAD].decode("utf-8", "replace")
+            if "\n" in data or "\r" in data:
+                return None
+            return [new_event((data, "message", self._interpreter.last_event_id, None, None))]
+        if chunk[0] == _COLON:
+            comment = chunk[_CRLF_COMMENT]
+            if _LF in comment or _CR in comment:
+                return None
+            return self._interpreter.interpret_heartbeat(comment)
+        fields, _, data = chunk[_CRLF_LINES].decode("utf-8", "replace").partition("\r\ndata: ")
+        if not data or "\n" in data or "\r" in data:
+            return None
+        fields = fields.replace("\r\n", "\n")  # an LF by itself ends a line just as well
+        return None if "\r" in fields else self.interpret_block(fields, data)
+
+    def interpret_crlf_blocks(self, chunk: bytes, end: int) -> list[ServerSentEvent] | None:
+        """Interpret ``data: `` blocks up to the CRLF CRLF at ``end``; None if some are no such."""
+        return self._interpret_data_blocks(chunk[6:end], "\r\n\r\ndata: ")
+
+    def take_long_lines(self, chunk: bytes, events: list[ServerSentEvent]) -> bytes:
+        """Interpret lines under CRLF as long as they are usual ones, if they are long.
+
+        Args:
+            chunk: Lines, perhaps with an unfinished one at the end.
+            events: Where to add those that are completed.
+
+        Returns:
+            What is left: the unfinished line, and from the first line on that is anything else.
+        """
+        if self._long_lines_pause:
+            self._long_lines_pause -= 1
+            return chunk
+        interpreter = self._interpreter
+        lines = BytesIO(chunk).readlines()
+        if len(chunk) < len(lines) * _LONG:
+            self._long_lines_pause = _PAUSE
+            return chunk
+        rest = b"" if chunk[-1] == _LF else lines.pop()
+        left = interpreter.take_crlf_lines(lines, events)
+        if left:
+            self._long_lines_pause = _PAUSE
+            del lines[-len(left) :]
+            rest = b"".join([*left, rest])
+        interpreter.size = size_of_crlf_block(lines, interpreter.size)
+        return rest
 
     def interpret_lines(self, lines: list[str]) -> list[ServerSentEvent]:
         """Interpret the lines of whole blocks, the blank one at the end included."""
@@ -109,7 +165,9 @@ class Runs:
         """Interpret any finished lines, and reckon the size of the block in work."""
         interpreter = self._interpreter
         size = size_of_block(lines, interpreter.size)
-        events = interpreter.interpret_lines(decode_lines(lines))
+        are_whole_blocks = not (interpreter.is_in_block or lines[-1])
+        interpret = self.interpret_lines if are_whole_blocks else interpreter.interpret_lines
+        events = interpret(decode_lines(lines))
         interpreter.size = size
         return events
 

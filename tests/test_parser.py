@@ -236,6 +236,12 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
 
 _TEXTS = [b"", b"a", b"x: y", b" ", b":", b"{}", "\u20ac\u2028".encode(), b"\xff", b"\0", b"data: "]
 
+#: Long enough that lines under CRLF go the way for long ones, though some turn out to be unusual.
+_LONG_TEXTS = [
+    *(b"x" * 300, b"x" * 300, b"y" * 600, "\u20ac\u2028".encode() * 60),
+    *(b"\xff" + b"x" * 300, b"x" * 300 + b"\0", b"x" * 300 + b"\rdata: y", b"x" * 300 + b"\r", b""),
+]
+
 #: Blocks as servers write them, so that there are runs of them; %a to %c stand for texts.
 _SHAPES = [
     b"data: %a\n\n",
@@ -263,7 +269,7 @@ _SHAPES = [
 @st.composite
 def runs_of_blocks(draw: st.DrawFn) -> bytes:
     """Many blocks of one shape or of a few, with a flaw here and there."""
-    texts = st.sampled_from(_TEXTS)
+    texts = st.sampled_from(draw(st.sampled_from([_TEXTS, _TEXTS, _LONG_TEXTS])))
     stream = b""
     for _ in range(draw(st.integers(1, 4))):
         shape = draw(st.sampled_from(_SHAPES))
@@ -300,6 +306,10 @@ class TestRandomStreams:
     @example(chunks=[b"data: 1\n\n", b"id: 1\rdata: a\n\n"], show=True)
     @example(chunks=[b"data: 1\n\n", b"id: 1\ndata: a\n\n" * 12], show=True)
     @example(chunks=[b"id: 1\nevent: e\ndata: a\ndata: b\n\n" * 8], show=False)
+    @example(chunks=[b"id: 1\nid: 2\ndata: a\n\n" * 8, b"data: b\n\n"], show=False)
+    @example(chunks=[b"id: \0\nevent: \ndata: a\n\n" * 8, b"data: b\n\n"], show=False)
+    @example(chunks=[b"event: \ndata: a\n\n" * 8, b"data: b\n\n"], show=False)
+    @example(chunks=[b"event: e\r\ndata: a\r\n\r\n" * 8, b"data: b\r\n\r\n"], show=False)
     @example(chunks=[b"data: a\n\n:\n\n: b\n\n" * 6, b"\ndata: c\n\n"], show=False)
     @example(chunks=[b"data: a\n\n:\n\n: b\n\n" * 6, b"\ndata: c\n\n"], show=True)
     @example(chunks=[b":\n\ndata: a\n\nid: 1\n\n" * 6, b"data: c\n\n"], show=False)
@@ -307,12 +317,33 @@ class TestRandomStreams:
     @example(chunks=[b"id: 1\n" * 99, b"data: a\nda", b"ta: b\n\ndata: c\n"], show=True)
     @example(chunks=[b"data: a\n" * 99, b"\n\ndata: a\nid: 1\n\n:", b"\n\n"], show=True)
     @example(chunks=[b"\r\n\r\ndata: x\n\ndata"], show=False)
-    @example(chunks=[b"\n", b"data: \xff\n\n", b"id: \xff\ndata: \xe2\x82\n\n"], show=False)
-    @example(chunks=[b"\n", b"id: 1\nevent: e\nid: 2\ndata: a\n\n", b"data: b\n\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\nevent: \ndata: a\n\n", b"id\ndata: b\n\n"], show=True)
-    @example(chunks=[b"\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
-    @example(chunks=[b"\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
-    @example(chunks=[b"\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
+    @example(
+        chunks=[b"data: 0\n\n", b"data: \xff\n\n", b"id: \xff\ndata: \xe2\x82\n\n"], show=False
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\nevent: e\nid: 2\ndata: a\n\n", b"data: b\n\n"], show=True
+    )
+    @example(chunks=[b"data: 0\n\n", b"id: 1\nevent: \ndata: a\n\n", b"id\ndata: b\n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\n\ndata: a\n\n", b"event: e\ndata: \n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: \0\ndata: a\n\n", b": c\nid: 1\ndata: b\n\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b":\n\n", b":\r\n\n", b": c\n\n", b": \xff\n\n"], show=True)
+    @example(chunks=[b"id: 1\r\n", b"event: e\r\ndata: a\r\n\r\n" * 12], show=False)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\rid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"id: 1\r\ndata: a\nid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"data: a\nid: 2\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b"data: \xff\r\n\r\n", b"data: a\r:\r\n\r\n"], show=True)
+    @example(chunks=[b"data: 0\n\n", b": c\r\n\r\n", b":\r\r\n\r\n", b":\n\r\n\r\n"], show=True)
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\ndata: a\r\n\r\n", b"id: 1\r\r\ndata: b\r\n\r\n"], show=True
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"event: e\r\nid: \xff\r\ndata: a\r\n\r\n", b"data: b\n\n"],
+        show=True,
+    )
+    @example(
+        chunks=[b"data: 0\n\n", b"id: 1\r\ndata: \r\n\r\n", b"id: 2\r\r\ndata: a\r\n\r\n"],
+        show=True,
+    )
     def test_of_usual_blocks_lead_to_what_the_reference_says(
         self, chunks: list[bytes], show: bool
     ) -> None:
@@ -372,6 +403,65 @@ class TestRandomStreams:
         outcome = outcome_of([stream])
         assert outcome_of([stream.replace(b"\n", b"\r")]) == outcome
         assert outcome_of([stream.replace(b"\n", b"\r\n")]) == outcome
+
+
+def usual_block(number: int) -> bytes:
+    return b"event: e\r\nid: %d\r\ndata: %s\r\n\r\n" % (number, b"x" * (1000 + number))
+
+
+class TestLongLinesUnderCRLF:
+    """Have a way of their own, up to a line that is not one of the usual ones."""
+
+    ODD_LINES = (
+        *(b"data: y\r\n", b"data\r\n", b"data:y\r\n", b"id: 9\0\r\n", b"id:9\r\n", b"id\r\n"),
+        *(b": comment\r\n", b"retry: 5\r\n", b"foo: y\r\n", b"event: \r\n", b"data: \xff\r\n"),
+        *(b"id: 9\n", b"id: 9\r", b"id: 9\r\r\n", b"id: 9\r\rdata: y\r\n", b"id: 9\n\r\n"),
+        *(b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r\n"),
+    )
+
+    @pytest.mark.parametrize("show", [False, True])
+    @pytest.mark.parametrize("odd", ODD_LINES)
+    def test_may_have_any_others_between_them(self, odd: bytes, show: bool) -> None:
+        options = {"show_comment_events": show, "show_retry_events": show}
+        usual = usual_block(1)
+        for position in (0, *(i + 2 for i in range(len(usual)) if usual[i : i + 2] == b"\r\n")):
+            odd_block = usual[:position] + odd + usual[position:]
+            stream = usual_block(0) + odd_block + usual_block(2) + odd_block + usual_block(3)
+            expected = reference_of(stream, **options)
+            for size in (len(stream), 1200, 700):
+                assert outcome_of(pieces_of(stream, size), **options) == expected, (position, size)
+
+    @pytest.mark.parametrize("odd", [b"", b": comment\r\n", b"foo: y\r\n", b"id: 9\n", b"id: 9\r"])
+    def test_are_measured_like_any_others(self, odd: bytes) -> None:
+        last = b"id: 2\r\n" + odd + b"data: " + b"y" * 1500
+        stream = usual_block(0) + usual_block(1) + last
+        for size in (len(stream), 1200, 700):
+            parser = EventStreamParser()
+            for piece in pieces_of(stream, size):
+                parser.feed(piece)
+            others = 0 if odd.startswith(b":") else len(odd.rstrip())
+            assert parser.unfinished_size == len("id: 2") + others + len("data: ") + 1500
+
+    @pytest.mark.parametrize("size", [5000, 1200, 700])
+    def test_come_before_the_error_if_an_event_is_too_large(self, size: int) -> None:
+        stream = b"".join(map(usual_block, range(6)))
+        limit = len("event: eid: 3data: ") + 1003
+        outcome = outcome_of(pieces_of(stream, size), max_event_size=limit)
+        assert outcome.too_large
+        assert outcome.events == interpret(stream).events[:4]
+
+    def test_end_a_block_that_has_begun_in_another_way(self) -> None:
+        chunks = [b": comment\ndata: y\ndata: z\n", b"id: " + b"1" * 500 + b"\r\n\r\n"]
+        expected = ServerSentEvent("y\nz", id="1" * 500, comments="comment")
+        assert outcome_of(chunks).events == [expected]
+
+    def test_give_their_events_with_the_last_byte_of_the_blank_line(self) -> None:
+        blocks = usual_block(0) + usual_block(1)
+        for end in (1, 2):
+            parser = EventStreamParser()
+            first = parser.feed(blocks[:-end])
+            assert [event.id for event in [*first, *parser.feed(blocks[-end:])]] == ["0", "1"]
+            assert len(first) == 3 - end  # the CR of a blank line ends it
 
 
 class TestFinalCR:
@@ -796,6 +886,7 @@ LOOKING: list[tuple[type, str]] = [
     (EventStreamParser, "_interpret_part"),
     (Runs, "interpret_blocks"),
     (Runs, "interpret_data_lines"),
+    (Runs, "take_long_lines"),
 ]
 
 
@@ -804,10 +895,10 @@ def work_of(chunks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, 
     seen = calls = 0
 
     def counting(method: Callable[..., object]) -> Callable[..., object]:
-        def counted(self: Any, chunk: bytes, *bounds: int) -> object:
+        def counted(self: Any, chunk: bytes, *others: object) -> object:
             nonlocal seen
             seen += len(chunk)
-            return method(self, chunk, *bounds)
+            return method(self, chunk, *others)
 
         return counted
 
@@ -843,6 +934,7 @@ class TestWorkForEachByte:
             pytest.param(b": ", b"x" * 64, id="a long comment"),
             pytest.param(b"", b"data: x\n" * 8, id="a block of many lines"),
             pytest.param(b"", b"data: x\r\n" * 8, id="a block of many lines under CRLF"),
+            pytest.param(b"", b"id: %b\r\n" % (b"1" * 250), id="a block of long lines under CRLF"),
             pytest.param(b"id: 1\n", b"foo: x\n" * 8, id="a block of other fields"),
             pytest.param(b"", b": x\n" * 16, id="comments without an end"),
             pytest.param(b"", b"id: 1\ndata: x\n\n" * 4, id="small blocks"),
