@@ -1,7 +1,4 @@
-"""Answers: which are a stream, and what an error may say of one that is not.
-
-Nothing here lets a query, user info or a header into a message.
-"""
+"""Answers: which are a stream, and what is read and told of one that is not."""
 
 from __future__ import annotations
 
@@ -9,16 +6,14 @@ import contextlib
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.body import READ_SIZE
+from sse_client.causes import redact_url, stream_interrupted
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.errors import (
     IdleTimeoutError,
-    StreamInterruptedError,
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
@@ -27,6 +22,8 @@ from sse_client.foreign import reader_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import requests
+
     from sse_client.clock import Clock
 
 #: How much of a refused answer's body is read: enough to see the reason.
@@ -34,19 +31,6 @@ MAX_ERROR_BODY = 64 * 1024
 
 #: How long the body of a refused answer may take, in seconds, before what came is enough.
 _ERROR_BODY_TIMEOUT = 2.0
-
-
-def redact_url(url: str) -> str:
-    """Return the URL less user info, query and fragment, in which secrets travel."""
-    try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(an address that cannot be parsed)"
-    # Without its scheme, an address has its user info in what then counts as the path.
-    path = parts.path if host else parts.path.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{port}{path}"
 
 
 def check_response(
@@ -152,35 +136,4 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
             response=response,
         ) from error
     except (HTTPError, OSError) as error:
-        target = redact_url(response.url)
-        raise StreamInterruptedError(
-            f"the stream of {target} broke off: {reason_of(error)}", response=response
-        ) from error
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """Unwrap what requests and urllib3 have wrapped."""
-    while True:
-        inner: object = None
-        if isinstance(error, MaxRetryError):
-            inner = error.reason
-        elif isinstance(error, requests.RequestException | HTTPError):
-            # In its arguments, or, where urllib3 wrote a message of its own, as its cause.
-            inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-            inner = inner or (error.__cause__ if isinstance(error.__cause__, OSError) else None)
-        if not isinstance(inner, BaseException):
-            return error
-        error = inner
-
-
-def printable_cause(error: BaseException) -> BaseException | None:
-    """Return the cause to chain: none that might spell out a URL, and with it a secret."""
-    cause = root_cause(error)
-    is_about_a_value = isinstance(cause, ValueError) and not isinstance(cause, OSError)
-    return None if is_about_a_value or isinstance(cause, requests.RequestException) else cause
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a few words what went wrong, without any secret."""
-    cause = printable_cause(error)
-    return type(root_cause(error)).__name__ if cause is None else f"{cause}"
+        raise stream_interrupted(error, response) from error

@@ -24,7 +24,7 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import get_auth_from_url
 
-from sse_client.answers import printable_cause, reason_of
+from sse_client.causes import printable_cause, reason_of
 from sse_client.errors import ConnectionFailedError
 from sse_client.plugins import Plugin
 

@@ -4,14 +4,9 @@ Locks: ``mutex`` (the one of ``queue.Queue``) guards the queue, its counters and
 for moments only, never while waiting for the network or calling anybody. It is reentrant, since a
 garbage collection may run a finaliser that closes the session on a thread that holds it.
 
-Consumers take events without it: ``deque.popleft`` is atomic, and what an event needs is far less
-than what a lock costs. So whoever holds the mutex may see the queue shrink, but never grow. Whoever
-waits for room first says so in ``_is_room_wanted`` and then looks again: a consumer either took its
-event before that look, or sees the flag behind it, takes the mutex and wakes. That needs the memory
-of an interpreter with a global lock; without one, consumers take the mutex.
-
-With a position to keep they take it, too, so that events are noted in the order in which they are
-handed out; what a consumer had before is acknowledged, and saved, ahead of that and without it.
+Consumers take events without it, as ``waiting`` explains. With a position to keep they take it, so
+that events are noted in the order in which they are handed out; what a consumer had before is
+acknowledged, and saved, ahead of that and without it.
 
 Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
 catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
@@ -22,16 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sys
 import threading
-import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sse_client.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
 from sse_client.clock import Doorbell
 from sse_client.errors import SSEClientError
+from sse_client.waiting import RoomWaiters, deadline_of, taker, wait_for_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,14 +41,6 @@ else:
 
     E = TypeVar("E")
     _ShutDown = getattr(queue, "ShutDown", Exception)
-
-_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
-
-_RARE_CONDITIONS = ("not_full", "all_tasks_done")
-
-#: How long a waiter may sleep before it looks again by itself, in seconds.
-_LOOK_AGAIN = 1.0
-
 
 #: Always empty.
 _NOTHING: deque[Any] = deque()
@@ -100,23 +85,20 @@ class IncomingChannel(queue.Queue[E]):
         keeper: PositionKeeper | None = None,
     ) -> None:
         super().__init__(capacity)
+        #: Rung when a blocked ``offer`` may go on, or never will.
+        self.room = Doorbell()
         self._make_locks()
         self.keeper = keeper
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
-        #: Rung when a blocked ``offer`` may go on, or never will.
-        self.room = Doorbell()
         #: Kept for the session: as long as the channel is in use, so is the session.
         self.owner: object = None
         self._ended = False
         self.is_shutdown = False  # the same, as Python 3.13 calls it
         self._error: Exception | None = None
         self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
-        self._wake_at: int | None = None  # ring ``room`` once no more events than that are left
         #: Told how many events there are, and one more for the end, whenever there are more.
         self._watcher: Callable[[int], None] | None = None
-        self._putters = 0  # how many threads wait in ``put``
-        self._is_room_wanted = False
         # Which of the events, by how many had been put in, are not the stream's.
         self._own: deque[int] = _NOTHING if keeper is None else deque()
         if keeper is not None:
@@ -126,16 +108,20 @@ class IncomingChannel(queue.Queue[E]):
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
         self.mutex: Any = threading.RLock()
         self.not_empty = threading.Condition(self.mutex)
-        for name in _RARE_CONDITIONS:
-            self.__dict__.pop(name, None)
-        # No method of the channel itself: an abandoned one has to go at once.
-        self._take = (
-            self.queue.popleft if _HAS_GIL else partial(_take_locked, self.mutex, self.queue)
-        )
+        # Not by way of ``__dict__``: up to Python 3.12 that makes a dictionary of the attributes,
+        # and from then on each of them takes longer.
+        for name in ("not_full", "all_tasks_done"):
+            with contextlib.suppress(AttributeError):
+                delattr(self, name)
+        # No method of the channel itself, here and there: an abandoned one has to go at once.
+        self._waiters = RoomWaiters(self.mutex, self.queue, self.room)
+        self._take = taker(self.mutex, self.queue)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as of any object
         """Make what few wait for once it is wanted: a thousand channels have none of it."""
-        if name not in _RARE_CONDITIONS:
+        if name == "not_full":
+            return self._waiters.not_full
+        if name != "all_tasks_done":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         with self.mutex:
             return self.__dict__.setdefault(name, threading.Condition(self.mutex))
@@ -168,19 +154,18 @@ class IncomingChannel(queue.Queue[E]):
             except IndexError:
                 pass  # and not here: what the wait raises is not about this error
             else:
-                if self._is_room_wanted:
-                    self._tell_of_room()
+                if self._waiters.want_room:
+                    self._waiters.tell()
                 return event
-            return self._wait_for_event(block, timeout)
+            return self._wait_for_event(deadline_of(block=block, timeout=timeout))
         raise ValueError("'timeout' must be a non-negative number")
 
-    def _wait_for_event(self, block: bool, timeout: float | None) -> E:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _wait_for_event(self, deadline: float | None) -> E:
         if self.keeper is not None:
             self.keeper.come_back()
         with self.mutex:
-            if self._is_room_wanted:
-                self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
+            if self._waiters.want_room:
+                self._waiters.tell()  # Ctrl-C may have kept the last event's taker from it
             while True:
                 try:
                     event: E = self.queue.popleft()
@@ -189,16 +174,11 @@ class IncomingChannel(queue.Queue[E]):
                     pass
                 if self._ended:
                     self._raise_end()
-                left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
-                if not block or left <= 0:
-                    raise queue.Empty
-                # Not for long: a signal handler that closes the session on this very thread,
-                # between the look above and this wait, notifies nobody.
-                self.not_empty.wait(min(left, _LOOK_AGAIN))
+                wait_for_change(self.not_empty, deadline, queue.Empty)
             if self.keeper is not None:
                 self._note_handed_out(self.keeper, event)
-            if self._is_room_wanted:
-                self._tell_of_room()
+            if self._waiters.want_room:
+                self._waiters.tell()
             return event
 
     def _note_handed_out(self, keeper: PositionKeeper, event: Any) -> None:  # noqa: ANN401  # the stream's, or any
@@ -207,16 +187,6 @@ class IncomingChannel(queue.Queue[E]):
             self._own.popleft()  # it was dropped
         is_own = bool(self._own) and self._own[0] == number
         keeper.hand_out(None if is_own else event, is_last=self._ended and not self.queue)
-
-    def _tell_of_room(self) -> None:
-        """Wake who waits for room, now that an event was taken."""
-        with self.mutex:
-            if self._wake_at is not None and len(self.queue) <= self._wake_at:
-                self.room.ring()  # first: Ctrl-C may come between
-                self._wake_at = None
-            if self._putters:
-                self.not_full.notify()
-            self._is_room_wanted = self._wake_at is not None or self._putters > 0
 
     def __iter__(self) -> IncomingChannel[E]:
         """Return the channel itself: all its iterators share the events."""
@@ -229,11 +199,11 @@ class IncomingChannel(queue.Queue[E]):
         except IndexError:
             pass
         else:
-            if self._is_room_wanted:
-                self._tell_of_room()
+            if self._waiters.want_room:
+                self._waiters.tell()
             return event
         try:
-            return self._wait_for_event(block=True, timeout=None)
+            return self._wait_for_event(deadline=None)
         except ChannelClosed:
             raise StopIteration from None
 
@@ -283,23 +253,17 @@ class IncomingChannel(queue.Queue[E]):
         """
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(block=block, timeout=timeout)
         with self.mutex:
-            self._putters += 1
-            self._is_room_wanted = True
-            try:
-                while not self._ended and 0 < self.maxsize <= len(self.queue):
-                    left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
-                    if not block or left <= 0:
-                        raise queue.Full
-                    self.not_full.wait(min(left, _LOOK_AGAIN))
-            finally:
-                self._putters -= 1
+            self._waiters.wait_while(self._is_full, deadline)
             if self._ended:
                 raise ChannelClosed
             self._append([item])
             if self.keeper is not None:
                 self._own.append(self._bounds.put_count)
+
+    def _is_full(self) -> bool:
+        return not self._ended and 0 < self.maxsize <= len(self.queue)
 
     def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
         """Put in what ``overflow`` allows, and return the rest.
@@ -328,10 +292,7 @@ class IncomingChannel(queue.Queue[E]):
                 self._append(accepted)
             if self._bounds.refuse(rest):
                 return ()
-            self._wake_at = len(self.queue) // 2
-            self._is_room_wanted = True
-            if len(self.queue) <= self._wake_at:
-                self.room.ring()  # enough was taken meanwhile
+            self._waiters.ring_at_half()
             return rest
 
     def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
@@ -397,17 +358,10 @@ class IncomingChannel(queue.Queue[E]):
 
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
-        if not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
+        if count and not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
             self.all_tasks_done.notify_all()
 
     def _wake_everybody(self) -> None:
-        self.room.ring()
+        self._waiters.wake_all()
         self.not_empty.notify_all()
-        if self._putters:
-            self.not_full.notify_all()
         self._tell_watcher()
-
-
-def _take_locked(mutex: threading.RLock, events: deque[E]) -> E:
-    with mutex:
-        return events.popleft()

@@ -26,6 +26,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from sse_client.aborting import ConnectionAborted
 from sse_client.channel import ChannelClosed, IncomingChannel
 from sse_client.clock import Doorbell
 from sse_client.delivery import Delivery, Stopped
@@ -36,12 +37,13 @@ from sse_client.parser import EventStreamParser, parse_event_batches
 from sse_client.process import end_with_process
 from sse_client.reconnection import Reconnection
 from sse_client.stream import MOVES, Listener, ReadyState, Statistics, StreamOptions
-from sse_client.transport import ConnectionAborted, StreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import requests
+
+    from sse_client.transport import StreamConnection
 
 logger = logging.getLogger("sse_client")
 

@@ -1,43 +1,35 @@
-"""One streaming response: opened, read as it arrives, and aborted from any other thread.
+"""One streaming response: opened, and read as it arrives, until its end or until it is aborted.
 
-With ``connections`` and ``answers`` this is all that knows the inside of requests and urllib3. Two
-facts shape it:
-
-* ``response.close()`` blocks behind a thread that is reading, and ``SSLSocket.shutdown`` drops the
-  TLS layer under it. So an abort shuts the raw socket down, and what is read then is thrown away.
-* What has arrived has to be handed out at once, in every framing and content encoding: ``body``.
+With ``connections`` and ``answers`` this is all that knows the inside of requests and urllib3. It
+can be aborted from any other thread, which ``aborting`` does. What has arrived has to be handed out
+at once, in every framing and content encoding: ``body``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import socket
-import ssl
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from sse_client.answers import (
-    check_response,
+from sse_client.aborting import AbortableSocket
+from sse_client.answers import check_response, read_body
+from sse_client.body import body_reader
+from sse_client.causes import (
+    cannot_be_sent,
+    connection_failed,
+    making_request,
     printable_cause,
-    read_body,
-    reason_of,
     redact_url,
     root_cause,
+    stream_interrupted,
 )
-from sse_client.body import body_reader
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.connections import keep_out_of_pool, watch_pool, watched_by
-from sse_client.errors import (
-    ConnectionFailedError,
-    IdleTimeoutError,
-    SSEClientError,
-    StreamInterruptedError,
-)
+from sse_client.errors import IdleTimeoutError
 from sse_client.foreign import close_response, is_of_urllib3_future, socket_of
 from sse_client.headers import set_stream_headers
 from sse_client.redirects import keep_secrets_from_others
@@ -55,10 +47,6 @@ if TYPE_CHECKING:
 DEFAULT_ANSWER_TIMEOUT = 300.0
 
 
-class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
-    """The connection was aborted by ``abort``: not an error, but the end of the work on it."""
-
-
 class StreamConnection:
     """One attempt to open a stream, and the connection that comes of it.
 
@@ -74,10 +62,6 @@ class StreamConnection:
             make and send the request once more.
         on_unverified: Called with the host if a certificate is not verified, as was asked for.
         clock: What its waits are measured with. A socket's own run on the system's time.
-
-    Attributes:
-        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
-        clock: As it was given.
     """
 
     def __init__(
@@ -96,17 +80,11 @@ class StreamConnection:
         self._options = options
         self._on_response = on_response
         self._on_unauthorized = on_unauthorized
-        self.unverified = on_unverified
-        self.answer_timeout: float | None = None
-        self.clock = clock
+        self._clock = clock
         self._response: requests.Response | None = None
         self._taken_connection: object = None
-        # Guards the three below, and that no socket is shut down after it was closed here. It is
-        # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
-        self._lock = threading.RLock()
-        self._aborted = False
-        self._socket: socket.socket | None = None
-        self._owns_socket = False  # a duplicate of ours, as long as there is no answer
+        self._socket = AbortableSocket(on_unverified, clock)
+        self._raise_if_aborted = self._socket.raise_if_aborted
 
     def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
         """Send the request and wait for the header of the answer. Blocks.
@@ -126,18 +104,18 @@ class StreamConnection:
         """
         limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
         # On the clock of a test the default would be one more wait, which nobody has asked for.
-        default = DEFAULT_ANSWER_TIMEOUT if self.clock is SYSTEM_CLOCK else None
-        self.answer_timeout = min(limits, default=default)
+        default = DEFAULT_ANSWER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
+        self._socket.answer_timeout = min(limits, default=default)
         request, response = self._exchange(last_event_id)
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
             self.close()
-            with _making_request():
+            with making_request():
                 is_repeated = self._on_unauthorized(request, response)
             if is_repeated:
                 _, response = self._exchange(last_event_id)
         try:
-            check_response(response, self._bound_of(response), self.clock)
+            check_response(response, self._bound_of(response), self._clock)
         finally:
             self._raise_if_aborted()
         return response
@@ -147,21 +125,21 @@ class StreamConnection:
         request, prepared = self._prepare(last_event_id)
         keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:
-            with watched_by(self):
+            with watched_by(self._socket):
                 response = self._send(prepared)
         except (requests.RequestException, HTTPError, OSError) as error:
             self._raise_if_aborted()
-            raise _connection_failed(error, prepared.url or "") from printable_cause(error)
+            raise connection_failed(error, prepared.url or "") from printable_cause(error)
         except ValueError as error:
             # A header that an auth or a cookie has set; the message would spell it out.
-            raise _cannot_be_sent(error, prepared.url or "") from None
+            raise cannot_be_sent(error, prepared.url or "") from None
         self._adopt(response)
         self._raise_if_aborted()
         self._on_response(response)
         return request, response
 
     def _prepare(self, last_event_id: str) -> tuple[PendingRequest, requests.PreparedRequest]:
-        with _making_request():
+        with making_request():
             request = self._make_request(self._raise_if_aborted)
         url = request.url or ""
         try:
@@ -169,9 +147,9 @@ class StreamConnection:
             prepared = self._session.prepare_request(request)
         except ValueError as error:
             # An address, a header or an auth that is refused; the message would spell it out.
-            raise _cannot_be_sent(error, url) from None
+            raise cannot_be_sent(error, url) from None
         except (requests.RequestException, OSError) as error:
-            raise _connection_failed(error, url) from printable_cause(error)
+            raise connection_failed(error, url) from printable_cause(error)
         if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
             raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
         return request, prepared
@@ -216,7 +194,7 @@ class StreamConnection:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that answers a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._bound_of(response), self.clock)
+            read_body(response, self._bound_of(response), self._clock)
         if response.is_redirect:
             close_response(response.raw, keep_out_of_pool(response.raw))
             try:
@@ -229,11 +207,8 @@ class StreamConnection:
         self._response = response
         raw: Any = response.raw
         self._taken_connection = keep_out_of_pool(raw)
-        with self._lock:
-            # The response's own: a hook may have sent other requests in between.
-            own = socket_of(raw)
-            if own is not None or self._owns_socket:
-                self._replace_socket(own, owned=False)
+        # The response's own: a hook may have sent other requests in between.
+        self._socket.adopt(socket_of(raw))
 
     def chunks(
         self, event_timeout: float | None, last_event_at: Callable[[], float]
@@ -257,7 +232,7 @@ class StreamConnection:
         try:
             while True:
                 if event_timeout is not None:
-                    left = last_event_at() + event_timeout - self.clock.monotonic()
+                    left = last_event_at() + event_timeout - self._clock.monotonic()
                     if left <= 0:
                         raise self._idle("event", event_timeout)
                     read_within(left)
@@ -272,14 +247,11 @@ class StreamConnection:
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
                 if event_timeout is not None and left is not None:
-                    is_over = last_event_at() + event_timeout <= self.clock.monotonic()
+                    is_over = last_event_at() + event_timeout <= self._clock.monotonic()
                     if is_over or left <= (self._options.read_timeout or left):
                         raise self._idle("event", event_timeout) from error
                 raise self._idle("bytes", self._options.read_timeout or 0.0) from error
-            raise StreamInterruptedError(
-                f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
-                response=response,
-            ) from printable_cause(error)
+            raise stream_interrupted(error, response) from printable_cause(error)
 
     def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
         response = self._response
@@ -296,53 +268,18 @@ class StreamConnection:
 
         It ends with ``ConnectionAborted``, at once unless it is in the system's resolver.
         """
-        with self._lock:
-            self._aborted = True
-            _shut_down(self._socket)
+        self._socket.abort()
 
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
-        with self._lock:
-            if self._response is not None and is_of_urllib3_future(self._response.raw):
-                # Else the next attempt would be another stream of HTTP/2 on this connection.
-                _shut_down(self._socket)
-            self._replace_socket(None, owned=False)
-        if self._response is not None:
+        raw = None if self._response is None else self._response.raw
+        # Else the next attempt would be another stream of HTTP/2 on this connection.
+        self._socket.release(shuts_down=is_of_urllib3_future(raw))
+        if raw is not None:
             with contextlib.suppress(OSError, HTTPError):
-                close_response(self._response.raw, self._taken_connection)
+                close_response(raw, self._taken_connection)
                 # A pool that blocks wants its place back; a foreign raw has no pool.
-                getattr(self._response.raw, "release_conn", lambda: None)()
-
-    def watch(self, sock: socket.socket) -> None:
-        """Take note of a socket that this attempt is about to connect.
-
-        A duplicate is kept: TLS replaces the object, and may close it, while it shakes hands.
-        """
-        with self._lock:
-            self._raise_if_aborted()
-            self._replace_socket(sock.dup(), owned=True)
-            self._raise_if_aborted()  # by a finaliser that ran meanwhile
-
-    def connected(self) -> None:
-        """Take note that the socket is connected, unless it was aborted just before that.
-
-        Linux lets such a socket "connect" at once, and then never be ready.
-        """
-        self._raise_if_aborted()
-
-    def answered(self, sock: socket.socket) -> None:
-        """Take note of the socket from which the header of the answer is about to be read."""
-        with self._lock:
-            self._raise_if_aborted()
-            # A TLS connection through a TLS proxy is no socket, but has one.
-            self._replace_socket(getattr(sock, "socket", sock), owned=False)
-
-    def _replace_socket(self, sock: socket.socket | None, *, owned: bool) -> None:
-        """Hold the lock for this."""
-        if self._owns_socket and self._socket is not None:
-            self._socket.close()
-        self._socket = sock
-        self._owns_socket = owned
+                getattr(raw, "release_conn", lambda: None)()
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
         """Return a function that sets for how many seconds from then on reads may wait."""
@@ -350,48 +287,4 @@ class StreamConnection:
         return self._limit_wait if arrivals is None else arrivals.read_within
 
     def _limit_wait(self, seconds: float) -> None:
-        """Bound the next wait, which is all that can be done to someone else's transport."""
-        with self._lock:
-            if self._socket is not None and not self._aborted:
-                with contextlib.suppress(OSError):  # closed by the other side of a redirect
-                    self._socket.settimeout(min(seconds, self._options.read_timeout or seconds))
-
-    def _raise_if_aborted(self) -> None:
-        if self._aborted:
-            raise ConnectionAborted
-
-
-def _shut_down(sock: socket.socket | None) -> None:
-    stand_in: object = sock
-    with contextlib.suppress(OSError):  # not connected yet, or not any more
-        if isinstance(stand_in, socket.socket):
-            # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-            socket.socket.shutdown(stand_in, socket.SHUT_RDWR)
-        elif sock is not None:  # of another transport, such as one in memory
-            sock.shutdown(socket.SHUT_RDWR)
-
-
-@contextlib.contextmanager
-def _making_request() -> Iterator[None]:
-    """Take a failure of the user's own functions for a failed connection, where it may pass."""
-    try:
-        yield
-    except (requests.RequestException, OSError) as error:
-        # A token that could not be fetched, say: it may come the next time.
-        reason = f"the request could not be made: {reason_of(error)}"
-        raise ConnectionFailedError(reason) from printable_cause(error)
-
-
-def _cannot_be_sent(error: ValueError, url: str) -> ValueError:
-    missing = isinstance(error, requests.exceptions.MissingSchema)
-    hint = " (url must begin with http:// or https://)" if missing else ""
-    kind = type(error).__name__
-    return ValueError(f"the request to {redact_url(url)} can't be sent: {kind}{hint}")
-
-
-def _connection_failed(error: BaseException, url: str) -> SSEClientError:
-    hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
-    return ConnectionFailedError(
-        f"cannot connect to {redact_url(url)}: {reason_of(error)}",
-        permanent=isinstance(root_cause(error), hopeless),
-    )
+        self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))

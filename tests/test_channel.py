@@ -12,19 +12,18 @@ import pytest
 from support import PATIENCE, Running, fill
 
 from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
-from sse_client import channel as channel_module
 from sse_client.bounds import Bounds
 from sse_client.clock import Doorbell
-
-LOOK_AGAIN = channel_module._LOOK_AGAIN
+from sse_client.waiting import _LOOK_AGAIN as LOOK_AGAIN
+from sse_client.waiting import RoomWaiters
 
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)
 def interpreter(request, monkeypatch):
     """Run each test as on either kind of interpreter."""
-    monkeypatch.setattr(channel_module, "_HAS_GIL", request.param == "with a global lock")
+    monkeypatch.setattr("sse_client.waiting._HAS_GIL", request.param == "with a global lock")
     # So that whoever is not woken hangs.
-    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr("sse_client.waiting._LOOK_AGAIN", 3600.0)
 
 
 def events(*data: str) -> list[ServerSentEvent]:
@@ -357,21 +356,22 @@ def test_fill_waits():
     assert filling.outcome() is None
 
 
-class Hasty(IncomingChannel):
-    """A channel of which all is taken just before a consumer could see that room is wanted."""
+class Hasty(RoomWaiters):
+    """Of whom all is taken just before a consumer could see that room is wanted."""
 
     @property
-    def _is_room_wanted(self):
+    def want_room(self):
         return False
 
-    @_is_room_wanted.setter
-    def _is_room_wanted(self, wanted):
+    @want_room.setter
+    def want_room(self, wanted):
         if wanted:
-            self.queue.clear()
+            self._events.clear()
 
 
 def test_room_that_came_while_it_was_asked_for_is_told_of():
-    channel = Hasty(capacity=2)
+    channel = IncomingChannel(capacity=2)
+    channel._waiters = Hasty(channel.mutex, channel.queue, channel.room)
     assert [event.data for event in channel.offer(events("a", "b", "c"), 3)] == ["c"]
     assert channel.room._rings.qsize() == 1
 
@@ -498,7 +498,7 @@ def test_the_end_wakes_who_waits_for_room(end):
 def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypatch, call, timeout):
     # The handler runs on the same thread, between the last look and the wait.
     assert LOOK_AGAIN <= 1
-    monkeypatch.setattr(channel_module, "_LOOK_AGAIN", 0.001)
+    monkeypatch.setattr("sse_client.waiting._LOOK_AGAIN", 0.001)
     channel = IncomingChannel(capacity=1)
     condition = channel.not_empty if call == "get" else channel.not_full
     wait = condition.wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import random
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from sse_client import (
     SQLiteCursor,
     UnexpectedStatusError,
 )
-from sse_client import channel as channel_module
 from sse_client.positions import PositionKeeper
 from sse_client.process import disown_all
 from sse_client.stream import Listener
@@ -131,7 +131,7 @@ def test_an_event_is_saved_when_its_consumer_comes_back(server, client, cursor):
 def test_it_makes_no_difference_whether_there_is_a_global_lock(
     server, client, cursor, monkeypatch, has_gil
 ):
-    monkeypatch.setattr(channel_module, "_HAS_GIL", has_gil)
+    monkeypatch.setattr("sse_client.waiting._HAS_GIL", has_gil)
     server.serve(numbered(1, 3))
     with client.sse(server.url, cursor=cursor) as session:
         assert ids(session.incoming) == ["1", "2", "3"]
@@ -142,7 +142,7 @@ def test_coming_back_counts_also_when_nothing_comes(server, client, cursor):
     server.serve(numbered(1, 1), then="stall")
     with client.sse(server.url, cursor=cursor) as session:
         assert session.incoming.get().id == "1"
-        with pytest.raises(channel_module.queue.Empty):
+        with pytest.raises(queue.Empty):
             session.incoming.get_nowait()
         assert cursor.saved == ["1"]
 

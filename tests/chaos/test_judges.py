@@ -8,6 +8,7 @@ import socket
 import pytest
 from storm import Storm
 
+from sse_client.aborting import AbortableSocket
 from sse_client.delivery import Delivery
 from sse_client.reader import StreamReader
 from sse_client.reconnection import Reconnection
@@ -59,13 +60,13 @@ def test_a_wait_that_is_announced_too_short_is_noticed(monkeypatch, certificates
 
 def test_a_socket_that_is_left_open_is_noticed(monkeypatch, certificates, seed):
     kept = []
-    watch = StreamConnection.watch
+    watch = AbortableSocket.watch
 
     def keep(self, sock):
         kept.append(socket.socket())
         watch(self, sock)
 
-    monkeypatch.setattr(StreamConnection, "watch", keep)
+    monkeypatch.setattr(AbortableSocket, "watch", keep)
     found = violations(certificates, seed)
     for sock in kept:
         sock.close()

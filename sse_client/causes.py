@@ -1,0 +1,96 @@
+"""What an error may say of its cause: enough to see the reason, and no secret.
+
+Nothing here lets a query, user info or a header into a message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from sse_client.errors import ConnectionFailedError, StreamInterruptedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def redact_url(url: str) -> str:
+    """Return the URL less user info, query and fragment, in which secrets travel."""
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(an address that cannot be parsed)"
+    # Without its scheme, an address has its user info in what then counts as the path.
+    path = parts.path if host else parts.path.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{port}{path}"
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Unwrap what requests and urllib3 have wrapped."""
+    while True:
+        inner: object = None
+        if isinstance(error, MaxRetryError):
+            inner = error.reason
+        elif isinstance(error, requests.RequestException | HTTPError):
+            # In its arguments, or, where urllib3 wrote a message of its own, as its cause.
+            inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+            inner = inner or (error.__cause__ if isinstance(error.__cause__, OSError) else None)
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
+
+
+def printable_cause(error: BaseException) -> BaseException | None:
+    """Return the cause to chain: none that might spell out a URL, and with it a secret."""
+    cause = root_cause(error)
+    is_about_a_value = isinstance(cause, ValueError) and not isinstance(cause, OSError)
+    return None if is_about_a_value or isinstance(cause, requests.RequestException) else cause
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a few words what went wrong, without any secret."""
+    cause = printable_cause(error)
+    return type(root_cause(error)).__name__ if cause is None else f"{cause}"
+
+
+@contextlib.contextmanager
+def making_request() -> Iterator[None]:
+    """Take a failure of the user's own functions for a failed connection, where it may pass."""
+    try:
+        yield
+    except (requests.RequestException, OSError) as error:
+        # A token that could not be fetched, say: it may come the next time.
+        reason = f"the request could not be made: {reason_of(error)}"
+        raise ConnectionFailedError(reason) from printable_cause(error)
+
+
+def cannot_be_sent(error: ValueError, url: str) -> ValueError:
+    """Return the error of a request that is refused before it is sent; not to be chained."""
+    missing = isinstance(error, requests.exceptions.MissingSchema)
+    hint = " (url must begin with http:// or https://)" if missing else ""
+    kind = type(error).__name__
+    return ValueError(f"the request to {redact_url(url)} can't be sent: {kind}{hint}")
+
+
+def connection_failed(error: BaseException, url: str) -> ConnectionFailedError:
+    """Return the error of a request that had no answer."""
+    hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
+    return ConnectionFailedError(
+        f"cannot connect to {redact_url(url)}: {reason_of(error)}",
+        permanent=isinstance(root_cause(error), hopeless),
+    )
+
+
+def stream_interrupted(error: BaseException, response: requests.Response) -> StreamInterruptedError:
+    """Return the error of a stream that broke off."""
+    return StreamInterruptedError(
+        f"the stream of {redact_url(response.url)} broke off: {reason_of(error)}",
+        response=response,
+    )
