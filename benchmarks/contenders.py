@@ -71,8 +71,11 @@ def limit(workload: Workload) -> Contender:
 
 
 def _ours() -> Contender:
-    def batches(chunks: list[bytes]) -> Iterator[list[Any]]:
-        return parse_event_batches(chunks, parser=_new_parser())
+    return in_batches(OURS, lambda chunks: parse_event_batches(chunks, parser=_new_parser()))
+
+
+def in_batches(name: str, batches: Callable[[list[bytes]], Iterator[list[Any]]]) -> Contender:
+    """Return a contender that gives our events, those of a chunk at a time."""
 
     def consume(chunks: list[bytes]) -> None:
         for batch in batches(chunks):
@@ -82,7 +85,7 @@ def _ours() -> Contender:
     def events(chunks: list[bytes]) -> list[Event]:
         return [Event(got.data, got.event, got.id) for batch in batches(chunks) for got in batch]
 
-    return Contender(OURS, consume, events)
+    return Contender(name, consume, events)
 
 
 def _ours_singly() -> Contender:

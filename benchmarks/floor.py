@@ -11,14 +11,14 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from contenders import Contender
-from workloads import Event
+from contenders import in_batches
 
 from sse_client.events import new_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from contenders import Contender
     from workloads import Workload
 
     from sse_client import ServerSentEvent
@@ -35,16 +35,7 @@ _NO_ID = repeat("")
 def floor(workload: Workload, chunking: str) -> Contender:
     """Return the floor of a workload in chunks that were cut in this way."""
     batches = _singles(workload) if chunking == "by event" else _runs(workload)
-
-    def consume(chunks: list[bytes]) -> None:
-        for batch in batches(chunks):
-            for _ in batch:
-                pass
-
-    def events(chunks: list[bytes]) -> list[Event]:
-        return [Event(got.data, got.event, got.id) for batch in batches(chunks) for got in batch]
-
-    return Contender(FLOOR, consume, events)
+    return in_batches(FLOOR, batches)
 
 
 def _runs(workload: Workload) -> Callable[[list[bytes]], Iterator[Batch]]:

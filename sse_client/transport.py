@@ -273,7 +273,8 @@ class StreamConnection:
     def close(self) -> None:
         """Free the socket and all else. For the thread that reads."""
         raw = None if self._response is None else self._response.raw
-        # Else the next attempt would be another stream of HTTP/2 on this connection.
+        # That of urllib3-future says goodbye when it is closed, which must not block; and where its
+        # pool keeps it, the next attempt would be another stream of HTTP/2 on it.
         self._socket.release(shuts_down=is_of_urllib3_future(raw))
         if raw is not None:
             with contextlib.suppress(OSError, HTTPError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sse_client import EventStreamParser, ServerSentEvent, cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 COMMAND = [sys.executable, "-m", "sse_client"]
 
@@ -35,6 +35,15 @@ NASTY = (
     b"event: only\ndata\n\n"
     b"id:  3\x00\nid: \xff\ndata: \xff\n\n"
 )
+
+
+#: Stands for a file that is there: its path would make the names of tests differ by machine.
+A_FILE = "A-FILE"
+
+
+def with_file(words: Sequence[str]) -> list[str]:
+    """Return the words with the path of a file where they ask for one."""
+    return [__file__ if word == A_FILE else word for word in words]
 
 
 def parse(stream: bytes, **options: bool) -> list[ServerSentEvent]:

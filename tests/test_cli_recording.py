@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from command_line import NASTY, PATIENCE, follow, parse, started
+from command_line import A_FILE, NASTY, PATIENCE, follow, parse, started, with_file
 from support import sse_client_for_tests
 
 from sse_client import ServerSentEvent
@@ -362,17 +362,17 @@ def test_in_this_process_it_leaves_the_signals_as_they_were(recorded, monkeypatc
         ([], "the following arguments are required: --replay"),
         (["--replay", "/s3cr3t"], "--replay: there is no such file"),
         (
-            ["--replay", __file__, "--port", "65536"],
+            ["--replay", A_FILE, "--port", "65536"],
             "--port: must be a whole number from 0 to 65535",
         ),
-        (["--replay", __file__, "--rate", "0"], "--rate: must be a number above 0"),
-        (["--replay", __file__, "--loop", "--once"], "--once: not allowed with argument --loop"),
-        (["--replay", __file__, "s3cr3t"], "too many arguments"),
+        (["--replay", A_FILE, "--rate", "0"], "--rate: must be a number above 0"),
+        (["--replay", A_FILE, "--loop", "--once"], "--once: not allowed with argument --loop"),
+        (["--replay", A_FILE, "s3cr3t"], "too many arguments"),
     ],
     ids=str,
 )
 def test_wrong_usage_of_serve_is_explained(capsys, words, message):
-    assert follow("serve", *words) == 2
+    assert follow("serve", *with_file(words)) == 2
     errors = capsys.readouterr().err
     assert message in errors.splitlines()[-1]
     assert "s3cr3t" not in errors

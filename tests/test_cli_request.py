@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import trustme
-from command_line import PATIENCE, follow, started
+from command_line import A_FILE, PATIENCE, follow, started, with_file
 
 from sse_client.testing import SSEServer
 
@@ -193,8 +193,8 @@ def test_silence_for_too_long_is_a_lost_connection(server, capsys):
         (["--proxy", f"{SECRET}:80"], "--proxy: must begin with http://, https:// or socks5://"),
         (["--cacert", f"/{SECRET}"], "--cacert: there is no such file"),
         (["--cert", ""], "--cert: must be the path of a file"),
-        (["--key", __file__], "--key goes with --cert"),
-        (["--insecure", "--cacert", __file__], "--cacert: not allowed with argument --insecure"),
+        (["--key", A_FILE], "--key goes with --cert"),
+        (["--insecure", "--cacert", A_FILE], "--cacert: not allowed with argument --insecure"),
         (["--timeout", "0"], "--timeout: must be a number above 0"),
         (["--timeout", "nan"], "--timeout: must be a number above 0"),
         (["--max-time", "1e400"], "--max-time: must be a number above 0"),
@@ -213,7 +213,7 @@ def test_wrong_usage_is_explained_without_what_was_typed(monkeypatch, capsys, wo
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Unreadable()))
-    assert follow("http://a/", *words) == 2
+    assert follow("http://a/", *with_file(words)) == 2
     errors = capsys.readouterr().err
     assert message in errors.splitlines()[-1]
     assert SECRET not in errors

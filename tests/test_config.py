@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from support import sse_client_for_tests
@@ -151,7 +152,12 @@ WRONG_VALUES = {
 
 
 def cases(table):
-    return [pytest.param(n, v, id=f"{n}={v!r}"[:60]) for n, values in table.items() for v in values]
+    here = f"{Path.cwd()}/"  # in the repr of cursors; the names of tests must not differ by it
+    return [
+        pytest.param(n, v, id=f"{n}={v!r}".replace(here, "")[:60])
+        for n, values in table.items()
+        for v in values
+    ]
 
 
 DURATION_NAMES = list(DURATIONS)

@@ -352,11 +352,9 @@ class ForeignAdapter(requests.adapters.BaseAdapter):
         """Nothing is open."""
 
 
-@pytest.mark.parametrize(
-    ("adapter", "kind"), [(Adapter, requests.Session), (ForeignAdapter, Session)]
-)
-def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind):
-    pool, watcher = SimpleNamespace(ConnectionCls=Connection), Watcher()
+def watched_pool(adapter, kind):
+    """A pool that is ready for streams."""
+    pool = SimpleNamespace(ConnectionCls=Connection)
     with kind() as session:
         session.mount("http://", adapter())
         session.get_adapter("http://127.0.0.1/").pool = pool
@@ -364,6 +362,14 @@ def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind
         for _ in range(2):  # what is watched stays so
             settings = {"verify": True, "proxies": {}, "cert": None}
             watch_pool(adapted(session), prepared, settings)
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("adapter", "kind"), [(Adapter, requests.Session), (ForeignAdapter, Session)]
+)
+def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind):
+    pool, watcher = watched_pool(adapter, kind), Watcher()
     with socket.socket() as sock:
         connection = pool.ConnectionCls(sock)
         with watched_by(watcher):
@@ -404,13 +410,7 @@ class Police:
 @pytest.fixture
 def watched(niquests):
     """A connection such as a pool makes for streams."""
-    pool = SimpleNamespace(ConnectionCls=Connection)
-    with Session() as session:
-        session.mount("http://", ForeignAdapter())
-        session.get_adapter("http://127.0.0.1/").pool = pool
-        prepared = requests.Request("GET", "http://127.0.0.1/").prepare()
-        watch_pool(adapted(session), prepared, {"proxies": {}})
-    return pool.ConnectionCls(None)
+    return watched_pool(ForeignAdapter, Session).ConnectionCls(None)
 
 
 def test_a_stream_does_not_join_the_requests_of_others(watched):

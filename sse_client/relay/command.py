@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 from typing import TYPE_CHECKING
 
 from sse_client import SSE, HttpClient, SSEClientError
@@ -20,6 +19,7 @@ from sse_client.relay.lease import LEASE_TIME
 from sse_client.relay.metrics import serve_metrics
 from sse_client.relay.relay import RedisRelay
 from sse_client.relay.status import StreamStatus, read_status
+from sse_client.relay.stopping import StopFlag
 from sse_client.relay.worker import RelayWorker
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def _relay(options: argparse.Namespace, config: RelayConfig, server: RedisServer
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[threading.Event]:
-    """Set an event when the process is asked to end, instead of ending it at once."""
-    terminated = threading.Event()
+def _termination() -> Iterator[StopFlag]:
+    """Set a flag when the process is asked to end, instead of ending it at once."""
+    terminated = StopFlag()  # which a second signal may set in the middle of the first
     before = signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     try:
         yield terminated

@@ -16,7 +16,8 @@ worker that knows fewer others takes more, not less. Who believes wrongly takes 
 round. Exactly once does not depend on any of it, but on each stream's own lease.
 
 Threads: one runs the rounds, one renews all leases, and each stream that is relayed has its own and
-the reader of its session. ``_lock`` guards which streams are relayed, for moments only.
+the reader of its session. ``_lock`` guards which streams are relayed, for moments only; it is
+reentrant, for a signal handler may close the worker that it interrupts.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class RelayWorker:
         if not self._streams:
             raise ValueError("streams must not be empty")
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopping = StopFlag()
         self._over = StopFlag()
         self._began = False

@@ -104,8 +104,8 @@ def test_headers_may_be_any_mapping():
     assert RelayedStream("http://example.com", "s", headers).arguments()["headers"] == headers
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 11), reason="Python has a parser of its own")
 def test_without_a_parser_the_error_names_the_extra(written, monkeypatch):
     monkeypatch.setitem(sys.modules, "tomli", None)
+    monkeypatch.setattr(sys, "version_info", (3, 10))  # later ones have a parser of their own
     with pytest.raises(ImportError, match=r"\[redis\]"):
         load_config(written(STREAM))

@@ -85,6 +85,18 @@ def test_the_share_of_a_dead_worker_goes_to_the_others(redis, client, numbered):
         wait_for(lambda: is_fair(alive))
 
 
+def test_a_signal_handler_may_close_the_worker_that_it_interrupts(redis, client, numbered):
+    with worker_of(redis, client, numbered.url) as worker:
+        wait_for(lambda: is_fair(worker))
+
+        with worker._lock:
+            # Or else what follows would block for ever.
+            assert worker._lock.acquire(blocking=False)
+            worker._lock.release()
+            worker.close(0.0)
+        assert worker.wait(PATIENCE)
+
+
 def test_workers_go_on_when_redis_comes_back(redis, client, numbered, monkeypatch):
     monkeypatch.setattr(connection_module, "_LONGEST_DELAY", 0.1)
     numbered.offer(5)
