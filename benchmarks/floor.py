@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from contenders import in_batches
 
-from sse_client.events import new_event
+from sse_client.event_stream.events import new_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,12 +9,10 @@ Example:
 
 from __future__ import annotations
 
-from sse_client.auth import BearerAuth
-from sse_client.channel import ChannelClosed, IncomingChannel
+from sse_client.channel.incoming import ChannelClosed, IncomingChannel
 from sse_client.client import HttpClient
-from sse_client.cursor import CursorStore, FileCursor
-from sse_client.defaults import DefaultRequest
-from sse_client.diagnostics import BufferPolicy
+from sse_client.cursors.file import CursorStore, FileCursor
+from sse_client.cursors.sqlite import SQLiteCursor
 from sse_client.errors import (
     ChannelOverflowError,
     ConnectionFailedError,
@@ -27,20 +25,25 @@ from sse_client.errors import (
     PluginNotInstalledError,
     ReconnectionExhaustedError,
     SessionClosedError,
-    SessionFailedError,
     SSEClientError,
     StreamInterruptedError,
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.events import ServerSentEvent, TypedServerSentEvent
-from sse_client.merging import MergedSessions, merge
-from sse_client.parser import EventStreamParser, parse_event_batches, parse_event_stream
-from sse_client.plugins import Plugin
-from sse_client.session import SSESession, iter_events
-from sse_client.sqlite_cursor import SQLiteCursor
-from sse_client.sse import SSE, SSEConfig
-from sse_client.stream import ReadyState, Statistics
+from sse_client.event_stream.buffer import BufferPolicy
+from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent
+from sse_client.event_stream.parser import (
+    EventStreamParser,
+    parse_event_batches,
+    parse_event_stream,
+)
+from sse_client.plugins.bearer_auth import BearerAuth
+from sse_client.plugins.default_request import DefaultRequest
+from sse_client.plugins.registry import Plugin
+from sse_client.plugins.sse import SSE, SSEConfig
+from sse_client.session.merging import MergedSessions, SessionFailedError, merge
+from sse_client.session.sse_session import SSESession, iter_events
+from sse_client.session.state import ReadyState, Statistics
 from sse_client.version import __version__
 
 __all__ = [

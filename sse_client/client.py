@@ -8,19 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
-from sse_client.foreign import adapted
-from sse_client.http_session import mount_adapters, new_session, renew_locks
-from sse_client.plugins import PluginRegistry
-from sse_client.process import disown_in_child, stop_all
-from sse_client.request import (
+from sse_client.http.niquests import adapted
+from sse_client.http.own_session import mount_adapters, new_session, renew_locks
+from sse_client.http.request import (
     RequestDescription,
     SendOptions,
     Timeout,
     join_address,
     name_of,
 )
+from sse_client.plugins.registry import PluginRegistry
+from sse_client.plugins.sse import SSE
+from sse_client.process import disown_in_child, stop_all
 from sse_client.sending import Sender
-from sse_client.sse import SSE
 from sse_client.version import __version__
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import TypeForm, Unpack
 
-    from sse_client.events import ServerSentEvent, TypedServerSentEvent
-    from sse_client.foreign import SessionLike
-    from sse_client.reader import StreamReader
-    from sse_client.request import (
+    from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent
+    from sse_client.http.niquests import SessionLike
+    from sse_client.http.request import (
         Auth,
         Certificate,
         Cookies,
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
         Proxies,
         RequestArguments,
     )
-    from sse_client.session import SSESession
-    from sse_client.sse import DataArguments, SSEOptions, StreamArguments
+    from sse_client.plugins.sse import DataArguments, SSEOptions, StreamArguments
+    from sse_client.session.reader import StreamReader
+    from sse_client.session.sse_session import SSESession
 
 
 P = TypeVar("P")

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from sse_client.events import ServerSentEvent
-    from sse_client.session import SSESession
+    from sse_client.event_stream.events import ServerSentEvent
 
 
 class SSEClientError(Exception):
@@ -230,27 +229,6 @@ class DeserializationError(SSEClientError):
     def __init__(self, message: str, *, event: ServerSentEvent | None = None) -> None:
         super().__init__(message)
         self.event = event
-
-
-class SessionFailedError(SSEClientError):
-    """One of several merged sessions failed; what it failed with is chained. The others go on.
-
-    Attributes:
-        session: The session, None once this error has travelled to another process.
-        error: What it failed with. After a ``DeserializationError`` or a ``CursorError`` the
-            session goes on, too; after any other it has ended.
-    """
-
-    def __init__(self, message: str, *, session: SSESession[Any], error: Exception) -> None:
-        super().__init__(message, response=getattr(error, "response", None))
-        self.session: SSESession[Any] | None = session
-        self.error = error
-        self.buffer = getattr(error, "buffer", b"")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the session: a thread can't travel to another process."""
-        rebuild, arguments, state = super().__reduce__()
-        return rebuild, arguments, {**state, "session": None}
 
 
 class CursorError(SSEClientError):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import InsecureRequestWarning
 
 from sse_client.errors import SessionClosedError
-from sse_client.redirects import keep_secrets_from_others
-from sse_client.transport import StreamConnection
+from sse_client.http.redirects import keep_secrets_from_others
+from sse_client.http.stream_connection import StreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.clock import Clock
-    from sse_client.plugins import PendingRequest, PluginRegistry
-    from sse_client.request import RequestDescription, SendOptions
+    from sse_client.http.pending_request import PendingRequest
+    from sse_client.http.request import RequestDescription, SendOptions
+    from sse_client.plugins.registry import PluginRegistry
 
 _UNAUTHORIZED = 401
 

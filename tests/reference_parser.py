@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sse_client.events import ServerSentEvent
+from sse_client.event_stream.events import ServerSentEvent
 
 _DIGITS = "0123456789"
 _LARGEST_RETRY = 10**18 - 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sse_client.events import ServerSentEvent as Event
+from sse_client.event_stream.events import ServerSentEvent as Event
 
 BOM = b"\xef\xbb\xbf"
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from support import Signal, sse_client_for_tests
 
-from sse_client.http_session import MAX_COOKIE_SIZE, MAX_COOKIES
-from sse_client.reconnection import MAX_SERVER_DELAY
+from sse_client.http.own_session import MAX_COOKIE_SIZE, MAX_COOKIES
+from sse_client.session.reconnection import MAX_SERVER_DELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

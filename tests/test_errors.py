@@ -9,9 +9,10 @@ import pickle
 import pytest
 import requests
 
-from sse_client import errors
+from sse_client import SessionFailedError, errors
 from sse_client.errors import SSEClientError
-from sse_client.events import ServerSentEvent
+from sse_client.event_stream.events import ServerSentEvent
+from sse_client.session import merging
 
 TREE = {
     "SSEClientError": "Exception",
@@ -96,7 +97,7 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (errors.SessionClosedError("no"), {"response": None}),
     (errors.DeserializationError("no"), {"event": None, "response": None}),
     (
-        errors.SessionFailedError("no", session=None, error=None),
+        SessionFailedError("no", session=None, error=None),
         {"session": None, "error": None, "response": None, "buffer": b""},
     ),
     (errors.CursorError("no"), {"path": None, "response": None}),
@@ -111,10 +112,11 @@ def kind_of(value: object) -> str | None:
 def defined_errors() -> dict[str, type[BaseException]]:
     return {
         name: value
-        for name, value in vars(errors).items()
+        for module in (errors, merging)
+        for name, value in vars(module).items()
         if inspect.isclass(value)
         and issubclass(value, BaseException)
-        and value.__module__ == errors.__name__
+        and value.__module__ == module.__name__
     }
 
 

@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from sse_client import ReadyState
-from sse_client.stream import MOVES
+from sse_client.session.state import MOVES
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sse_client import EventStreamParser
 from sse_client.cli.wire import WireFormat
-from sse_client.filelock import FileLock
+from sse_client.cursors.lock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

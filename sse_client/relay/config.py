@@ -13,7 +13,7 @@ from sse_client.relay.checks import check_batch_time, check_count, check_lease_t
 from sse_client.relay.lease import LEASE_TIME
 
 if TYPE_CHECKING:
-    from sse_client.sse import StreamArguments
+    from sse_client.plugins.sse import StreamArguments
 
 
 @dataclass(frozen=True)

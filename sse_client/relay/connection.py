@@ -19,7 +19,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sse_client.errors import SSEClientError
+from sse_client import SSEClientError
 from sse_client.relay.errors import RelayError
 
 if TYPE_CHECKING:

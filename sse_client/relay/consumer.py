@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sse_client.events import ServerSentEvent
+    from sse_client import ServerSentEvent
     from sse_client.relay.connection import RedisAddress
     from sse_client.relay.group import Entry
 

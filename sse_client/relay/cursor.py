@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sse_client.errors import CursorError
+from sse_client import CursorError
 from sse_client.relay.checks import check_lease_time, check_name
 from sse_client.relay.connection import RedisServer, describe
 from sse_client.relay.lease import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sse_client.errors import SSEClientError
+from sse_client import SSEClientError
 
 
 class RelayError(SSEClientError):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sse_client.events import new_event
+from sse_client.event_stream.events import new_event
 from sse_client.relay.connection import text_of
 from sse_client.relay.keys import key_of
 from sse_client.relay.lease import milliseconds
@@ -16,7 +16,7 @@ from sse_client.relay.scripts import BURY, COUNT_DELIVERIES, FORGET_CONSUMER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sse_client.events import ServerSentEvent
+    from sse_client import ServerSentEvent
     from sse_client.relay.connection import RedisServer
 
 logger = logging.getLogger("sse_client")

@@ -63,9 +63,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from sse_client.client import HttpClient
+    from sse_client import HttpClient
+    from sse_client.plugins.sse import StreamArguments
     from sse_client.relay.connection import RedisAddress
-    from sse_client.sse import StreamArguments
 
 logger = logging.getLogger("sse_client")
 

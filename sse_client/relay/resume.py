@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sse_client.events import ServerSentEvent
+    from sse_client import ServerSentEvent
 
 
 class RepeatFilter:

@@ -6,15 +6,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sse_client.sse import SSE, SSEConfig
+from sse_client import SSE, SSEConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sse_client.client import HttpClient
+    from sse_client import HttpClient, SSESession
+    from sse_client.plugins.sse import StreamArguments
     from sse_client.relay.tenure import Tenure
-    from sse_client.session import SSESession
-    from sse_client.sse import StreamArguments
 
 #: Options of a stream that are the relay's own.
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(SSEConfig))

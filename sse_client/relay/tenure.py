@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from sse_client.channel import ChannelClosed
+from sse_client import ChannelClosed
 from sse_client.relay.connection import Interrupted, Patience
 from sse_client.relay.resume import RepeatFilter
 from sse_client.relay.state import RelayState
@@ -25,10 +25,10 @@ from sse_client.relay.writer import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sse_client import SSESession
     from sse_client.relay.connection import RedisServer
     from sse_client.relay.lease import Lease
     from sse_client.relay.state import Progress
-    from sse_client.session import SSESession
 
     #: Opens the stream behind an ID, with a hook for each connection and one for each loss.
     OpenStream = Callable[[str, "Tenure"], SSESession]

@@ -30,7 +30,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sse_client.errors import SSEClientError
+from sse_client import SSEClientError
 from sse_client.relay.checks import check_lease_time, check_name
 from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe, refused
 from sse_client.relay.keys import key_of
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sse_client.client import HttpClient
+    from sse_client import HttpClient
     from sse_client.relay.config import RelayedStream
     from sse_client.relay.connection import RedisAddress
 

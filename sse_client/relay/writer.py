@@ -7,13 +7,13 @@ import queue
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sse_client.events import ServerSentEvent
+from sse_client import ServerSentEvent
 from sse_client.relay.connection import text_of
 from sse_client.relay.lease import Position, milliseconds
 from sse_client.relay.scripts import WRITE
 
 if TYPE_CHECKING:
-    from sse_client.channel import IncomingChannel
+    from sse_client import IncomingChannel
     from sse_client.relay.connection import RedisServer
     from sse_client.relay.lease import Lease
     from sse_client.relay.resume import RepeatFilter

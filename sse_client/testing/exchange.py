@@ -12,7 +12,7 @@ import threading
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sse_client.events import ServerSentEvent
+from sse_client import ServerSentEvent
 from sse_client.testing.answer import Answer, AnswerHeaders, Framing
 
 if TYPE_CHECKING:

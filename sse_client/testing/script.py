@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from sse_client.events import ServerSentEvent
+from sse_client import ServerSentEvent
 from sse_client.testing.exchange import Exchange
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import socket
 import pytest
 from storm import Storm
 
-from sse_client.aborting import AbortableSocket
-from sse_client.delivery import Delivery
-from sse_client.reader import StreamReader
-from sse_client.reconnection import Reconnection
-from sse_client.transport import StreamConnection
+from sse_client.http.aborting import AbortableSocket
+from sse_client.http.stream_connection import StreamConnection
+from sse_client.session.delivery import Delivery
+from sse_client.session.reader import StreamReader
+from sse_client.session.reconnection import Reconnection
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 

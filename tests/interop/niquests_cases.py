@@ -25,7 +25,7 @@ from sse_client import (
     UnexpectedStatusError,
     iter_events,
 )
-from sse_client.transport import StreamConnection
+from sse_client.http.stream_connection import StreamConnection
 
 BUNDLE = os.environ["CASES_BUNDLE"]
 ROOTS = {"HTTP/1.1": os.environ["CASES_HTTP_1"], "HTTP/2": os.environ["CASES_HTTP_2"]}
@@ -77,7 +77,7 @@ def take(session, count):
 
 def test_no_import_of_ours_has_brought_niquests():
     assert "niquests" not in vars(sys.modules["sse_client"])
-    assert "niquests" not in vars(sys.modules["sse_client.transport"])
+    assert "niquests" not in vars(sys.modules["sse_client.http.stream_connection"])
 
 
 def test_a_stream_goes_on_behind_its_end(client, origin):

@@ -13,7 +13,7 @@ import zlib
 
 import pytest
 
-from sse_client.events import ServerSentEvent
+from sse_client.event_stream.events import ServerSentEvent
 from sse_client.testing import Exchange, RecordedRequest, SSEServer
 
 # Far more than the buffers of both ends hold together.

@@ -1,0 +1,1 @@
+"""The bounded queue between the thread that reads a stream and its consumers."""

@@ -1,0 +1,333 @@
+"""The position of a session: what its consumers have processed, kept in the user's cursor.
+
+Two locks, the second never taken under the first:
+
+* ``_lock`` guards the progress, for moments only. The channel calls ``hand_out`` with its mutex
+  held, so nothing here calls the channel.
+* ``_saving`` is held by the one thread that calls the cursor. That is the consumer that comes back
+  for its next event, or whoever acknowledges: the reader thread never waits for a disk. Those who
+  come meanwhile wait, and mostly find that their position was saved along with another.
+
+Whoever ends the session does not wait for a save: the thread that is saving sees the end when it
+is done, and then closes the cursor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from sse_client.cursors.progress import HandedOut, Progress
+from sse_client.errors import CursorError, SessionClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sse_client.cursors.file import CursorStore
+    from sse_client.event_stream.events import ServerSentEvent
+
+logger = logging.getLogger("sse_client")
+
+
+class Phase(enum.IntEnum):
+    """How far the session is, as to its position. It only ever moves down this list."""
+
+    FOLLOWING = 0
+    #: No event will be handed out any more; those that were may still be acknowledged.
+    DRAINED = 1
+    #: It was closed: the same, but the cursor is given back at once.
+    CLOSED = 2
+    #: It is a forked child's copy, and the cursor is the parent's.
+    DISOWNED = 3
+
+
+class _InHand(threading.local):
+    """What the current thread got last, and has not come back for the next one."""
+
+    link: HandedOut | None = None
+
+
+#: Who uses each cursor, by the cursor's ``id``. One that was abandoned vanishes by itself.
+_users: weakref.WeakValueDictionary[int, PositionKeeper] = weakref.WeakValueDictionary()
+_claiming = threading.RLock()
+
+
+class PositionKeeper:
+    """Saves how far a session's events have been processed. Thread-safe.
+
+    Args:
+        cursor: Where the position is kept.
+        auto_acknowledge: Whether a consumer that comes back for its next event has processed the
+            one before.
+    """
+
+    def __init__(self, cursor: CursorStore, *, auto_acknowledge: bool = True) -> None:
+        self._cursor = cursor
+        self._auto_acknowledge = auto_acknowledge
+        self._in_hand = _InHand()
+        self._phase = Phase.FOLLOWING
+        self._default = ""
+        self._progress = Progress("")
+        #: After which ID a new process would begin; None if a save has failed: then either is.
+        self._saved: str | None = ""
+        self._is_last_save_due = False
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        self._lock = threading.RLock()  # reentrant, since a signal handler may acknowledge
+        self._saving = threading.Lock()
+        self._saver = 0
+        #: Not set as long as the cursor is in use.
+        self._given_back = threading.Event()
+        self._given_back.set()
+
+    def load(self, default: str) -> str:
+        """Return the ID after which the stream begins. Blocks for the cursor.
+
+        Args:
+            default: The ID to begin after if none was ever saved.
+
+        Raises:
+            CursorError: The position can't be read, or somebody else uses it.
+            ValueError: Another session of this process uses the same cursor.
+        """
+        if not self._claim():
+            raise ValueError("cursor is in use by another session: give each session its own")
+        with self._saving:
+            self._default = default
+            start = self._load()
+        with self._lock:
+            self._progress = Progress(start)
+            self._saved = start
+        self._give_back_if_over()  # closed meanwhile
+        return start
+
+    # For the channel.
+
+    def come_back(self) -> None:
+        """Take note that the calling thread wants its next event. Blocks for a save, if one is due.
+
+        Raises:
+            CursorError: It failed. The next call tries again, unless the session is closed.
+        """
+        link, self._in_hand.link = self._in_hand.link, None
+        if self._phase is Phase.DISOWNED:
+            return
+        is_new = False
+        if link is not None:
+            with self._lock:
+                is_new = self._progress.finish(link)
+        if is_new or self._phase is not Phase.CLOSED:
+            self._settle()
+
+    def hand_out(self, event: ServerSentEvent | None, *, is_last: bool) -> None:
+        """Take note that the calling thread is about to get this event. Never blocks.
+
+        Args:
+            event: The event, None if it is not one of the stream.
+            is_last: Whether none will come after it.
+        """
+        with self._lock:
+            if event is not None:
+                link = self._progress.hand_out(event)
+                if self._auto_acknowledge:
+                    self._in_hand.link = link
+            if is_last:
+                self._advance(Phase.DRAINED)
+
+    def drained(self) -> None:
+        """Take note that no event will be handed out any more. Never blocks for a save."""
+        self._advance(Phase.DRAINED)
+        self._give_back_if_over()
+
+    def close(self) -> None:
+        """Give the cursor back, as soon as nobody is saving. Never blocks for a save."""
+        with self._lock:
+            self._advance(Phase.CLOSED)
+            # A save has failed before, and is tried once more. It may take long, so not here.
+            is_due = self._is_in_use() and not self._saving.locked() and self._unsaved() is not None
+            starts = is_due and not self._is_last_save_due
+            self._is_last_save_due = is_due or self._is_last_save_due
+        if starts:
+            saver = threading.Thread(target=self._save_at_last, name="sse-client:save", daemon=True)
+            try:
+                saver.start()
+            except RuntimeError:  # the interpreter is ending
+                self._is_last_save_due = False
+        self._give_back_if_over()
+
+    def disown(self) -> None:
+        """Leave the cursor to the parent process, in a forked child, whatever lock was held."""
+        self._make_locks()
+        _remake_lock()
+        self._phase = Phase.DISOWNED
+        self._disclaim()
+
+    def wait_given_back(self, timeout: float) -> None:
+        """Wait for ``timeout`` seconds at most until a session that was closed has no cursor."""
+        if self._phase is Phase.CLOSED and self._saver != threading.get_ident():
+            self._given_back.wait(timeout)
+
+    # For the session.
+
+    def acknowledge(self, event: ServerSentEvent) -> None:
+        """Take note that an event was processed, and save the position if that moves it."""
+        if self._phase is Phase.DISOWNED:
+            raise SessionClosedError("the session belongs to another process, which opened it")
+        with self._lock:
+            self._progress.acknowledge(event)
+        self._settle()
+
+    # The cursor.
+
+    def _advance(self, phase: Phase) -> None:
+        with self._lock:
+            self._phase = max(self._phase, phase)
+
+    def _is_in_use(self) -> bool:
+        return not self._given_back.is_set()
+
+    def _unsaved(self) -> str | None:
+        """Return the position if it isn't the one that is saved."""
+        with self._lock:
+            position = self._progress.position
+            return None if position == self._saved else position
+
+    def _is_over(self) -> bool:
+        """Return whether the cursor isn't needed any more."""
+        with self._lock:
+            if self._phase is Phase.DRAINED:
+                return not self._progress.unacknowledged and self._unsaved() is None
+            return self._phase is Phase.CLOSED and not self._is_last_save_due
+
+    def _settle(self) -> None:
+        """Save what is due, and give the cursor back if that was the last."""
+        me = threading.get_ident()
+        if self._saver == me:
+            return  # called by the cursor, or by a signal handler: it goes on below
+        try:
+            if self._unsaved() is not None:
+                with self._saving:
+                    self._saver = me
+                    try:
+                        while self._save():
+                            pass
+                    finally:
+                        self._saver = 0
+        finally:  # also where it failed: the end may have come meanwhile
+            self._give_back_if_over()
+
+    def _save(self) -> bool:
+        """Save the position; return False if there is nothing to save."""
+        with self._lock:
+            position, before = self._progress.position, self._saved
+            if position == before:
+                return False
+            # Unknown, from this very moment on: a position that returns to it isn't saved, either.
+            self._saved = None
+        if not self._is_in_use():
+            self._saved = before
+            if not self._take_again():
+                # Somebody else went on from where this session was: the event comes again there.
+                logger.info("%r has moved on: what was acknowledged late is not saved", self)
+                self._saved = position
+                return False
+            self._saved = None
+        with _cursor_errors("save"):
+            self._cursor.save(position)
+        self._saved = position
+        return True
+
+    def _take_again(self) -> bool:
+        """Take the cursor once more after it was given back; return whether it is as it was."""
+        if not self._claim():
+            raise CursorError("cannot save the position: another session uses the cursor by now")
+        return self._load() == self._saved or self._saved is None
+
+    def _load(self) -> str:
+        """Load the position, with the cursor claimed."""
+        self._given_back.clear()
+        try:
+            with _cursor_errors("load"):
+                loaded = _checked(self._cursor.load())
+        except BaseException:
+            self._disclaim()  # and it holds nothing
+            self._given_back.set()
+            raise
+        return self._default if loaded is None else loaded
+
+    def _save_at_last(self) -> None:
+        try:
+            self._settle()
+        except CursorError:
+            logger.exception("the last position is not saved")
+        finally:
+            self._is_last_save_due = False
+            self._give_back_if_over()
+
+    def _give_back_if_over(self) -> None:
+        # Who finds the lock taken leaves it to the one who has it, and who comes here after it.
+        while self._is_in_use() and self._is_over() and self._saving.acquire(blocking=False):
+            self._saver = threading.get_ident()
+            try:
+                if self._is_in_use():
+                    self._give_back()
+            finally:
+                self._saver = 0
+                self._saving.release()
+
+    def _give_back(self) -> None:
+        try:
+            self._cursor.close()
+        except Exception:
+            logger.exception("closing %r failed", self._cursor)
+        finally:
+            self._disclaim()
+            self._given_back.set()
+
+    def _claim(self) -> bool:
+        with _claiming:
+            return _users.setdefault(id(self._cursor), self) is self
+
+    def _disclaim(self) -> None:
+        with _claiming:
+            if _users.get(id(self._cursor)) is self:
+                del _users[id(self._cursor)]
+
+    def __del__(self) -> None:
+        """Give the cursor back if the session was abandoned; nothing is saved here."""
+        if self._is_in_use() and self._phase is not Phase.DISOWNED:
+            self._cursor.close()
+
+
+def _checked(loaded: object) -> str | None:
+    """Refuse what a user's own cursor must not return."""
+    if loaded is None or isinstance(loaded, str):
+        return loaded
+    raise CursorError(f"the cursor has loaded neither a str nor None: {type(loaded).__name__}")
+
+
+@contextlib.contextmanager
+def _cursor_errors(what: str) -> Iterator[None]:
+    """Turn whatever a user's own cursor raises into a CursorError."""
+    try:
+        yield
+    except CursorError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise CursorError(f"cannot {what} the position: the cursor raised {kind}") from error
+
+
+def _remake_lock() -> None:
+    global _claiming  # noqa: PLW0603  # a forked child's own
+    _claiming = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_remake_lock)

@@ -1,0 +1,33 @@
+"""A request that is about to be sent, as plugins see it, and the values that it is made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class PendingRequest(requests.Request):
+    """A request of requests that is about to be sent, and that may be called off meanwhile."""
+
+    #: Raises once the session or the client was closed. A hook that waits asks it now and then, and
+    #: lets through what it raises.
+    raise_if_aborted: Callable[[], None]
+
+    #: The names of the headers that no redirect takes to another origin; ``Authorization`` and
+    #: ``Cookie`` are among them in any case. A plugin may add its own.
+    private_headers: frozenset[str] = frozenset()
+
+
+def names_of_callables(values: Mapping[str, Any]) -> set[str]:
+    """Return the names whose values are called for each request: in such headers tokens travel."""
+    return {name for name, value in values.items() if callable(value)}
+
+
+def resolve_values(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the pairs with each callable value replaced by what it returns now."""
+    pairs = cast("Mapping[str, Any]", values).items() if hasattr(values, "items") else values
+    return [(name, value() if callable(value) else value) for name, value in pairs]

@@ -1,0 +1,291 @@
+"""One streaming response: opened, and read as it arrives, until its end or until it is aborted.
+
+With ``connections`` and ``answers`` this is all that knows the inside of requests and urllib3. It
+can be aborted from any other thread, which ``aborting`` does. What has arrived has to be handed out
+at once, in every framing and content encoding: ``body``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from sse_client.clock import SYSTEM_CLOCK
+from sse_client.errors import IdleTimeoutError
+from sse_client.http.aborting import AbortableSocket
+from sse_client.http.body import body_reader
+from sse_client.http.causes import (
+    cannot_be_sent,
+    connection_failed,
+    making_request,
+    printable_cause,
+    redact_url,
+    root_cause,
+    stream_interrupted,
+)
+from sse_client.http.headers import set_stream_headers
+from sse_client.http.niquests import close_response, is_of_urllib3_future, socket_of
+from sse_client.http.pools import keep_out_of_pool, watch_pool, watched_by
+from sse_client.http.redirects import keep_secrets_from_others
+from sse_client.http.response_check import check_response, read_body
+from sse_client.http.response_head import arrivals_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sse_client.clock import Clock
+    from sse_client.http.pending_request import PendingRequest
+    from sse_client.http.request import SendOptions
+
+#: How long the header of an answer may take, in seconds, where no option says so. Generous, since
+#: some servers send it with the first event alone; Firefox waits as long.
+DEFAULT_ANSWER_TIMEOUT = 300.0
+
+
+class StreamConnection:
+    """One attempt to open a stream, and the connection that comes of it.
+
+    ``open``, ``chunks`` and ``close`` are for one thread, in that order; ``abort`` is for any.
+
+    Args:
+        session: The session of requests to send with.
+        make_request: Called to describe the request, so that callable values are asked anew. It is
+            given a function that raises once the connection was aborted.
+        options: How to send it.
+        on_response: Called with the answer before it is looked at.
+        on_unauthorized: Called with the request and the answer if that is 401; says whether to
+            make and send the request once more.
+        on_unverified: Called with the host if a certificate is not verified, as was asked for.
+        clock: What its waits are measured with. A socket's own run on the system's time.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        make_request: Callable[[Callable[[], None]], PendingRequest],
+        options: SendOptions,
+        on_response: Callable[[requests.Response], None],
+        on_unauthorized: Callable[[PendingRequest, requests.Response], bool],
+        *,
+        on_unverified: Callable[[str], None],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._session = session
+        self._make_request = make_request
+        self._options = options
+        self._on_response = on_response
+        self._on_unauthorized = on_unauthorized
+        self._clock = clock
+        self._response: requests.Response | None = None
+        self._taken_connection: object = None
+        self._socket = AbortableSocket(on_unverified, clock)
+        self._raise_if_aborted = self._socket.raise_if_aborted
+
+    def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
+        """Send the request and wait for the header of the answer. Blocks.
+
+        The whole header has to come within the read time-out, and within ``event_timeout``: no
+        event comes before it. Without both there is a default.
+
+        Returns:
+            An answer with status 204, or one with 200 and an event stream.
+
+        Raises:
+            ConnectionFailedError: There was no answer.
+            UnexpectedStatusError, UnexpectedContentTypeError: There was another.
+            ConnectionAborted: ``abort`` was called.
+            ValueError: The request can't be sent as it is.
+            Exception: Whatever else the user's own callables raised.
+        """
+        limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
+        # On the clock of a test the default would be one more wait, which nobody has asked for.
+        default = DEFAULT_ANSWER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
+        self._socket.answer_timeout = min(limits, default=default)
+        request, response = self._exchange(last_event_id)
+        if response.status_code == 401:
+            # A new token may take its time, and the connection may serve somebody else by then.
+            self.close()
+            with making_request():
+                is_repeated = self._on_unauthorized(request, response)
+            if is_repeated:
+                _, response = self._exchange(last_event_id)
+        try:
+            check_response(response, self._bound_of(response), self._clock)
+        finally:
+            self._raise_if_aborted()
+        return response
+
+    def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
+        """Make the request, send it, and wait for the header of the answer, whatever it is."""
+        request, prepared = self._prepare(last_event_id)
+        keep_secrets_from_others(self._session, prepared, request.private_headers)
+        try:
+            with watched_by(self._socket):
+                response = self._send(prepared)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            self._raise_if_aborted()
+            raise connection_failed(error, prepared.url or "") from printable_cause(error)
+        except ValueError as error:
+            # A header that an auth or a cookie has set; the message would spell it out.
+            raise cannot_be_sent(error, prepared.url or "") from None
+        self._adopt(response)
+        self._raise_if_aborted()
+        self._on_response(response)
+        return request, response
+
+    def _prepare(self, last_event_id: str) -> tuple[PendingRequest, requests.PreparedRequest]:
+        with making_request():
+            request = self._make_request(self._raise_if_aborted)
+        url = request.url or ""
+        try:
+            set_stream_headers(request, self._session, last_event_id)
+            prepared = self._session.prepare_request(request)
+        except ValueError as error:
+            # An address, a header or an auth that is refused; the message would spell it out.
+            raise cannot_be_sent(error, url) from None
+        except (requests.RequestException, OSError) as error:
+            raise connection_failed(error, url) from printable_cause(error)
+        if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
+            raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
+        return request, prepared
+
+    def _send(self, prepared: requests.PreparedRequest) -> requests.Response:
+        """Send, and follow redirects as requests does, one at a time to watch each connection."""
+        session, options = self._session, self._options
+        hooks: Any = prepared.hooks
+        bound = self._bound_redirect_body
+        hooks["response"] = [bound, *hooks.get("response", ()), bound]
+        history: list[requests.Response] = []
+        while True:
+            settings: Any = session.merge_environment_settings(
+                prepared.url or "",
+                proxies=dict(options.proxies or {}),
+                stream=True,
+                verify=options.verify,
+                cert=options.cert,
+            )
+            watch_pool(session, prepared, settings)
+            self._raise_if_aborted()
+            response = session.send(
+                prepared, timeout=options.timeout, allow_redirects=False, **settings
+            )
+            response.history = history[:]
+            following = response.next if options.allow_redirects else None
+            if following is None:
+                return response
+            history.append(response)
+            if len(history) > session.max_redirects:
+                raise requests.TooManyRedirects(f"more than {session.max_redirects} redirects")
+            authorization = prepared.headers.get("Authorization")
+            strips_auth: Any = session.should_strip_auth
+            if authorization and not strips_auth(prepared.url, following.url):
+                # Here, too, it wins over a .netrc, which requests asks for each redirect.
+                following.headers["Authorization"] = authorization
+            # The pool of a proxy adds its own; requests adds it also where no proxy comes next.
+            following.headers.pop("Proxy-Authorization", None)
+            prepared = following
+
+    def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
+        # requests would read all of it, of whatever size, in whatever time; and so does an auth
+        # that answers a challenge on the same connection.
+        if response.is_redirect or response.status_code in {401, 407}:
+            read_body(response, self._bound_of(response), self._clock)
+        if response.is_redirect:
+            close_response(response.raw, keep_out_of_pool(response.raw))
+            try:
+                urlsplit(self._session.get_redirect_target(response) or "")
+            except ValueError:  # of which requests would spell out what it can't parse
+                raise requests.exceptions.InvalidURL("not an address") from None
+
+    def _adopt(self, response: requests.Response) -> None:
+        """Make the response the one that is read, aborted and closed."""
+        self._response = response
+        raw: Any = response.raw
+        self._taken_connection = keep_out_of_pool(raw)
+        # The response's own: a hook may have sent other requests in between.
+        self._socket.adopt(socket_of(raw))
+
+    def chunks(
+        self, event_timeout: float | None, last_event_at: Callable[[], float]
+    ) -> Iterator[bytes]:
+        """Yield what arrives, as soon as it does. Blocks in between.
+
+        Args:
+            event_timeout: How long no event may come, in seconds.
+            last_event_at: When the last one came, on the clock's ``monotonic``.
+
+        Raises:
+            StreamInterruptedError: The connection broke off.
+            IdleTimeoutError: Nothing came for too long.
+            ConnectionAborted: ``abort`` was called.
+        """
+        response = self._response
+        assert response is not None, "open comes first"
+        read = body_reader(response.raw)
+        read_within = self._bound_of(response)
+        left: float | None = None
+        try:
+            while True:
+                if event_timeout is not None:
+                    left = last_event_at() + event_timeout - self._clock.monotonic()
+                    if left <= 0:
+                        raise self._idle("event", event_timeout)
+                    read_within(left)
+                chunk = read()
+                self._raise_if_aborted()
+                if not chunk:
+                    return
+                yield chunk
+        except (HTTPError, OSError) as error:
+            self._raise_if_aborted()
+            # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
+            is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
+            if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
+                if event_timeout is not None and left is not None:
+                    is_over = last_event_at() + event_timeout <= self._clock.monotonic()
+                    if is_over or left <= (self._options.read_timeout or left):
+                        raise self._idle("event", event_timeout) from error
+                raise self._idle("bytes", self._options.read_timeout or 0.0) from error
+            raise stream_interrupted(error, response) from printable_cause(error)
+
+    def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
+        response = self._response
+        target = redact_url(response.url if response is not None else "")
+        return IdleTimeoutError(
+            f"no {waited_for} came from {target} for {timeout:g} s",
+            timeout=timeout,
+            waited_for=waited_for,
+            response=response,
+        )
+
+    def abort(self) -> None:
+        """Make the thread that works on the connection stop. Thread-safe, and does not block.
+
+        It ends with ``ConnectionAborted``, at once unless it is in the system's resolver.
+        """
+        self._socket.abort()
+
+    def close(self) -> None:
+        """Free the socket and all else. For the thread that reads."""
+        raw = None if self._response is None else self._response.raw
+        # That of urllib3-future says goodbye when it is closed, which must not block; and where its
+        # pool keeps it, the next attempt would be another stream of HTTP/2 on it.
+        self._socket.release(shuts_down=is_of_urllib3_future(raw))
+        if raw is not None:
+            with contextlib.suppress(OSError, HTTPError):
+                close_response(raw, self._taken_connection)
+                # A pool that blocks wants its place back; a foreign raw has no pool.
+                getattr(raw, "release_conn", lambda: None)()
+
+    def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
+        """Return a function that sets for how many seconds from then on reads may wait."""
+        arrivals = arrivals_of(response)
+        return self._limit_wait if arrivals is None else arrivals.read_within
+
+    def _limit_wait(self, seconds: float) -> None:
+        self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))

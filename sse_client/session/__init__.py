@@ -1,0 +1,1 @@
+"""A stream that is followed: its thread, states and reconnections, and what users hold of it."""

@@ -1,0 +1,335 @@
+"""The session: what a user holds of a stream that a reader thread follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NoReturn
+
+from sse_client.errors import SessionClosedError
+from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent
+from sse_client.event_stream.parser import EventStreamParser, parse_event_stream
+from sse_client.http.response_check import check_response, read_chunks
+from sse_client.session.state import Listener, ReadyState, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    import requests
+    from typing_extensions import TypeForm, TypeVar  # which knows defaults
+
+    from sse_client.channel.incoming import IncomingChannel
+    from sse_client.session.reader import StreamReader
+    from sse_client.typed.decoding import Deserializer
+
+    T = TypeVar("T")
+    E_co = TypeVar("E_co", covariant=True, default=ServerSentEvent)
+else:
+    from typing import TypeVar
+
+    E_co = TypeVar("E_co", covariant=True)
+
+logger = logging.getLogger("sse_client")
+
+#: How long ``close`` waits for the reader thread, in seconds. It ends at once, but for a resolver.
+CLOSE_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is called on the reader thread; ``SSEConfig`` documents each."""
+
+    on_open: Callable[[SSESession], object] | None = None
+    on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
+    on_comment: Callable[[SSESession, str], object] | None = None
+    on_cursor_expired: Callable[[SSESession], object] | None = None
+    on_close: Callable[[SSESession], object] | None = None
+
+
+def is_event_id(text: str) -> bool:
+    """Return whether a stream could have set this ID: one without a null or a line break."""
+    return not any(forbidden in text for forbidden in "\0\r\n")
+
+
+class _Lease:
+    """Held by the session and by its channel: when both are gone, nobody wants the stream."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Stop the reader without waiting: this may run on any thread, in any state."""
+        if is_exiting():
+            return  # all have been stopped, and what the modules held may be gone
+        try:
+            if self._reader.state is not ReadyState.CLOSED:
+                message = f"unclosed SSE session to {self._reader.name}"
+                warnings.warn(message, ResourceWarning, stacklevel=2)
+        finally:  # also where warnings are errors
+            self._reader.abandon()
+
+
+class SSESession(Generic[E_co]):
+    """An open event stream, followed by a thread of its own until it ends or is closed.
+
+    Comes from ``client.sse(...)``. All methods are thread-safe. A session is a context manager that
+    closes itself at the end of the block. One that is dropped without being closed closes itself,
+    with a ``ResourceWarning``; holding ``incoming`` is enough to keep it.
+
+    Attributes:
+        incoming: The events: a ``queue.Queue`` that can be iterated.
+    """
+
+    incoming: IncomingChannel[E_co]
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        channel: IncomingChannel[E_co],
+        hooks: Hooks,
+        deserializer: Deserializer,
+    ) -> None:
+        self._reader = reader
+        self.incoming = channel
+        if channel.owner is None:
+            channel.owner = _Lease(reader)
+        self._lease = channel.owner
+        self._deserializer = deserializer
+        reader.listener = _HookCaller(self, reader, hooks, deserializer)
+
+    def __repr__(self) -> str:
+        """Name the host and the state."""
+        return f"<SSESession {self._reader.name} {self.state.name}>"
+
+    @property
+    def state(self) -> ReadyState:
+        """``CONNECTING``, ``OPEN`` or ``CLOSED`` (WHATWG HTML, section 9.2.2, readyState)."""
+        return self._reader.state
+
+    @property
+    def response(self) -> requests.Response | None:
+        """The response of the current connection, or of the last one; None before the first."""
+        return self._reader.response
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event ID received, which the next connection will ask to go on after."""
+        return self._reader.last_event_id
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the session ended, None if it has not, or cleanly."""
+        return self._reader.error
+
+    @property
+    def statistics(self) -> Statistics:
+        """The figures up to now, as a copy."""
+        return dataclasses.replace(self._reader.statistics)
+
+    def acknowledge(self, event: ServerSentEvent | TypedServerSentEvent[object]) -> None:
+        """Say that an event has been processed: the ``cursor`` need not remember it.
+
+        The position moves only over an unbroken run of acknowledged events, in the order in which
+        ``incoming`` handed them out, and is saved before this returns; so it blocks for the cursor.
+        An equal event is as good as the event itself, such as one that came back from another
+        process; of several equal ones the oldest is acknowledged. It can be called on any thread,
+        also for an event that its consumer would acknowledge by coming back for the next one, and
+        after ``close``. Without a ``cursor`` nothing happens.
+
+        Args:
+            event: An event that came from ``incoming``, or the ``event`` of a
+                ``DeserializationError``.
+
+        Raises:
+            ValueError: It did not, or was acknowledged already.
+            CursorError: The position could not be saved. The event counts as processed, and the
+                next save covers it.
+            SessionClosedError: The session was opened by the process from which this was forked.
+        """
+        given: object = event
+        if isinstance(given, TypedServerSentEvent):
+            if given.source is None:
+                raise ValueError("this event cannot be acknowledged: it did not come from a stream")
+            given = given.source
+        if not isinstance(given, ServerSentEvent):
+            raise TypeError(f"event must be a ServerSentEvent, not {type(given).__name__}")
+        if self.incoming.keeper is not None:
+            self.incoming.keeper.acknowledge(given)
+
+    def deserialize(self, type: TypeForm[T], data: str) -> T:
+        """Decode text as a value of a type, in the way of the option ``deserialize``.
+
+        Does not block. For events that come untyped: ``session.deserialize(Customer, event.data)``.
+
+        Args:
+            type: What ``types`` takes, too.
+            data: The data of an event.
+
+        Raises:
+            DeserializationError: The data is not of the type.
+            TypeError: Nothing that is installed can decode this type.
+            ImportError: What ``deserialize`` names is not installed.
+        """
+        return self._deserializer.decode(type, data)
+
+    def reconnect(self) -> None:
+        """Drop the connection and open the next one now, without a wait. Does not block.
+
+        What was received stays in ``incoming``; the new connection goes on after it.
+
+        Raises:
+            SessionClosedError: The session has ended.
+        """
+        self._reader.reconnect()
+
+    def close(self, timeout: float = CLOSE_TIMEOUT, *, drain: bool = False) -> None:
+        """End the session: abort the connection, wake the consumers, wait for the thread.
+
+        Can be called any number of times, from any thread, and from the session's own hooks (then
+        it does not wait). No event is delivered after it (WHATWG HTML, section 9.2.2, ``close()``).
+
+        Args:
+            timeout: How long to wait for the thread, in seconds. It ends at once, unless it is in
+                the system's resolver: then it ends silently when that returns.
+            drain: Let the consumers take what has arrived, instead of dropping it. A ``cursor`` is
+                then closed once they have acknowledged all of it.
+        """
+        self._reader.stop(drain=drain)
+        self._reader.join(timeout)
+        if not drain or not self._reader.is_current():  # which ends it once all is delivered
+            self.incoming.end()
+
+    def load_position(self) -> None:
+        """Begin where the cursor says, if there is one. Blocks for it; before the start."""
+        if self.incoming.keeper is not None:
+            self._reader.begin_after(self.incoming.keeper.load(self.last_event_id))
+
+    def wait_until_open(self) -> None:
+        """Block until the first connection is open, or raise why it never will be."""
+        try:
+            self._reader.wait_until_settled()
+        except BaseException:
+            self.close()
+            raise
+        if not self._reader.was_answered:
+            error = self._reader.error
+            if error is None:
+                raise SessionClosedError("the session was closed while it was connecting")
+            self._reader.join(CLOSE_TIMEOUT)
+            raise error
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as for another process."""
+        raise TypeError(
+            "an SSESession cannot be pickled or copied: its thread and its connection belong to "
+            "this process; hand over the events, or open a session there"
+        )
+
+    def __enter__(self) -> SSESession[E_co]:
+        """Return the session."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        self.close()
+
+
+class _HookCaller(Listener):
+    """Calls the hooks with the session, without keeping it alive.
+
+    A hook that raises is logged, and hurts nobody else.
+    """
+
+    def __init__(
+        self,
+        session: SSESession[Any],
+        reader: StreamReader,
+        hooks: Hooks,
+        deserializer: Deserializer,
+    ) -> None:
+        self._session = weakref.ref(session)
+        self._channel = weakref.ref(session.incoming)
+        self._reader = weakref.ref(reader)
+        self._hooks = hooks
+        self._deserializer = deserializer
+        self.hears_comments = hooks.on_comment is not None
+
+    def opened(self) -> None:
+        self._call(self._hooks.on_open)
+
+    def disconnected(self, error: Exception | None, delay: float | None) -> None:
+        self._call(self._hooks.on_disconnect, error, delay)
+
+    def commented(self, text: str) -> None:
+        self._call(self._hooks.on_comment, text)
+
+    def cursor_expired(self) -> str | None:
+        chosen = self._call(self._hooks.on_cursor_expired)
+        if isinstance(chosen, str) and is_event_id(chosen):
+            return chosen
+        if chosen is not None:
+            logger.error("on_cursor_expired returned no event ID, but %r", type(chosen).__name__)
+        return None
+
+    def closed(self) -> None:
+        self._call(self._hooks.on_close)
+
+    def _call(self, hook: Callable[..., object] | None, *args: object) -> object:
+        """Return what the hook returned, None if there is none or it raised."""
+        session = None if hook is None else self._find_session()
+        if hook is None or session is None:
+            return None
+        try:
+            return hook(session, *args)
+        except Exception:
+            logger.exception("%r: a hook raised", session)
+            return None
+
+    def _find_session(self) -> SSESession[Any] | None:
+        session = self._session()
+        if session is None:
+            # The user may hold nothing but the channel: then there is another for the same stream.
+            reader, channel = self._reader(), self._channel()
+            if reader is not None and channel is not None:
+                return SSESession(reader, channel, self._hooks, self._deserializer)
+        return session
+
+
+def iter_events(
+    response: requests.Response, *, parser: EventStreamParser | None = None
+) -> Iterator[ServerSentEvent]:
+    """Read the events of a streamed response that you already have. No thread, no reconnection.
+
+    Blocks for each event, as long as the response's own read timeout allows. The response stays
+    yours to close.
+
+    Example:
+        >>> with requests.get(url, stream=True) as response:  # doctest: +SKIP
+        ...     for event in iter_events(response):
+        ...         print(event.data)
+
+    Args:
+        response: A response of requests, asked for with ``stream=True``.
+        parser: A new parser with options of your own.
+
+    Yields:
+        Each event, as soon as it has arrived.
+
+    Raises:
+        UnexpectedStatusError: The status is neither 200 nor 204.
+        UnexpectedContentTypeError: It is no event stream.
+        StreamInterruptedError: It broke off; IdleTimeoutError: its read timeout ran out.
+        EventTooLargeError: An event exceeds the parser's ``max_event_size``.
+    """
+    check_response(response)
+    yield from parse_event_stream(read_chunks(response), parser=parser)

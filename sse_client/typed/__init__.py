@@ -1,0 +1,1 @@
+"""Events whose data is decoded into an object of a requested type."""

@@ -1,0 +1,532 @@
+"""The channel: a queue that is bounded in two ways, can be iterated, and ends."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import weakref
+from collections import deque
+
+import pytest
+from support import PATIENCE, Running, fill
+
+from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
+from sse_client.channel.bounds import Bounds
+from sse_client.channel.waiting import _LOOK_AGAIN as LOOK_AGAIN
+from sse_client.channel.waiting import RoomWaiters
+from sse_client.clock import Doorbell
+
+
+@pytest.fixture(params=["with a global lock", "without one"], autouse=True)
+def interpreter(request, monkeypatch):
+    """Run each test as on either kind of interpreter."""
+    monkeypatch.setattr(
+        "sse_client.channel.waiting._HAS_GIL", request.param == "with a global lock"
+    )
+    # So that whoever is not woken hangs.
+    monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 3600.0)
+
+
+def events(*data: str) -> list[ServerSentEvent]:
+    return [ServerSentEvent(each) for each in data]
+
+
+def data(channel: IncomingChannel) -> list[str]:
+    return [event.data for event in channel]
+
+
+def data_now(channel: IncomingChannel) -> list[str]:
+    return [channel.get_nowait().data for _ in range(channel.qsize())]
+
+
+class Waiters:
+    """Tells when threads have come to wait on a condition; made before they do."""
+
+    def __init__(self, condition: threading.Condition) -> None:
+        self._came = threading.Semaphore(0)
+        self._wait = condition.wait
+        condition.wait = self._enter
+
+    def _enter(self, timeout: float | None = None) -> bool:
+        # The condition's lock is held until it really waits.
+        self._came.release()
+        return self._wait(timeout)
+
+    def expect(self, count: int = 1) -> None:
+        for _ in range(count):
+            assert self._came.acquire(timeout=PATIENCE)
+
+
+def test_it_is_a_queue():
+    channel = IncomingChannel(capacity=3)
+    assert isinstance(channel, queue.Queue)
+    assert (channel.maxsize, channel.empty(), channel.full()) == (3, True, False)
+    assert channel.offer(events("a", "b", "c"), 30) == ()
+    assert (channel.qsize(), channel.full()) == (3, True)
+    assert channel.get().data == "a"
+    assert channel.get_nowait().data == "b"
+    assert channel.get(timeout=1).data == "c"
+
+
+def test_get_waits_for_an_event():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = Running(channel.get)
+    waiters.expect()
+    channel.offer(events("a"), 10)
+    assert getting.outcome().data == "a"
+
+
+def test_get_with_a_timeout_waits_for_an_event():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = Running(lambda: channel.get(timeout=PATIENCE))
+    waiters.expect()
+    channel.offer(events("a"), 10)
+    assert getting.outcome().data == "a"
+
+
+def test_get_raises_empty_without_an_event():
+    channel = IncomingChannel()
+    with pytest.raises(queue.Empty):
+        channel.get_nowait()
+    with pytest.raises(queue.Empty):
+        channel.get(timeout=0.001)
+    with pytest.raises(ValueError, match="non-negative"):
+        channel.get(timeout=-1)
+
+
+def test_a_batch_wakes_as_many_consumers_as_it_has_events():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = [Running(channel.get) for _ in range(3)]
+    waiters.expect(3)
+    channel.offer(events("a", "b", "c"), 30)
+    assert sorted(each.outcome().data for each in getting) == ["a", "b", "c"]
+
+
+def test_leaving_the_loop_loses_nothing():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b", "c"), 30)
+    channel.end()
+    for event in channel:
+        assert event.data == "a"
+        break
+    assert next(channel).data == "b"
+    assert data(channel) == ["c"]
+
+
+def test_the_end_comes_after_the_last_event():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end()
+    assert channel.get().data == "a"
+    for _ in range(2):
+        with pytest.raises(ChannelClosed, match="no more events will come"):
+            channel.get()
+    assert data(channel) == []
+
+
+def test_closed_is_what_python_calls_shut_down():
+    assert issubclass(ChannelClosed, getattr(queue, "ShutDown", Exception))
+    assert sys.version_info < (3, 13) or issubclass(ChannelClosed, queue.ShutDown)
+
+
+def test_an_error_comes_after_the_last_event_and_to_each_consumer():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end(RuntimeError("it broke"))
+    assert next(channel).data == "a"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="it broke"):
+            next(channel)
+        with pytest.raises(RuntimeError, match="it broke"):
+            channel.get(timeout=1)
+
+
+def test_the_end_wakes_all_consumers():
+    channel = IncomingChannel()
+    waiters = Waiters(channel.not_empty)
+    getting = [Running(channel.get) for _ in range(3)]
+    waiters.expect(3)
+    channel.end()
+    assert [type(each.outcome()) for each in getting] == [ChannelClosed] * 3
+
+
+def test_the_first_end_counts():
+    channel = IncomingChannel()
+    channel.end()
+    channel.end(RuntimeError("too late"))
+    assert data(channel) == []
+
+
+def test_closing_drops_what_is_there_and_any_error():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 10)
+    channel.end(RuntimeError("it broke"))
+    channel.close()
+    assert data(channel) == []
+    channel.join()
+
+
+def test_shutdown_drains_or_drops():
+    draining, dropping = IncomingChannel(), IncomingChannel()
+    for channel in (draining, dropping):
+        channel.offer(events("a"), 10)
+    draining.shutdown()
+    dropping.shutdown(immediate=True)
+    assert (data(draining), data(dropping)) == (["a"], [])
+
+
+def test_nothing_comes_in_after_the_end():
+    channel = IncomingChannel()
+    channel.end()
+    with pytest.raises(ChannelClosed):
+        channel.offer(events("a"), 10)
+    with pytest.raises(ChannelClosed):
+        channel.put(ServerSentEvent("a"))
+    channel.append_arrived(events("a"))
+    assert data(channel) == []
+
+
+def test_what_has_arrived_comes_in_without_room():
+    channel = IncomingChannel(capacity=1)
+    channel.append_arrived(events("a", "b"))
+    channel.end()
+    assert data(channel) == ["a", "b"]
+
+
+def test_one_can_put_events_of_ones_own():
+    channel = IncomingChannel(capacity=1)
+    channel.put(ServerSentEvent("a"))
+    with pytest.raises(queue.Full):
+        channel.put_nowait(ServerSentEvent("b"))
+    with pytest.raises(queue.Full):
+        channel.put(ServerSentEvent("b"), timeout=0.001)
+    with pytest.raises(ValueError, match="non-negative"):
+        channel.put(ServerSentEvent("b"), timeout=-1)
+    waiters = Waiters(channel.not_full)
+    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=PATIENCE))
+    waiters.expect()
+    assert channel.get().data == "a"
+    assert putting.outcome() is None
+    assert channel.get().data == "b"
+
+
+def test_the_end_frees_a_blocked_put():
+    channel = IncomingChannel(capacity=1)
+    channel.put(ServerSentEvent("a"))
+    waiters = Waiters(channel.not_full)
+    putting = Running(lambda: channel.put(ServerSentEvent("b")))
+    waiters.expect()
+    channel.end()
+    assert isinstance(putting.outcome(), ChannelClosed)
+
+
+def test_tasks_are_counted():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b"), 20)
+    waiters = Waiters(channel.all_tasks_done)
+    joining = Running(channel.join)
+    waiters.expect()
+    for _ in range(2):
+        channel.get()
+        channel.task_done()
+    assert joining.outcome() is None
+    with pytest.raises(ValueError, match="called too many times"):
+        channel.task_done()
+
+
+def test_events_that_are_dropped_are_no_tasks():
+    channel = IncomingChannel(capacity=1, overflow="drop_oldest")
+    channel.offer(events("a"), 10)
+    channel.offer(events("b"), 10)
+    assert channel.get().data == "b"
+    channel.task_done()
+    channel.join()
+
+
+# Overflow.
+
+
+def test_block_returns_what_has_no_room_and_rings_at_half_full():
+    channel = IncomingChannel(capacity=4)
+    rest = channel.offer(events(*"abcdef"), 60)
+    assert [event.data for event in rest] == ["e", "f"]
+    rung = Running(channel.room.wait)
+    for expected in "ab":
+        assert channel.get().data == expected
+    assert rung.outcome() is None
+    assert channel.offer(rest, 0) == ()
+    assert channel.dropped == 0
+
+
+def test_block_counts_bytes_too():
+    channel = IncomingChannel(capacity_bytes=100)
+    assert channel.offer(events("a"), 60) == ()
+    waiting = events("b")
+    assert channel.offer(waiting, 60) == waiting
+    channel.get()
+    assert channel.offer(waiting, 60) == ()
+
+
+def test_an_event_larger_than_all_the_room_passes_alone():
+    channel = IncomingChannel(capacity_bytes=100)
+    assert channel.offer(events("large"), 1000) == ()
+    small = events("small")
+    assert channel.offer(small, 10) == small
+    channel.get()
+    assert channel.offer(small, 10) == ()
+
+
+def test_bytes_are_given_back_when_a_batch_is_taken():
+    channel = IncomingChannel(capacity_bytes=100)
+    for _ in range(10):
+        assert channel.offer(events("a", "b"), 90) == ()
+        assert [channel.get().data, channel.get().data] == ["a", "b"]
+
+
+def test_drop_oldest_keeps_the_newest():
+    channel = IncomingChannel(capacity=3, overflow="drop_oldest")
+    assert channel.offer(events("a", "b"), 20) == ()
+    assert channel.offer(events("c", "d"), 20) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["b", "c", "d"], 1)
+
+
+def test_drop_oldest_keeps_the_end_of_a_batch_beyond_capacity():
+    channel = IncomingChannel(capacity=2, overflow="drop_oldest")
+    assert channel.offer(events("x"), 10) == ()
+    assert channel.offer(events(*"abcd"), 40) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["c", "d"], 3)
+
+
+def test_drop_oldest_makes_room_in_bytes():
+    channel = IncomingChannel(capacity_bytes=100, overflow="drop_oldest")
+    for each in "abc":
+        assert channel.offer(events(each), 50) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["b", "c"], 1)
+
+
+def test_drop_newest_keeps_the_oldest():
+    channel = IncomingChannel(capacity=3, overflow="drop_newest")
+    assert channel.offer(events("a", "b"), 20) == ()
+    assert channel.offer(events("c", "d"), 20) == ()
+    channel.end()
+    assert (data(channel), channel.dropped) == (["a", "b", "c"], 1)
+
+
+def test_error_keeps_what_has_room_and_raises():
+    channel = IncomingChannel(capacity=3, overflow="error")
+    with pytest.raises(ChannelOverflowError, match="capacity=3") as caught:
+        channel.offer(events(*"abcd"), 40)
+    assert caught.value.capacity == 3
+    channel.end(caught.value)
+    assert [next(channel).data for _ in range(3)] == ["a", "b", "c"]
+    with pytest.raises(ChannelOverflowError):
+        next(channel)
+
+
+def test_many_consumers_share_the_events():
+    channel = IncomingChannel(capacity=64)
+    consumers = [Running(lambda: data(channel)) for _ in range(4)]
+    for number in range(0, 1000, 10):
+        rest = events(*(str(number + offset) for offset in range(10)))
+        while rest := channel.offer(rest, 10):
+            channel.room.wait(PATIENCE)
+    channel.end()
+    taken = [each for consumer in consumers for each in consumer.outcome()]
+    assert sorted(taken, key=int) == [str(number) for number in range(1000)]
+
+
+def test_a_doorbell_rung_before_the_wait_is_heard():
+    bell = Doorbell()
+    bell.ring()
+    bell.ring()
+    bell.wait()
+    bell.wait(0.001)
+
+
+def test_fill_waits():
+    channel = IncomingChannel()
+    filling = Running(lambda: fill(channel, 2))
+    channel.offer(events("a"), 1)
+    channel.offer(events("b"), 1)
+    assert filling.outcome() is None
+
+
+class Hasty(RoomWaiters):
+    """Of whom all is taken just before a consumer could see that room is wanted."""
+
+    @property
+    def want_room(self):
+        return False
+
+    @want_room.setter
+    def want_room(self, wanted):
+        if wanted:
+            self._events.clear()
+
+
+def test_room_that_came_while_it_was_asked_for_is_told_of():
+    channel = IncomingChannel(capacity=2)
+    channel._waiters = Hasty(channel.mutex, channel.queue, channel.room)
+    assert [event.data for event in channel.offer(events("a", "b", "c"), 3)] == ["c"]
+    assert channel.room._rings.qsize() == 1
+
+
+def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
+    class Emptied(Bounds):
+        def _forget_taken_batches(self):
+            super()._forget_taken_batches()
+            if len(self._events) == 2:
+                self._events.clear()  # consumers were faster
+
+    channel = IncomingChannel(capacity=3, overflow="drop_oldest")
+    channel._bounds = Emptied(channel.queue, 3, 1000, "drop_oldest")
+    channel.offer(events("a", "b", "c"), 3)
+    channel.offer(events("d", "e", "f"), 3)
+    assert (data_now(channel), channel.dropped) == (["d", "e", "f"], 1)
+
+
+def test_closing_frees_who_joins():
+    channel = IncomingChannel()
+    channel.offer(events("a"), 1)
+    waiters = Waiters(channel.all_tasks_done)
+    joining = Running(channel.join)
+    waiters.expect()
+    channel.close()
+    assert joining.outcome() is None
+
+
+def test_it_has_no_other_attributes():
+    with pytest.raises(AttributeError, match="nonsense"):
+        IncomingChannel().nonsense  # noqa: B018  # what is tested
+
+
+def test_closing_leaves_the_tasks_of_what_was_taken():
+    channel = IncomingChannel()
+    channel.offer(events("a", "b"), 2)
+    channel.get()
+    channel.close()
+    channel.task_done()
+    channel.join()
+    with pytest.raises(ValueError, match="too many times"):
+        channel.task_done()
+
+
+def test_many_small_batches_are_forgotten_in_order():
+    channel = IncomingChannel(capacity=10_000, capacity_bytes=10_000)
+    for number in range(5000):
+        channel.offer(events(str(number)), 1)
+    for _ in range(4000):
+        channel.get()
+    assert channel.offer(events("x"), 9000 - 1) == ()
+    assert channel.offer(events("y"), 2) != ()
+    assert len(channel._bounds._batches) - channel._bounds._first_batch == 1001
+    for _ in range(1000):
+        channel.get()
+    assert channel.offer(events("y"), 1001) == ()
+
+
+def test_who_waits_for_an_event_tells_of_room_first():
+    # Ctrl-C came between taking an event and telling of the room that it left.
+    channel = IncomingChannel(capacity=1)
+    assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
+    channel.queue.popleft()
+    with pytest.raises(queue.Empty):
+        channel.get(timeout=0.001)
+    assert channel.room._rings.qsize() == 1
+
+
+def test_an_abandoned_channel_goes_at_once():
+    channel = IncomingChannel()
+    gone = weakref.ref(channel)
+    del channel
+    assert gone() is None
+
+
+def test_a_consumer_that_waited_tells_of_room():
+    channel = IncomingChannel(capacity=1)
+    waiters = Waiters(channel.not_empty)
+    getting = Running(channel.get)
+    waiters.expect()
+    assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
+    assert getting.outcome().data == "a"
+    assert channel.room._rings.qsize() >= 1
+
+
+def test_the_end_is_what_python_calls_shut_down():
+    ended, closed = IncomingChannel(), IncomingChannel()
+    assert not ended.is_shutdown
+    ended.end()
+    closed.close()
+    assert ended.is_shutdown
+    assert closed.is_shutdown
+
+
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest", "error"])
+def test_without_a_capacity_it_is_bounded_in_bytes_alone(overflow):
+    channel = IncomingChannel(0, capacity_bytes=100, overflow=overflow)
+    assert channel.offer(events(*"abc"), 30) == ()
+    assert channel.offer(events(*"de"), 20) == ()
+    assert (channel.dropped, channel.full(), channel.room._rings.qsize()) == (0, False, 0)
+    assert data_now(channel) == ["a", "b", "c", "d", "e"]
+
+
+def test_without_a_capacity_the_oldest_are_dropped_by_their_bytes():
+    channel = IncomingChannel(0, capacity_bytes=100, overflow="drop_oldest")
+    for each in "abc":
+        assert channel.offer(events(each), 50) == ()
+    assert (data_now(channel), channel.dropped) == (["b", "c"], 1)
+
+
+@pytest.mark.parametrize("end", ["end", "close"])
+def test_the_end_wakes_who_waits_for_room(end):
+    channel = IncomingChannel(capacity=1)
+    assert channel.offer(events("a", "b"), 2) == events("b")
+    waiting = Running(lambda: channel.room.wait() or channel.is_shutdown)
+    getattr(channel, end)()
+    assert waiting.outcome() is True
+    with pytest.raises(ChannelClosed):
+        channel.offer(events("b"), 0)
+
+
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+@pytest.mark.parametrize("call", ["get", "put"])
+def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypatch, call, timeout):
+    # The handler runs on the same thread, between the last look and the wait.
+    assert LOOK_AGAIN <= 1
+    monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 0.001)
+    channel = IncomingChannel(capacity=1)
+    condition = channel.not_empty if call == "get" else channel.not_full
+    wait = condition.wait
+
+    def interrupted(seconds=None):
+        channel.close()
+        return wait(seconds)
+
+    condition.wait = interrupted
+    if call == "put":
+        channel.offer(events("a"), 1)
+        waiting = Running(lambda: channel.put(*events("b"), timeout=timeout))
+    else:
+        waiting = Running(lambda: channel.get(timeout=timeout))
+    assert isinstance(waiting.outcome(), ChannelClosed)
+
+
+def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
+    class Stolen(deque):
+        def popleft(self):
+            self.clear()  # a consumer was faster
+            return super().popleft()
+
+    channel = IncomingChannel(capacity=1, overflow="drop_oldest")
+    channel.offer(events("a"), 1)
+    channel.queue = channel._bounds._events = Stolen(channel.queue)
+    assert channel.offer(events("b"), 1) == ()
+    assert ([event.data for event in channel.queue], channel.dropped) == (["b"], 0)
+    assert channel.unfinished_tasks == 2  # the one that was taken is still worked on

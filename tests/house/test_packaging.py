@@ -1,0 +1,186 @@
+"""What is published: built as it will be, installed far from the source tree, and used there."""
+
+from __future__ import annotations
+
+import configparser
+import email
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from sse_client import ServerSentEvent, __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+
+#: The extras for those who use the package; the others are for those who change it.
+EXTRAS = {"pydantic": "pydantic", "msgspec": "msgspec", "redis": "redis", "cli": "rich"}
+
+#: Building and installing, on a busy machine and over a slow line, in seconds.
+PATIENCE = 300
+
+FOLLOWER = """
+import sys
+from sse_client import HttpClient, SSE
+
+with HttpClient().install(SSE) as client, client.sse(sys.argv[1]) as session:
+    for event in session.incoming:
+        print(event.id, event.event, event.data)
+"""
+
+
+def run(*words: object, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The folder that holds the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sdist(built) -> set[str]:
+    """The names of the files of the sdist."""
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = [member.name for member in archive.getmembers() if member.isfile()]
+    return {name.partition("/")[2] for name in names}
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The Python of a new environment that has the wheel, with the extras of its users."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "-q", "install", f"{wheel}[{','.join(EXTRAS)}]", cwd=folder)
+    return python
+
+
+pytestmark = [pytest.mark.timeout(PATIENCE)]
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_all_that_a_clone_does(sdist):
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no clone, so there is nothing to compare the sdist with")
+    tracked = run("git", "ls-files", cwd=ROOT).split()
+    assert tracked
+    assert [name for name in tracked if name not in sdist] == []
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_nothing_that_was_only_lying_around(sdist):
+    assert [
+        name for name in sdist if "__pycache__" in name or name.endswith((".pyc", ".log"))
+    ] == []
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = ROOT / "sse_client"
+    modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
+    assert names == modules | {"sse_client/py.typed", "pytest_sse_client.py"}
+
+
+@pytest.mark.slow
+def test_the_wheel_says_what_setup_cfg_says(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if PurePosixPath(name).name == "METADATA")
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Name"] == "sse-client"
+    assert metadata["Version"] == __version__
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata.get_all("Provides-Extra") == list(SETUP["options.extras_require"])
+    needed = [each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each]
+    assert sorted(needed) == sorted(SETUP["options"]["install_requires"].split())
+
+
+@pytest.mark.slow
+def test_the_installed_package_is_not_the_source_tree(installed, tmp_path):
+    where = run(installed, "-c", "import sse_client; print(sse_client.__file__)", cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(installed.parent.parent)
+
+
+@pytest.mark.slow
+def test_the_installed_package_follows_a_stream(installed, tmp_path, server):
+    server.serve([ServerSentEvent("one", id="1", retry=1)], then="drop")
+    server.serve([ServerSentEvent("two", event="news", id="2")], then="end")
+    server.respond(204)
+    told = run(installed, "-W", "error", "-c", FOLLOWER, server.url, cwd=tmp_path)
+    assert told == "1 message one\n2 news two\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("python", "-m", "sse_client"), ("sse-client",)])
+def test_the_installed_commands_tell_the_version(installed, tmp_path, command):
+    program, *arguments = command
+    told = run(installed.parent / program, *arguments, "--version", cwd=tmp_path)
+    assert __version__ in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", EXTRAS.values())
+def test_an_extra_brings_what_it_is_for(installed, tmp_path, module):
+    run(installed, "-c", f"import {module}", cwd=tmp_path)
+
+
+def test_each_extra_is_either_for_users_or_for_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {name for names in re.findall(r"'\.\[(.*?)\]'", makefile) for name in names.split(",")}
+    listed = SETUP["options.extras_require"]
+    included = re.findall(r"^sse-client\[(.*)\]$", "\n".join(listed.values()), re.MULTILINE)
+    named |= {name for names in included for name in names.split(",")}
+    extras = set(listed)
+    assert extras == named | set(EXTRAS)
+
+
+def test_the_classifiers_name_each_python_that_ci_tests():
+    versions = re.search(
+        r"^versions=\((.*?)\)", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE
+    )
+    assert versions
+    classifiers = SETUP["metadata"]["classifiers"].splitlines()
+    named = [name.rpartition(" ")[2] for name in classifiers if re.search(r":: 3\.\d+$", name)]
+    assert named == versions[1].split()
+    assert SETUP["options"]["python_requires"] == f">={named[0]}"
+    assert SETUP["mypy"]["python_version"] == named[0]
+
+
+def test_the_oldest_versions_that_are_tested_are_the_oldest_allowed():
+    lines = (ROOT / "tests/constraints-oldest.txt").read_text("utf-8").splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    allowed = dict(line.split(">=") for line in SETUP["options"]["install_requires"].split())
+    assert tested.keys() == allowed.keys()
+    for name, version in allowed.items():
+        assert tested[name].removesuffix(".0") == version.removesuffix(".0")

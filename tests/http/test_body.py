@@ -1,0 +1,314 @@
+"""Bodies: chunks taken apart however they are cut, and which answers are read in what way."""
+
+from __future__ import annotations
+
+import io
+import random
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support import sse_client_for_tests
+from urllib3.exceptions import ProtocolError
+
+from sse_client import StreamInterruptedError, iter_events
+from sse_client.http.body import READ_SIZE, ChunkDecoder, _is_plain_and_chunked, body_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+END = b"0\r\n\r\n"
+
+#: What is sent, and the body in it.
+BODIES = {
+    "nothing": (END, b""),
+    "a chunk": (b"5\r\nhello\r\n" + END, b"hello"),
+    "several chunks": (b"5\r\nhello\r\n1\r\n \r\n6\r\nthere!\r\n" + END, b"hello there!"),
+    "hexadecimal sizes": (
+        b"1A\r\n%b\r\n1a\r\n%b\r\n" % (b"x" * 26, b"y" * 26) + END,
+        b"x" * 26 + b"y" * 26,
+    ),
+    "leading zeros": (b"0" * 40 + b"5\r\nhello\r\n0000\r\n\r\n", b"hello"),
+    "an extension": (b'5;name=value;other="x"\r\nhello\r\n0;last\r\n\r\n', b"hello"),
+    "blanks behind a size": (b"5 \r\nhello\r\n0 \r\n\r\n", b"hello"),
+    "line feeds alone between the chunks": (b"5\nhello\r\n0\n\n", b"hello"),
+    "trailers": (b"5\r\nhello\r\n0\r\nA: b\r\nC: d\r\n\r\n", b"hello"),
+    "line ends in a chunk": (b"6\r\n\r\n\r\n\n\n\r\n" + END, b"\r\n\r\n\n\n"),
+    "what looks like an end": (b"5\r\n" + END + b"\r\n" + END, END),
+}
+
+#: What no server sends, and the body that comes before.
+BROKEN = {
+    "no size": (b"\r\n", b""),
+    "no number": (b"5\r\nhello\r\nxyz\r\nabc\r\n", b"hello"),
+    "a negative size": (b"5\r\nhello\r\n-5\r\nhello\r\n", b"hello"),
+    "a sign": (b"+5\r\nhello\r\n", b""),
+    "a prefix": (b"0x5\r\nhello\r\n", b""),
+    "underlines": (b"1_0\r\nhello\r\n", b""),
+    "a size without end": (b"1" * 65 + b"\r\n", b""),
+    "a CR alone behind a size": (b"5\rhello\r\n" + END, b""),
+    "too long a chunk": (b"5\r\nhello!\r\n", b"hello"),
+    "a chunk without a line end": (b"5\r\nhello5\r\nhello", b"hello"),
+    "half a line end": (b"5\r\nhello\r5\r\n", b"hello"),
+    "an endless line": (b"5\r\nhello\r\n5;" + b"x" * 9000, b"hello"),
+    "an endless trailer": (b"5\r\nhello\r\n0\r\n" + b"x" * 9000, b"hello"),
+    "endless trailers": (b"5\r\nhello\r\n0\r\n" + b"A: b\r\n" * 20_000, b"hello"),
+}
+
+
+def cuts_of(wire: bytes) -> Iterator[list[bytes]]:
+    yield [wire]
+    yield [wire[at : at + 1] for at in range(len(wire))]
+    if len(wire) < 200:
+        for at in range(1, len(wire)):
+            yield [wire[:at], wire[at:]]
+    chance = random.Random(wire)
+    for _ in range(20):
+        places = sorted(chance.randrange(len(wire) + 1) for _ in range(4))
+        yield [wire[a:b] for a, b in pairwise([0, *places, len(wire)])]
+
+
+def decode(pieces: list[bytes]) -> tuple[bytes, ChunkDecoder]:
+    decoder = ChunkDecoder()
+    return b"".join(decoder.feed(piece) for piece in pieces if piece), decoder
+
+
+def decoded(pieces: list[bytes]) -> Iterator[bytes]:
+    decoder = ChunkDecoder()
+    for piece in [*pieces, b""]:
+        yield decoder.feed(piece)
+
+
+class TestChunkDecoder:
+    @pytest.mark.parametrize("name", BODIES)
+    def test_takes_chunks_apart_however_they_are_cut(self, name):
+        wire, body = BODIES[name]
+        for pieces in cuts_of(wire):
+            found, decoder = decode(pieces)
+            assert found == body, pieces
+            assert decoder.has_ended
+
+    @pytest.mark.parametrize("name", BODIES)
+    def test_has_not_ended_before_the_last_byte(self, name):
+        wire, _ = BODIES[name]
+        for pieces in cuts_of(wire[:-1]):
+            assert not decode(pieces)[1].has_ended, pieces
+
+    @pytest.mark.parametrize("name", BODIES)
+    @pytest.mark.parametrize("excess", [b"\n", b"HTTP/1.1 200 OK\r\n", b"\r\n\r\n"])
+    def test_drops_what_is_behind_the_end(self, name, excess):
+        wire, body = BODIES[name]
+        found, decoder = decode([wire + excess])
+        assert found == body
+        assert decoder.has_ended
+
+    @pytest.mark.parametrize("name", BROKEN)
+    def test_raises_behind_what_was_right(self, name):
+        wire, body = BROKEN[name]
+        for pieces in cuts_of(wire):
+            found = []
+            with pytest.raises(ProtocolError):
+                found.extend(decoded(pieces))
+            assert b"".join(found) == body, pieces
+
+    def test_takes_a_long_trailer_a_byte_at_a_time(self):
+        wire = b"0\r\n" + b"A: " + b"x" * 4000 + b"\r\n\r\n"
+        _, decoder = decode([wire[at : at + 1] for at in range(len(wire))])
+        assert decoder.has_ended
+
+    @settings(deadline=None)
+    @given(
+        chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+        places=st.lists(st.integers(0, 400), max_size=8),
+    )
+    @example(chunks=[b"\r\n"], places=[3, 4, 5, 6, 7])
+    def test_gives_back_what_was_put_into_chunks(self, chunks, places):
+        wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + END
+        found, decoder = decode([wire[a:b] for a, b in pairwise([0, *sorted(places), len(wire)])])
+        assert found == b"".join(chunks)
+        assert decoder.has_ended
+
+
+class FakeReads:
+    """Counts the reads below a body."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        feed = ChunkDecoder.feed
+
+        def counted(decoder, data):
+            self.count += 1
+            return feed(decoder, data)
+
+        monkeypatch.setattr(ChunkDecoder, "feed", counted)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    return FakeReads(monkeypatch)
+
+
+def read_all(response):
+    read = body_reader(response.raw)
+    return b"".join(iter(read, b""))
+
+
+class TestWhichBodies:
+    @pytest.fixture
+    def raw(self, server):
+        server.serve(["one"], then="stall")
+        with requests.get(server.url, stream=True) as response:
+            assert _is_plain_and_chunked(response.raw)
+            yield response.raw
+
+    @pytest.mark.parametrize(
+        ("place", "name", "value"),
+        [
+            ("_fp", "chunked", False),
+            ("_fp", "chunk_left", 5),
+            ("_fp", "_method", "HEAD"),
+            ("_fp", "fp", io.BytesIO()),
+            ("", "chunked", False),
+            ("", "chunk_left", 5),
+            ("", "_fp", io.BytesIO()),
+            ("", "headers", {"Content-Encoding": "gzip"}),
+        ],
+    )
+    def test_are_no_plain_chunks(self, raw, monkeypatch, place, name, value):
+        monkeypatch.setattr(raw._fp if place else raw, name, value)
+        assert not _is_plain_and_chunked(raw)
+
+    def test_are_none_of_urllib3(self, raw):
+        class Foreign(type(raw)):
+            pass
+
+        monkeypatched = Foreign.__new__(Foreign)
+        monkeypatched.__dict__.update(raw.__dict__)
+        assert not _is_plain_and_chunked(monkeypatched)
+        monkeypatched._fp = None
+
+
+class TestReading:
+    def test_many_chunks_come_in_few_reads(self, server, reads):
+        events = [b"data: %d\n\n" % number for number in range(200)]
+
+        def handle(exchange):
+            exchange.open()
+            exchange.write_raw(b"".join(b"%x\r\n%b\r\n" % (len(e), e) for e in events) + END)
+            exchange.drop()
+
+        server.handler = handle
+        with requests.get(server.url, stream=True) as response:
+            assert read_all(response) == b"".join(events)
+        assert 0 < reads.count < 20
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"framing": "close"},
+            {"framing": "chunked", "content_encoding": "gzip"},
+            {"framing": "length", "content_length": 9},
+        ],
+        ids=str,
+    )
+    def test_leaves_other_bodies_to_urllib3(self, server, reads, options):
+        def handle(exchange):
+            exchange.open(**options)
+            exchange.write(b"data: 1\n\n")
+            exchange.end()
+
+        server.handler = handle
+        with requests.get(server.url, stream=True) as response:
+            assert read_all(response) == b"data: 1\n\n"
+        assert reads.count == 0
+
+    def test_more_than_fits_into_one_read_comes_whole(self, server):
+        data = "x" * (3 * READ_SIZE)
+        server.serve([data, "two"])
+        with sse_client_for_tests(reconnect="never") as client, client.sse(server.url) as session:
+            assert [event.data for event in session.incoming] == [data, "two"]
+
+    def test_the_connection_can_be_used_again_after_the_end(self, server):
+        server.serve(["one"])
+        server.serve(["two"])
+        with requests.Session() as session:
+            for data in ("one", "two"):
+                response = session.get(server.url, stream=True)
+                assert [event.data for event in iter_events(response)] == [data]
+        first, second = server.requests
+        assert first.client_port == second.client_port
+
+    def test_a_response_can_be_read_on_in_another_way(self, server):
+        def handle(exchange):
+            exchange.open()
+            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n12\r\ndata: 2\n\ndat")
+            more.wait(5)
+            exchange.write_raw(b"a: 3\n\n\r\n" + END)
+            exchange.drop()
+
+        more = threading.Event()
+        server.handler = handle
+        with requests.get(server.url, stream=True) as response:
+            assert next(iter_events(response)).data == "1"
+            more.set()
+            rest = response.raw.read()
+        assert b"data: 2\n\ndata: 3\n\n".endswith(rest)
+        assert rest.endswith(b"a: 3\n\n")
+
+    @pytest.mark.parametrize(
+        "rest", [b"", b"5", b"5\r\nhel", b"zz\r\n", b"0", b"5\r\nhello, "], ids=repr
+    )
+    def test_what_came_before_a_fault_is_delivered(self, server, rest):
+        def handle(exchange):
+            exchange.open()
+            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n" + rest)
+            exchange.drop()
+
+        server.handler = handle
+        with sse_client_for_tests(reconnect="never") as client, client.sse(server.url) as session:
+            events = iter(session.incoming)
+            assert next(events).data == "1"
+            with pytest.raises(StreamInterruptedError):
+                next(events)
+
+    @pytest.mark.parametrize("rest", [b"0\r\n", b"0\r\nA: b\r\n", b"0\n"], ids=repr)
+    def test_the_line_behind_the_last_chunk_may_be_missing(self, server, rest):
+        def handle(exchange):
+            exchange.open()
+            exchange.write_raw(b"9\r\ndata: 1\n\n\r\n" + rest)
+            exchange.drop()
+
+        server.handler = handle
+        with sse_client_for_tests(reconnect="never") as client, client.sse(server.url) as session:
+            assert [event.data for event in session.incoming] == ["1"]
+
+    def test_a_response_that_the_user_closes_has_no_more(self, server):
+        server.serve(["one", "two"], then="stall")
+        response = requests.get(server.url, stream=True)
+        events = iter_events(response)
+        assert next(events).data == "one"
+        response.close()
+        assert [event.data for event in events] in (["two"], [])
+
+    def test_a_response_that_a_hook_closes_is_followed_by_the_next(self, server):
+        def close_first(session, _comment):
+            if session.statistics.connections == 1:
+                session.response.close()
+
+        def handle(exchange):
+            exchange.write(b": hello\n\n")
+            exchange.stall()
+            if len(server.requests) > 1:
+                exchange.send("one")
+
+        server.handler = handle
+        with (
+            sse_client_for_tests(on_comment=close_first) as client,
+            client.sse(server.url) as session,
+        ):
+            assert session.incoming.get(timeout=5).data == "one"
+            assert session.statistics.connections == 2
