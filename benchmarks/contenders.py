@@ -182,26 +182,26 @@ def _requests_sse() -> Contender:
     requests = importlib.import_module("requests")
     source = importlib.import_module("requests_sse").EventSource
 
-    class OneAnswer:
+    class OneResponse:
         """In place of a session of requests: answers once, and fails to reconnect."""
 
         def __init__(self, chunks: list[bytes]) -> None:
-            self._answers = [chunks]
+            self._bodies = [chunks]
 
         def request(self, **_arguments: object) -> Any:  # noqa: ANN401
-            if not self._answers:
+            if not self._bodies:
                 raise requests.ConnectionError
             response = requests.Response()
             response.status_code = 200
             response.url = "http://127.0.0.1/"
             response.headers["Content-Type"] = "text/event-stream"
-            response.raw = _ReadyBody(self._answers.pop())
+            response.raw = _ReadyBody(self._bodies.pop())
             return response
 
     def iterate(chunks: list[bytes]) -> Iterator[Any]:
         events = source(
             "http://127.0.0.1/",
-            session=OneAnswer(chunks),
+            session=OneResponse(chunks),
             reconnection_time=dt.timedelta(0),
             max_connect_retry=0,
         )

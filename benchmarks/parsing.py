@@ -165,12 +165,12 @@ def _long_lines(
         if name in cells[-1].unfinished:
             continue
         tell(f"parsing: {cells[0].title}, {cells[1].title}, {chunking}, {name}")
-        answers = _run_apart(name, sizes, chunking)
-        for cell, seconds_of, answer in zip(cells, taken, answers, strict=True):
-            if answer is None:
+        receiver = _run_apart(name, sizes, chunking)
+        for cell, seconds_of, response in zip(cells, taken, receiver, strict=True):
+            if response is None:
                 cell.unfinished.append(name)
                 continue
-            seconds, is_right = answer
+            seconds, is_right = response
             seconds_of.setdefault(name, []).append(seconds)
             if not is_right and name != LIMIT and name not in cell.wrong:
                 cell.wrong.append(name)
@@ -186,42 +186,42 @@ def _long_lines(
 
 
 #: The seconds, and whether the event was right; None if it was not there in time.
-_Answer = tuple[float, bool] | None
+_Response = tuple[float, bool] | None
 
 
-def _run_apart(name: str, sizes: tuple[int, int], chunking: str) -> tuple[_Answer, _Answer]:
+def _run_apart(name: str, sizes: tuple[int, int], chunking: str) -> tuple[_Response, _Response]:
     """Parse both lines in another process, and kill it when it takes too long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_parse_lines, args=(theirs, name, sizes, chunking))
     process.start()
     theirs.close()
-    answers: list[_Answer] = [None, None]
+    receiver: list[_Response] = [None, None]
     try:
         for number in range(len(sizes)):
             ours.recv()  # it has made the stream, and begins
             if not ours.poll(_PATIENCE):
                 break
-            answers[number] = (ours.recv(), ours.recv())
+            receiver[number] = (ours.recv(), ours.recv())
     except EOFError:
         pass  # it failed
     finally:
         process.kill()
         process.join()
-    return answers[0], answers[1]
+    return receiver[0], receiver[1]
 
 
-def _parse_lines(answers: Connection, name: str, sizes: tuple[int, int], chunking: str) -> None:
+def _parse_lines(receiver: Connection, name: str, sizes: tuple[int, int], chunking: str) -> None:
     for size in sizes:
         workload = long_line(size)
         one = limit(workload) if name == LIMIT else contender(name)
         chunks = list(CHUNKINGS[chunking](workload))
         settle_garbage()
-        answers.send("begins")
+        receiver.send("begins")
         taken: list[float] = []
         while not taken or (len(taken) < _PASSES and sum(taken) < _PATIENCE / 6):
             start = time.perf_counter()
             one.consume(chunks)
             taken.append(time.perf_counter() - start)
-        answers.send(statistics.median(taken))
-        answers.send(one.is_right(workload, chunks))
+        receiver.send(statistics.median(taken))
+        receiver.send(one.is_right(workload, chunks))

@@ -1,4 +1,4 @@
-"""The server of the benchmarks: a process of its own on 127.0.0.1, with answers made beforehand.
+"""The server of the benchmarks: a process of its own on 127.0.0.1, with responses made beforehand.
 
 ``/bulk/FRAMING/EVENTS`` sends a backlog as fast as it can, ``/paced/FRAMING/EVENTS`` an event every
 few milliseconds with the time in it, ``/hold`` an event, after which the stream stays open, and
@@ -111,7 +111,7 @@ def _serve(port: Connection, core: int | None) -> None:
                     connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
                     connection.close()
                 else:
-                    threading.Thread(target=_answer, args=(connection, path), daemon=True).start()
+                    threading.Thread(target=_respond, args=(connection, path), daemon=True).start()
             except OSError:
                 connection.close()
 
@@ -136,7 +136,7 @@ def _sends(connection: socket.socket, content: bytes) -> bool:
     return True
 
 
-def _answer(connection: socket.socket, path: str) -> None:
+def _respond(connection: socket.socket, path: str) -> None:
     _, kind, framing, count = path.split("/")
     with connection, contextlib.suppress(OSError):
         if kind == "bulk":

@@ -90,7 +90,7 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> OpenStreams:
         for count in COUNTS[:2] if quick else COUNTS:
             for name in _CONTENDERS:
                 tell(f"streams: {count}, {name}")
-                answers, theirs = context.Pipe(duplex=False)
+                receiver, theirs = context.Pipe(duplex=False)
                 process = context.Process(
                     target=_measure_one,
                     args=(theirs, name, count, url_for("/hold"), url_for("/go")),
@@ -98,7 +98,9 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> OpenStreams:
                 process.start()
                 theirs.close()
                 try:
-                    if answers.poll(4 * _PATIENCE) and isinstance(case := answers.recv(), Streams):
+                    if receiver.poll(4 * _PATIENCE) and isinstance(
+                        case := receiver.recv(), Streams
+                    ):
                         cases.append(case)
                 except EOFError:
                     print(f"{count} streams, {name}: failed")
@@ -108,7 +110,7 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> OpenStreams:
     return OpenStreams(cases)
 
 
-def _measure_one(answers: Connection, name: str, count: int, url: str, go: str) -> None:
+def _measure_one(receiver: Connection, name: str, count: int, url: str, go: str) -> None:
     _raise_file_limit()
     opened = _CONTENDERS[name]
     _, close = opened(url, go, 1)  # what is only imported or made once counts for nobody
@@ -124,7 +126,7 @@ def _measure_one(answers: Connection, name: str, count: int, url: str, go: str) 
     del kept
     gc.collect()
     left = _open_files()
-    answers.send(
+    receiver.send(
         Streams(
             name,
             count,

@@ -38,7 +38,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)"),
     (
         "py:class",
-        r"(PositionKeeper|SessionLike|AnswerHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)",
+        r"(PositionKeeper|SessionLike|ResponseHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)",
     ),
     ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
     ("py:class", r"(.*\.)?(RedisAddress|RedisServer|GroupOptions)"),

@@ -1,8 +1,8 @@
-"""Print the answer of a language model while it is being written.
+"""Print the response of a language model while it is being written.
 
     API_KEY=... python examples/llm_chat.py https://llm.example/v1/chat/completions
 
-The answer to a POST is a stream that "[DONE]" ends. Without an address it asks a server of its own.
+The response to a POST is a stream that "[DONE]" ends. Without an address it asks its own server.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def main() -> None:
             with SSEServer(answer) as server:
                 ask(server.url, prompt)
     except SSEClientError as error:
-        # A POST is never sent again unasked: an answer that breaks off is an error.
-        sys.exit(f"\nno whole answer: {error}")
+        # A POST is never sent again unasked: a response that breaks off is an error.
+        sys.exit(f"\nno whole response: {error}")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ class HttpClient:
         timeout: Timeout = _PLAIN_TIMEOUT,
         allow_redirects: bool = True,
     ) -> requests.Response:
-        """Send a plain request through the same plugins. Blocks until the whole answer is there.
+        """Send a plain request through the same plugins. Blocks until the whole response is there.
 
         The arguments are those of ``requests``; a callable value of ``headers`` and ``params``, and
         callable ``data`` and ``json``, are called. ``timeout`` is in seconds.
@@ -255,7 +255,7 @@ class HttpClient:
             verify: As in requests; a path has to be there. False warns once for each client.
             cert: As in requests; the paths have to be there.
             timeout: Seconds, or a pair: to connect, and without a single byte before the connection
-                is given up for lost. None waits forever. The header of an answer has to be whole
+                is given up for lost. None waits forever. The header of a response has to be whole
                 within the second of these, and within ``event_timeout``; without both, within
                 300 seconds.
             allow_redirects: Whether to follow redirects.
@@ -267,8 +267,8 @@ class HttpClient:
 
         Raises:
             PluginNotInstalledError: ``client.install(SSE)`` was forgotten.
-            ConnectionFailedError: No answer came.
-            UnexpectedStatusError: The answer is neither 200 nor 204.
+            ConnectionFailedError: No response came.
+            UnexpectedStatusError: The response is neither 200 nor 204.
             UnexpectedContentTypeError: It is no event stream.
             CursorError: The position can't be loaded from ``cursor``, or is in use.
             CursorExpiredError: The server does not know the position that was loaded any more.

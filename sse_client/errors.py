@@ -3,10 +3,10 @@
 SSEClientError                        everything that this package raises of its own
 ├── PluginNotInstalledError           client.plugin(P), client.sse(...) without the plugin
 ├── DuplicatePluginError              client.install(P) a second time
-├── ConnectionFailedError             no answer: DNS, connect, TLS, proxy, or cut off before it
-├── UnexpectedStatusError             an answer, but neither 200 nor 204
+├── ConnectionFailedError             no response: DNS, connect, TLS, proxy, or cut off before it
+├── UnexpectedStatusError             a response, but neither 200 nor 204
 │   └── CursorExpiredError            the server does not know the last event ID any more
-├── UnexpectedContentTypeError        an answer, but not an event stream
+├── UnexpectedContentTypeError        a response, but not an event stream
 ├── StreamInterruptedError            the stream broke off instead of ending
 │   └── IdleTimeoutError              nothing came for longer than allowed
 ├── EventTooLargeError                an event beyond max_event_size
@@ -39,7 +39,7 @@ class SSEClientError(Exception):
 
     Attributes:
         response: The ``requests.Response`` that the error is about, or None. Up to 64 KiB of the
-            body of a refused answer were read, and are in ``response.content``.
+            body of a refused response were read, and are in ``response.content``.
         buffer: What was read of the stream before the error, as bytes, within what the session's
             ``buffer_policy`` kept; empty without one.
     """
@@ -70,7 +70,7 @@ class DuplicatePluginError(SSEClientError):
 
 
 class ConnectionFailedError(SSEClientError):
-    """No answer came: name resolution, connecting, TLS or a proxy failed, or it took too long.
+    """No response came: name resolution, connecting, TLS or a proxy failed, or it took too long.
 
     Attributes:
         permanent: Whether another attempt cannot help, as with a certificate that does not verify.
@@ -82,7 +82,7 @@ class ConnectionFailedError(SSEClientError):
 
 
 class UnexpectedStatusError(SSEClientError):
-    """The server answered with a status other than 200 and 204.
+    """The server responded with a status other than 200 and 204.
 
     Attributes:
         status_code: The HTTP status.
@@ -125,7 +125,7 @@ class CursorExpiredError(UnexpectedStatusError):
 
 
 class UnexpectedContentTypeError(SSEClientError):
-    """The server answered 200, but not with ``text/event-stream``.
+    """The server responded with 200, but not with ``text/event-stream``.
 
     Attributes:
         content_type: The Content-Type header, ``""`` if there was none.
@@ -210,7 +210,7 @@ class ReconnectionExhaustedError(SSEClientError):
 
 
 class SessionClosedError(SSEClientError):
-    """The session or its client is closed, or was while ``sse()`` waited for the answer.
+    """The session or its client is closed, or was while ``sse()`` waited for the response.
 
     So it is raised by ``request()`` and ``sse()`` of a closed client, by ``reconnect()`` of a
     session that has ended, and, in a forked child, by a session that its parent opened.

@@ -30,7 +30,7 @@ class Sender:
 
     Args:
         session: The session of requests to send with.
-        plugins: Those that are shown each request and each answer.
+        plugins: Those that are shown each request and each response.
         clock: What the waits of streams are measured with.
 
     Attributes:
@@ -51,7 +51,7 @@ class Sender:
             raise SessionClosedError("the client is closed")
 
     def send(self, description: RequestDescription, options: SendOptions) -> requests.Response:
-        """Send a plain request, and once more if a plugin has an answer to a 401. Blocks."""
+        """Send a plain request, and once more if a plugin has a response to a 401. Blocks."""
         request, response = self._exchange(description, options)
         if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
             _, response = self._exchange(description, options)
@@ -104,7 +104,7 @@ class Sender:
     def _repeats(
         self, description: RequestDescription, request: PendingRequest, response: requests.Response
     ) -> bool:
-        """Return whether to make and send a request once more, of which the answer is 401."""
+        """Return whether to make and send a request once more, of which the response is 401."""
         return not description.is_made_once and self._plugins.on_unauthorized(request, response)
 
     def _warn_unverified(self, host: str) -> None:

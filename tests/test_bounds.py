@@ -151,7 +151,7 @@ def bomb(unit, count, end=b""):
 
 
 def header(*lines, status=b"HTTP/1.1 200 OK"):
-    """A handler that sends an answer of that header alone."""
+    """A handler that sends a response of that header alone."""
     whole = b"\r\n".join([status, b"Content-Type: text/event-stream", *lines, b"", b""])
     return lambda exchange: exchange.write_raw(whole)
 
@@ -230,8 +230,8 @@ CASES = {
     "a header without end": Case(8, endless_raw(OK, b"A: b\r\n"), FAILED),
     "a header line without end": Case(8, endless_raw(OK + b"A: ", b"b"), FAILED),
     "a status line without end": Case(8, endless_raw(b"HTTP/1.1 200 ", b"O"), FAILED),
-    "an answer that is no HTTP": Case(8, endless_raw(b"", b"x"), FAILED),
-    "interim answers without end": Case(8, endless_raw(b"", EARLY_HINTS), FAILED),
+    "a response that is no HTTP": Case(8, endless_raw(b"", b"x"), FAILED),
+    "interim responses without end": Case(8, endless_raw(b"", EARLY_HINTS), FAILED),
     "a Location of 1 MB": Case(8, header(b"Location: /" + b"x" * 1_000_000, status=MOVED), FAILED),
     "a Set-Cookie of 1 MB": Case(8, header(b"Set-Cookie: a=" + b"x" * 1_000_000), FAILED),
     # The framing.
@@ -241,7 +241,7 @@ CASES = {
     "a trailer without end": Case(8, endless_raw(CHUNKED + b"\r\n0\r\nA: ", b"b"), BROKE),
     "an extension without end, with gzip": Case(8, endless_raw(GZIPPED + b"5;", b"x"), BROKE),
     "trailers without end, with gzip": Case(8, endless_raw(GZIPPED + b"0\r\n", b"A: b\r\n"), BROKE),
-    # Other answers.
+    # Other responses.
     "a 401 without end": Case(8, endless(b"x", status=401), "UnexpectedStatusError"),
     "a 503 without end": Case(8, endless(b"x", status=503), "UnexpectedStatusError"),
     "a 503 that is a bomb": Case(
@@ -289,7 +289,7 @@ def test_a_server_delays_an_attempt_by_an_hour_at_most(server, again):
 
 
 class TestCookies:
-    """Of the client's own session: each answer may set others, for months."""
+    """Of the client's own session: each response may set others, for months."""
 
     def test_are_bounded_in_number(self, server):
         number = itertools.count()

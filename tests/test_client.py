@@ -322,7 +322,7 @@ class TestTimeouts:
                 client.sse(f"http://127.0.0.1:{port}/", timeout=0.05)
             assert not caught.value.permanent
 
-    def test_bound_the_wait_for_the_answer(self, client):
+    def test_bound_the_wait_for_the_response(self, client):
         with silent_listener() as (port, _):
             with pytest.raises(ConnectionFailedError, match=r"more than 0\.05 s") as caught:
                 client.sse(f"http://127.0.0.1:{port}/", timeout=(5, 0.05))

@@ -170,7 +170,7 @@ class TestConnecting:
         proxies = {"http": proxy.format(CANARY)}
         refused(client, (SSEClientError, ValueError), secret_url(server), proxies=proxies)
 
-    def test_that_is_cut_off_before_the_answer(self, client, server):
+    def test_that_is_cut_off_before_the_response(self, client, server):
         server.handler = lambda exchange: exchange.drop()
         refused(client, ConnectionFailedError, secret_url(server))
 
@@ -258,7 +258,7 @@ class TestUnsendableRequests:
         refused(client, ValueError, secret_url(server), headers={"Last-Event-ID": f"{CANARY}\n"})
 
 
-class TestAnswers:
+class TestResponses:
     def test_of_another_status(self, client, server):
         server.respond(404)
         error = refused(client, UnexpectedStatusError, secret_url(server))

@@ -41,7 +41,7 @@ _ARROWS = {
         (360, 104),
     ),
     (ReadyState.CONNECTING, ReadyState.CLOSED): (
-        ("204, a final answer,", "given up, close()"),
+        ("204, a final response,", "given up, close()"),
         (150, 94, 310, 256),
         (120, 185),
     ),

@@ -122,7 +122,7 @@ def followed(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator
         except SessionClosedError:
             if has_time_left():
                 raise
-            raise ConnectionFailedError("there was no answer within --max-time") from None
+            raise ConnectionFailedError("there was no response within --max-time") from None
         yield stack.enter_context(session)
 
 

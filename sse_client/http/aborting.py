@@ -31,12 +31,12 @@ class AbortableSocket:
         clock: What the time for the header is measured with.
 
     Attributes:
-        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
+        header_timeout: How long the header of a response may take, in seconds; None for any time.
         unverified, clock: As they were given.
     """
 
     def __init__(self, unverified: Callable[[str], None], clock: Clock) -> None:
-        self.answer_timeout: float | None = None
+        self.header_timeout: float | None = None
         self.unverified = unverified
         self.clock = clock
         # Guards the three below, and that no socket is shut down after it was closed here. It is
@@ -44,7 +44,7 @@ class AbortableSocket:
         self._lock = threading.RLock()
         self._aborted = False
         self._socket: socket.socket | None = None
-        self._is_owned = False  # a duplicate of ours, as long as there is no answer
+        self._is_owned = False  # a duplicate of ours, as long as there is no response
 
     def abort(self) -> None:
         """Shut the socket down, and have each further step raise ``ConnectionAborted``."""
@@ -74,8 +74,8 @@ class AbortableSocket:
         """
         self.raise_if_aborted()
 
-    def answered(self, sock: socket.socket) -> None:
-        """Take note of the socket from which the header of the answer is about to be read."""
+    def reads_response_from(self, sock: socket.socket) -> None:
+        """Take note of the socket from which the header of the response is about to be read."""
         with self._lock:
             self.raise_if_aborted()
             # A TLS connection through a TLS proxy is no socket, but has one.

@@ -1,8 +1,8 @@
-"""The body of an answer, read as it arrives and in as few steps as can be.
+"""The body of a response, read as it arrives and in as few steps as can be.
 
 ``raw.read1`` alone of urllib3's ways hands out what has arrived at once, in every framing and
 content encoding. But it returns at most one HTTP chunk a call, of which a backlog may have hundreds
-in one packet. So where the answer is exactly of the kind that is expected, chunked and not encoded,
+in one packet. So where the response is exactly of the expected kind, chunked and not encoded,
 what has arrived is read below urllib3, and all its chunks are taken apart together.
 """
 
@@ -51,14 +51,14 @@ def body_reader(raw: Any) -> Callable[[], bytes]:
 
 def _is_plain_and_chunked(raw: Any) -> bool:
     """Return whether nothing but chunks lies between the socket's buffer and the body."""
-    answer: Any = getattr(raw, "_fp", None)
+    http_response: Any = getattr(raw, "_fp", None)
     return (
         type(raw) is urllib3.HTTPResponse
-        and isinstance(answer, http.client.HTTPResponse)
-        and type(answer.fp) is io.BufferedReader
-        and answer.chunked is True
-        and answer.chunk_left is None
-        and getattr(answer, "_method", "HEAD") != "HEAD"
+        and isinstance(http_response, http.client.HTTPResponse)
+        and type(http_response.fp) is io.BufferedReader
+        and http_response.chunked is True
+        and http_response.chunk_left is None
+        and getattr(http_response, "_method", "HEAD") != "HEAD"
         and getattr(raw, "chunked", None) is True
         and getattr(raw, "chunk_left", 0) is None
         and raw.headers.get("Content-Encoding", "identity").strip().lower() in {"", "identity"}

@@ -80,7 +80,7 @@ def cannot_be_sent(error: ValueError, url: str) -> ValueError:
 
 
 def connection_failed(error: BaseException, url: str) -> ConnectionFailedError:
-    """Return the error of a request that had no answer."""
+    """Return the error of a request that had no response."""
     hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
     return ConnectionFailedError(
         f"cannot connect to {redact_url(url)}: {reason_of(error)}",

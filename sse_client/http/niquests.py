@@ -42,7 +42,7 @@ class SessionLike(Protocol):
         """Make a request ready to be sent."""
 
     def send(self, request: Any, **kwargs: Any) -> Any:
-        """Send it, and return the answer."""
+        """Send it, and return the response."""
 
 
 def adapted(session: SessionLike) -> requests.Session:
@@ -82,9 +82,9 @@ class ForeignSession:
             return self._session.prepare_request(own)
 
     def send(self, prepared: Any, **settings: Any) -> Any:
-        """Send the request, and wait for the header of the answer. Blocks."""
+        """Send the request, and wait for the header of the response. Blocks."""
         with translated_errors(_as_of_requests):
-            # A multiplexed answer comes when it is first looked at, on a connection of many.
+            # A multiplexed response comes when it is first looked at, on a connection of many.
             return self._session.send(prepared, multiplexed=False, **settings)
 
     def pool_for(self, prepared: Any, proxies: Any) -> Any:
@@ -154,8 +154,8 @@ class _WatchedConnection:
         watcher, sock = self.watcher(), self.sock
         if watcher is None or sock is None:
             return super().getresponse(**arguments)  # type: ignore[misc]  # the same
-        watcher.answered(sock)
-        usual, self.timeout = self.timeout, watcher.answer_timeout
+        watcher.reads_response_from(sock)
+        usual, self.timeout = self.timeout, watcher.header_timeout
         try:
             return super().getresponse(**arguments)  # type: ignore[misc]  # the same
         finally:

@@ -21,7 +21,7 @@ _KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 #: What browsers keep of cookies (RFC 6265, section 6.1, asks for as much at least): the bytes of
-#: one, and how many. A server may set others with each of a month's answers, and gets all of them
+#: one, and how many. A server may set others with each of a month's responses, and gets all of them
 #: back with each request, until it refuses that as too large.
 MAX_COOKIE_SIZE = 4096
 MAX_COOKIES = 180

@@ -28,7 +28,7 @@ from urllib3.util import Retry
 from urllib3.util.connection import allowed_gai_family
 
 from sse_client.http.niquests import ForeignSession, take_from_pool, with_watcher
-from sse_client.http.response_head import StreamAnswer
+from sse_client.http.response_head import BoundedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,11 +46,11 @@ class SocketWatcher(Protocol):
     """What wants to know the sockets that a thread is about to use.
 
     Attributes:
-        answer_timeout: How long the header of an answer may take, in seconds; None for any time.
+        header_timeout: How long the header of a response may take, in seconds; None for any time.
         clock: What that is measured with.
     """
 
-    answer_timeout: float | None
+    header_timeout: float | None
     clock: Clock
 
     def watch(self, sock: socket.socket) -> None:
@@ -59,8 +59,8 @@ class SocketWatcher(Protocol):
     def connected(self) -> None:
         """Take note that the socket is connected."""
 
-    def answered(self, sock: socket.socket) -> None:
-        """Take note of a socket from which an answer is about to be read."""
+    def reads_response_from(self, sock: socket.socket) -> None:
+        """Take note of a socket from which a response is about to be read."""
 
     def unverified(self, host: str) -> None:
         """Take note of a connection to a host whose certificate was not verified."""
@@ -157,7 +157,7 @@ class _WatchedConnection(HTTPConnection):
                 sock.connect(address)
                 watcher.connected()
                 # From here on it is for a TLS handshake, or for sending, as a whole.
-                sock.settimeout(self.timeout or watcher.answer_timeout)
+                sock.settimeout(self.timeout or watcher.header_timeout)
             except OSError as error:
                 sock.close()
                 failure = error
@@ -172,8 +172,8 @@ class _WatchedConnection(HTTPConnection):
         watcher = _opening.watcher
         with contextlib.ExitStack() as bounds:
             if watcher is not None:
-                timeout = self.sock.gettimeout() or watcher.answer_timeout
-                bounds.enter_context(self._answers_within(timeout, watcher.clock))
+                timeout = self.sock.gettimeout() or watcher.header_timeout
+                bounds.enter_context(self._header_within(timeout, watcher.clock))
             super()._tunnel()
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
@@ -183,15 +183,15 @@ class _WatchedConnection(HTTPConnection):
         watcher = _opening.watcher
         if watcher is None or self.sock is None:
             return super().getresponse()
-        watcher.answered(self.sock)
-        with self._answers_within(watcher.answer_timeout, watcher.clock):
+        watcher.reads_response_from(self.sock)
+        with self._header_within(watcher.header_timeout, watcher.clock):
             return super().getresponse()
 
     @contextlib.contextmanager
-    def _answers_within(self, timeout: float | None, clock: Clock) -> Iterator[None]:
-        """Read the header of an answer within bounds."""
+    def _header_within(self, timeout: float | None, clock: Clock) -> Iterator[None]:
+        """Read the header of a response within bounds."""
         usual: Any = self.response_class
-        self.response_class = cast("Any", functools.partial(StreamAnswer, timeout, clock))
+        self.response_class = cast("Any", functools.partial(BoundedResponse, timeout, clock))
         try:
             yield
         finally:
@@ -250,7 +250,7 @@ def watch_pool(
     elif isinstance(sender, ForeignSession):
         pool = sender.pool_for(prepared, settings["proxies"])
     else:
-        return  # someone else's transport: it can be aborted once it has answered
+        return  # someone else's transport: it can be aborted once it has responded
     if not issubclass(pool.ConnectionCls, http.client.HTTPConnection):
         # Of niquests, or below requests where urllib3-future is installed in place of urllib3.
         pool.ConnectionCls = with_watcher(pool.ConnectionCls, _current_watcher)
@@ -259,7 +259,7 @@ def watch_pool(
     pool.ConnectionCls = _mixed(_WatchedConnection, pool.ConnectionCls)
     if pool.pool is None:
         return
-    # An idle connection of another class could not be aborted before it answers: none is taken
+    # An idle connection of another class could not be aborted before it responds: none is taken
     # over. They may come back later, so this looks each time.
     strangers = []
     with pool.pool.mutex:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Clock
 
-#: How much of a refused answer's body is read: enough to see the reason.
+#: How much of a refused response's body is read: enough to see the reason.
 MAX_ERROR_BODY = 64 * 1024
 
-#: How long the body of a refused answer may take, in seconds, before what came is enough.
+#: How long the body of a refused response may take, in seconds, before what came is enough.
 _ERROR_BODY_TIMEOUT = 2.0
 
 
@@ -38,7 +38,7 @@ def check_response(
     read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Raise unless the answer is 204, or 200 with an event stream (WHATWG HTML, section 9.2.3)."""
+    """Raise unless the response is 204, or 200 with an event stream (WHATWG HTML, 9.2.3)."""
     status = response.status_code
     content_type = response.headers.get("Content-Type", "")
     is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
@@ -50,13 +50,13 @@ def check_response(
     if status == 200:
         shown = content_type or "no content type"
         raise UnexpectedContentTypeError(
-            f"{target} answered with {shown}, not with text/event-stream",
+            f"{target} responded with {shown}, not with text/event-stream",
             response=response,
             content_type=content_type,
             body=body,
         )
     raise UnexpectedStatusError(
-        f"{target} answered {status} {response.reason or ''}".rstrip(),
+        f"{target} responded with {status} {response.reason or ''}".rstrip(),
         response=response,
         body=body,
         retry_after=_retry_after(response, clock),

@@ -1,9 +1,9 @@
-"""An answer as it is read from its socket: within bounds of time and size, whatever reads it.
+"""A response as it is read from its socket: within bounds of time and size, whatever reads it.
 
-To the standard library the end of the connection is as good as the end of the header, interim
-answers but one are final, and of a line that is no field it makes the end of the header, whereupon
-urllib3 logs the whole address. Its limits are for each line alone, and a socket's time-out begins
-anew with each byte. So here the header is read as a whole before the standard library sees it.
+The standard library takes the end of the connection for the end of the header, takes a second
+interim response for the final one, and ends the header at a line that is not a field, whereupon
+urllib3 logs the whole address. It limits each line alone, and a socket's time-out starts again with
+each byte. So the whole header is read here before the standard library sees it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
 BUFFER_SIZE = 2 * 1024
 
-#: The largest header that is read, in bytes, interim answers included: servers have some
-#: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim answers for ever.
+#: The largest header that is read, in bytes, interim responses included: servers have some
+#: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim responses for ever.
 MAX_HEADER_SIZE = 256 * 1024
 
 #: The most bytes of trailers behind a body: they are thrown away, but somebody has to wait.
@@ -32,7 +32,7 @@ MAX_TRAILERS_SIZE = 64 * 1024
 
 _BLANK_LINES = {b"\r\n", b"\n"}
 
-#: An interim answer (RFC 9110, section 15.2), which the final one follows on the same connection;
+#: An interim response (RFC 9110, section 15.2), which the final one follows on the same connection;
 #: after 101, which nobody asked for, it does not.
 _INTERIM = re.compile(rb"HTTP/1\.[0-9][ \t]+1(?!01)[0-9][0-9][ \t\r\n]")
 
@@ -97,15 +97,15 @@ class Arrivals(io.RawIOBase):
 
 def arrivals_of(response: requests.Response) -> Arrivals | None:
     """Return what the body of a response is read from, None if that is not ours."""
-    answer = getattr(response.raw, "_fp", None)
-    if not isinstance(answer, http.client.HTTPResponse):
+    http_response = getattr(response.raw, "_fp", None)
+    if not isinstance(http_response, http.client.HTTPResponse):
         return None  # and urllib3-future makes another file of its socket when it is asked for one
-    arrivals = getattr(answer.fp, "raw", None)
+    arrivals = getattr(http_response.fp, "raw", None)
     return arrivals if isinstance(arrivals, Arrivals) else None
 
 
-class StreamAnswer(http.client.HTTPResponse):
-    """An answer whose header is read within bounds, and that buffers little.
+class BoundedResponse(http.client.HTTPResponse):
+    """A response whose header is read within bounds, and that buffers little.
 
     Args:
         timeout: How long the whole header may take, in seconds; None for any time.
@@ -142,14 +142,14 @@ class StreamAnswer(http.client.HTTPResponse):
         except TimeoutError as error:
             if error.errno == errno.ETIMEDOUT or self._timeout is None:
                 raise  # the verdict of TCP keep-alive, which is none of ours
-            message = f"the header of the answer took more than {self._timeout:g} s"
+            message = f"the header of the response took more than {self._timeout:g} s"
             raise TimeoutError(message) from error
         self._arrivals.read_within(None)
         self.fp = cast("Any", io.BytesIO(_without_what_is_no_field(header)))
         return super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
 
     def _read_header(self) -> bytes:
-        """Return the header of the final answer."""
+        """Return the header of the final response."""
         left = MAX_HEADER_SIZE
         lines: list[bytes] = []
         while True:
@@ -162,7 +162,7 @@ class StreamAnswer(http.client.HTTPResponse):
                 if left:
                     what = "the connection ended in the middle of the header"
                     raise http.client.RemoteDisconnected(what)
-                what = f"the header of the answer has more than {MAX_HEADER_SIZE} bytes"
+                what = f"the header of the response has more than {MAX_HEADER_SIZE} bytes"
                 raise http.client.HTTPException(what)
             if line in _BLANK_LINES:
                 if not _INTERIM.match(lines[0]):
@@ -185,12 +185,12 @@ class StreamAnswer(http.client.HTTPResponse):
 
 
 def _check_status_line(line: bytes) -> None:
-    """Refuse what begins no answer. It may be anything, so the error does not tell it."""
+    """Refuse what begins no response. It may be anything, so the error does not tell it."""
     if not line:
-        raise http.client.RemoteDisconnected("the connection ended before an answer")
+        raise http.client.RemoteDisconnected("the connection ended before a response")
     is_whole = line.endswith(b"\n")
     if not (_STATUS_LINE.match(line) if is_whole else line[:5] == b"HTTP/"[: len(line)]):
-        raise http.client.HTTPException("the answer is not HTTP")
+        raise http.client.HTTPException("the response is not HTTP")
 
 
 def _without_what_is_no_field(header: bytes) -> bytes:

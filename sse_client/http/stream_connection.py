@@ -1,6 +1,6 @@
 """One streaming response: opened, and read as it arrives, until its end or until it is aborted.
 
-With ``connections`` and ``answers`` this is all that knows the inside of requests and urllib3. It
+With ``pools`` and ``response_check`` this is all that knows the inside of requests and urllib3. It
 can be aborted from any other thread, which ``aborting`` does. What has arrived has to be handed out
 at once, in every framing and content encoding: ``body``.
 """
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from sse_client.http.pending_request import PendingRequest
     from sse_client.http.request import SendOptions
 
-#: How long the header of an answer may take, in seconds, where no option says so. Generous, since
+#: How long the header of a response may take, in seconds, where no option says so. Generous, since
 #: some servers send it with the first event alone; Firefox waits as long.
-DEFAULT_ANSWER_TIMEOUT = 300.0
+DEFAULT_HEADER_TIMEOUT = 300.0
 
 
 class StreamConnection:
@@ -57,8 +57,8 @@ class StreamConnection:
         make_request: Called to describe the request, so that callable values are asked anew. It is
             given a function that raises once the connection was aborted.
         options: How to send it.
-        on_response: Called with the answer before it is looked at.
-        on_unauthorized: Called with the request and the answer if that is 401; says whether to
+        on_response: Called with the response before it is looked at.
+        on_unauthorized: Called with the request and the response if that is 401; says whether to
             make and send the request once more.
         on_unverified: Called with the host if a certificate is not verified, as was asked for.
         clock: What its waits are measured with. A socket's own run on the system's time.
@@ -87,16 +87,16 @@ class StreamConnection:
         self._raise_if_aborted = self._socket.raise_if_aborted
 
     def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
-        """Send the request and wait for the header of the answer. Blocks.
+        """Send the request and wait for the header of the response. Blocks.
 
         The whole header has to come within the read time-out, and within ``event_timeout``: no
         event comes before it. Without both there is a default.
 
         Returns:
-            An answer with status 204, or one with 200 and an event stream.
+            A response with status 204, or one with 200 and an event stream.
 
         Raises:
-            ConnectionFailedError: There was no answer.
+            ConnectionFailedError: There was no response.
             UnexpectedStatusError, UnexpectedContentTypeError: There was another.
             ConnectionAborted: ``abort`` was called.
             ValueError: The request can't be sent as it is.
@@ -104,8 +104,8 @@ class StreamConnection:
         """
         limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
         # On the clock of a test the default would be one more wait, which nobody has asked for.
-        default = DEFAULT_ANSWER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
-        self._socket.answer_timeout = min(limits, default=default)
+        default = DEFAULT_HEADER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
+        self._socket.header_timeout = min(limits, default=default)
         request, response = self._exchange(last_event_id)
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
@@ -121,7 +121,7 @@ class StreamConnection:
         return response
 
     def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
-        """Make the request, send it, and wait for the header of the answer, whatever it is."""
+        """Make the request, send it, and wait for the header of the response, whatever it is."""
         request, prepared = self._prepare(last_event_id)
         keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:

@@ -47,7 +47,7 @@ _PASSING = frozenset({408, 425, 429})
 class BearerAuth(Plugin):
     """Sends a bearer token with each request (RFC 6750): ``client.install(BearerAuth, ...)``.
 
-    ``load`` is called before the first request. When an answer is 401, whether to a plain request
+    ``load`` is called before the first request. When a response is 401, whether to a plain request
     or to any attempt of a stream, ``refresh`` is called, and the request is made and sent again at
     once; a second 401 is final. All requests of the client share the token: however many get a 401
     for the same one, ``refresh`` is called once. Thread-safe.

@@ -41,11 +41,11 @@ class Plugin:
         request: PendingRequest,  # noqa: ARG002  # for those who override it
         response: requests.Response,  # noqa: ARG002  # the same
     ) -> bool:
-        """Hear that the answer to a request is 401, and say whether to make and send it anew.
+        """Hear that the response to a request is 401, and say whether to make and send it anew.
 
-        That happens once, at once, and begins with ``on_request``; the answer then counts, whatever
-        it is. The request is the one that ``on_request`` saw; the response may be that to a
-        redirect. Errors are treated like those of ``on_request``.
+        That happens once, without a wait, and begins with ``on_request``; the second response is
+        final, whatever it is. The request is the one that ``on_request`` saw; the response may be
+        that to a redirect. Errors are treated like those of ``on_request``.
         """
         return False
 

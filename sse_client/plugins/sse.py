@@ -84,7 +84,7 @@ class SSEConfig:
         overflow: What happens when it is full: ``"block"`` lets the server feel it,
             ``"drop_oldest"`` and ``"drop_newest"`` lose events, ``"error"`` ends the session.
         event_timeout: How long no event may come, although the connection is alive, before it is
-            given up for lost; None for any time. The header of an answer, too, has to be whole
+            given up for lost; None for any time. The header of a response, too, has to be whole
             within it, and within the read part of ``timeout``; without both, within 300 seconds.
             The time that consumers and ``on_comment`` take does not count.
         end_of_stream: The data, or a test, of the event that ends the session cleanly; that event

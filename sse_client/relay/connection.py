@@ -1,12 +1,12 @@
 """Asking Redis: which failures pass, and how they are waited for.
 
-What passes is waited for with a growing delay: no connection, no answer in time, ``LOADING`` (it
+What passes is waited for with a growing delay: no connection, no reply in time, ``LOADING`` (it
 has just started), ``READONLY`` and ``MASTERDOWN`` (it fails over), ``OOM`` (until somebody makes
 room), ``MISCONF`` (its disk is full), ``NOREPLICAS``, ``BUSY``, ``TRYAGAIN`` and ``CLUSTERDOWN``.
 Everything else would be the same each time, such as ``NOAUTH``, ``WRONGPASS``, ``NOPERM`` or
 ``WRONGTYPE``, and is final: ``RelayError``.
 
-A call that failed may have been carried out: its answer alone may be lost. So whatever is asked
+A call that failed may have been carried out: its reply alone may be lost. So whatever is asked
 with patience has to be right when it is asked twice.
 """
 
@@ -38,7 +38,7 @@ logger = logging.getLogger("sse_client")
 
 T = TypeVar("T")
 
-#: How long Redis may take to accept a connection and to answer, in seconds. A Redis that was
+#: How long Redis may take to accept a connection and to reply, in seconds. A Redis that was
 #: stopped accepts, and says nothing.
 SOCKET_TIMEOUT = 5.0
 
@@ -59,7 +59,7 @@ _PASSING = re.compile(
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: it was wanted
-    """Waiting for Redis was given up, because nobody wants the answer any more."""
+    """Waiting for Redis was given up, because nobody wants the reply any more."""
 
 
 class RedisServer:
@@ -114,22 +114,22 @@ class RedisServer:
 
     @property
     def commands(self) -> Any:  # noqa: ANN401  # redis-py's own types are of many shapes
-        """The client itself, for commands whose answers it takes apart."""
+        """The client itself, for commands whose replies it takes apart."""
         return self._client
 
     def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis answers
-        """Carry out one command. Blocks for the answer."""
+        """Carry out one command. Blocks for the reply."""
         return self._client.execute_command(*words)
 
     def execute_all(self, commands: Sequence[Sequence[object]]) -> list[Any]:
-        """Carry out commands in one round trip, each on its own; errors stand among the answers."""
+        """Carry out commands in one round trip, each on its own; errors stand among the replies."""
         if not commands:
             return []
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-        return answers
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis answers
         """Run a script. One round trip, unless Redis has restarted and forgotten the script."""
@@ -197,17 +197,17 @@ class Patience:
         self._on_trouble = on_trouble
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Return the answer. Blocks as long as Redis fails in a way that passes.
+        """Return the reply. Blocks as long as Redis fails in a way that passes.
 
         Raises:
-            Interrupted: ``stopping`` was set before there was an answer.
+            Interrupted: ``stopping`` was set before there was a reply.
             RelayError: Redis fails in another way.
         """
         delay = _FIRST_DELAY
         failed = False
         while True:
             try:
-                answer = question()
+                reply = question()
             except self._server.failures as error:
                 if not self._server.passes(error):
                     raise refused(error) from error
@@ -219,7 +219,7 @@ class Patience:
                 if failed:
                     logger.info("Redis answers again")
                     self._on_trouble(None)
-                return answer
+                return reply
             if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret
                 self._on_trouble(None)  # whoever goes on may find it well
                 raise Interrupted
@@ -243,7 +243,7 @@ def refused(error: Exception) -> RelayError:
 
 
 def text_of(value: object) -> str:
-    """Return a text of Redis, whether or not the client decodes its answers."""
+    """Return a text of Redis, whether or not the client decodes its replies."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

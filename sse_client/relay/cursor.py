@@ -79,7 +79,7 @@ class RedisCursor:
             The ID, None if none was ever saved.
 
         Raises:
-            CursorError: Redis doesn't answer, or somebody else has the position in use.
+            CursorError: Redis doesn't reply, or somebody else has the position in use.
         """
         self.close()
         with self._errors("loaded"):

@@ -115,10 +115,10 @@ class GroupReader:
     def read(self) -> list[Entry]:
         """Return entries: those it had in an earlier life, those of the dead, or new ones.
 
-        It may be none. What was handed out, while the answer was lost, is claimed later.
+        It may be none. What was handed out, while the reply was lost, is claimed later.
 
         Raises:
-            redis.RedisError: Redis does not answer, or refuses.
+            redis.RedisError: Redis does not reply, or refuses.
         """
         try:
             if self._own_from is not None:
@@ -164,10 +164,10 @@ class GroupReader:
         return self._entries(self._read_group(">", milliseconds(_BLOCK), self._count))
 
     def _read_group(self, behind: str, block: int | None, count: int) -> list[Any]:
-        answer = self._server.commands.xreadgroup(
+        reply = self._server.commands.xreadgroup(
             self._group, self._consumer, {self._stream: behind}, count=count, block=block
         )
-        streams = list(answer.values()) if isinstance(answer, dict) else [row[1] for row in answer]
+        streams = list(reply.values()) if isinstance(reply, dict) else [row[1] for row in reply]
         # In the third version of the protocol each is in a list of its own.
         found: list[Any] = streams[0] if streams else []
         return found[0] if found and isinstance(found[0], list) else found
@@ -195,7 +195,7 @@ class GroupReader:
 
     def _claim_some(self) -> tuple[list[Any], bool]:
         """Claim in pieces; return whether it was the last one, too."""
-        answer = self._server.commands.xautoclaim(
+        reply = self._server.commands.xautoclaim(
             self._stream,
             self._group,
             self._consumer,
@@ -203,8 +203,8 @@ class GroupReader:
             start_id=self._claim_from,
             count=self._count,
         )
-        self._claim_from = text_of(answer[0])
-        return answer[1], self._claim_from == "0-0"
+        self._claim_from = text_of(reply[0])
+        return reply[1], self._claim_from == "0-0"
 
     def _counted(self, entries: list[Entry]) -> list[Entry]:
         """Look up how often each was handed out, and bury those that were too often."""
@@ -254,6 +254,6 @@ class GroupReader:
         ours = {text_of(id) for id in kept}
         return [entry for entry in entries if entry.id in ours]
 
-    def _entries(self, answer: list[Any]) -> list[Entry]:
+    def _entries(self, reply: list[Any]) -> list[Entry]:
         """Leave out entries that were trimmed away while somebody had them."""
-        return [Entry(text_of(id), fields, 1) for id, fields in answer if fields]
+        return [Entry(text_of(id), fields, 1) for id, fields in reply if fields]

@@ -127,12 +127,12 @@ class Lease:
 def acquire(server: RedisServer, name: str, owner: str, seconds: float) -> Lease | Wait:
     """Take the lease on ``name`` if it is free, in one round trip."""
     keys = [key_of(name, "lease"), key_of(name, "state")]
-    answer = server.run(ACQUIRE, keys, [owner, milliseconds(seconds)])
-    if not answer[0]:
-        left = int(answer[1])
+    reply = server.run(ACQUIRE, keys, [owner, milliseconds(seconds)])
+    if not reply[0]:
+        left = int(reply[1])
         # Negative for one that does not expire: nobody but a human sets such.
         return Wait(left / 1000 if left >= 0 else seconds)
-    _, text, event_id, within, sequence = answer
+    _, text, event_id, within, sequence = reply
     position = Position(None if event_id is None else text_of(event_id), int(within), int(sequence))
     return Lease(server, name, text_of(text), seconds, position)
 
@@ -193,16 +193,16 @@ class LeaseKeeper:
 
     def _renew(self, leases: Sequence[Lease]) -> None:
         """Renew all in one round trip, for there may be hundreds, and report."""
-        answers = self._server.execute_all(
+        replies = self._server.execute_all(
             [
                 *self._server.commands_of(RENEW, [lease.renewal() for lease in leases]),
                 *self._reports(),
             ]
         )
-        for lease, answer in zip(leases, answers, strict=False):
-            if isinstance(answer, Exception):
+        for lease, reply in zip(leases, replies, strict=False):
+            if isinstance(reply, Exception):
                 self._renew_again(lease)  # as where Redis has forgotten the script
-            elif not answer:
+            elif not reply:
                 lease.lose()
             if lease.lost.is_set():
                 self.drop(lease)

@@ -5,7 +5,7 @@ What can go wrong, and what holds it:
 * A crash between writing an entry and noting the position: there is no between. One script
   (``scripts.WRITE``) adds the entries of a batch and sets the position; Redis runs it as a whole,
   logs it as one transaction, and hands it to replicas as one.
-* The connection breaks after the script was sent and before its answer: it is sent again. The
+* The connection breaks after the script was sent and before its reply: it is sent again. The
   script compares the sequence number of the last entry, so it writes once, and says ``again``.
 * A relay sleeps (SIGSTOP), another takes over, the first wakes up in the middle of a write: the
   script compares the lease, owner and token, before it writes; the late one is refused and becomes
@@ -293,14 +293,14 @@ class RedisRelay:
         """Take the lease whenever it is free, and relay under it, until the stream ends."""
         patience = Patience(self._server, self._stopping, self._progress.redis_fails)
         while not self._stopping.is_set():
-            answer = patience.ask(
+            reply = patience.ask(
                 lambda: acquire(self._server, self._stream, self._owner, self._lease_time)
             )
-            if isinstance(answer, Wait):
+            if isinstance(reply, Wait):
                 self._progress.move(RelayState.STANDBY)
-                self._stopping.wait(min(answer.seconds + 0.001, self._lease_time / _LOOKS))
+                self._stopping.wait(min(reply.seconds + 0.001, self._lease_time / _LOOKS))
                 continue
-            if self._serve(answer) is End.STREAM_ENDED:
+            if self._serve(reply) is End.STREAM_ENDED:
                 return
 
     def _serve(self, lease: Lease) -> End:

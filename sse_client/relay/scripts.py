@@ -69,7 +69,7 @@ return 1
 
 #: KEYS: stream, lease, state. ARGV: the lease, milliseconds, the sequence to be continued, the new
 #: id and within, the length to trim to or '', the source, then event, data and id of each entry.
-#: Returns 'written'; 'again' if exactly this was written already, and only the answer was lost;
+#: Returns 'written'; 'again' if exactly this was written already, and only the reply was lost;
 #: 'moved' if the state is another one than the writer knows; 'lost' if the lease is not held.
 WRITE = Script("""
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then

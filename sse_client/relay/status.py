@@ -96,7 +96,7 @@ def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatu
     """Read how these streams are doing, in one round trip for all. Blocks for Redis.
 
     Raises:
-        redis.RedisError: Redis does not answer, or refuses.
+        redis.RedisError: Redis does not reply, or refuses.
     """
     names = list(streams)
     commands: list[tuple[str, ...]] = []
@@ -108,29 +108,29 @@ def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatu
             ("XLEN", name),
             ("XINFO GROUPS", name),
         ]
-    answers = server.execute_all(commands)
+    replies = server.execute_all(commands)
     each = len(commands) // max(1, len(names))
     return [
-        _status(server, name, answers[first : first + each])
-        for name, first in zip(names, range(0, len(answers), each), strict=True)
+        _status(server, name, replies[first : first + each])
+        for name, first in zip(names, range(0, len(replies), each), strict=True)
     ]
 
 
 _REPORTED = ("owner", "state", "waiting", "rate", "errors", "last_error")
 
-#: What is taken for an answer that a key of another type has refused.
+#: What is taken for a reply that a key of another type has refused.
 _NOTHING: tuple[Any, ...] = (None, (None, None), (None,) * len(_REPORTED), 0, None)
 
 
-def _status(server: RedisServer, name: str, answers: list[Any]) -> StreamStatus:
+def _status(server: RedisServer, name: str, replies: list[Any]) -> StreamStatus:
     refusal = ""
-    for index, answer in enumerate(answers[:-1]):
-        if isinstance(answer, Exception):
-            if not server.is_reply(answer, "WRONGTYPE"):
-                raise answer
+    for index, reply in enumerate(replies[:-1]):
+        if isinstance(reply, Exception):
+            if not server.is_reply(reply, "WRONGTYPE"):
+                raise reply
             # Of the other streams there is something to tell.
-            answers[index], refusal = _NOTHING[index], describe(answer)
-    lease, state, report, length, groups = answers
+            replies[index], refusal = _NOTHING[index], describe(reply)
+    lease, state, report, length, groups = replies
     reporter, shown, waiting, rate, errors, last_error = (
         "" if word is None else text_of(word) for word in report
     )

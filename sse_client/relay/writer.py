@@ -130,7 +130,7 @@ class StreamWriter:
     """Writes batches and the position under a lease. For one thread.
 
     The sequence of entries is compared and moved by the script itself, so a batch may be sent any
-    number of times: whether or not an answer was lost, it is written once.
+    number of times: whether or not a reply was lost, it is written once.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class StreamWriter:
         """Send it once, in one round trip. ``repeats`` is behind its last event."""
         lease = self._lease
         position = Position(repeats.id, repeats.within, self.sequence + batch.count)
-        answer = self._server.run(
+        reply = self._server.run(
             WRITE,
             [lease.name, lease.key, lease.state_key],
             [
@@ -155,7 +155,7 @@ class StreamWriter:
                 *batch.fields,
             ],
         )
-        outcome = Outcome(text_of(answer))
+        outcome = Outcome(text_of(reply))
         if outcome in {Outcome.WRITTEN, Outcome.AGAIN}:
             self.sequence = position.sequence
         return outcome

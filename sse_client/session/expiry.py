@@ -15,7 +15,7 @@ _MAX_EXPIRED_IN_A_ROW = 3
 
 
 class CursorExpiry:
-    """Tells the answers that refuse the last event ID from others. For one thread at a time.
+    """Tells the responses that refuse the last event ID from others. For one thread at a time.
 
     Args:
         statuses: Their statuses.
@@ -49,7 +49,7 @@ class CursorExpiry:
         """Return the loss, as what it is if the last event ID was refused."""
         if not self._has_expired(loss):
             return loss
-        assert loss.response is not None, "it has expired by what the server answered"
+        assert loss.response is not None, "it has expired by the response of the server"
         error = CursorExpiredError(
             f"{loss}: it cannot go on behind the last event ID",
             response=loss.response,
@@ -61,7 +61,7 @@ class CursorExpiry:
         return error
 
     def _has_expired(self, loss: Exception | None) -> TypeGuard[UnexpectedStatusError]:
-        """Return whether this is an answer that refuses the last event ID that was sent."""
+        """Return whether this is a response that refuses the last event ID that was sent."""
         return (
             isinstance(loss, UnexpectedStatusError)
             and loss.status_code in self._statuses

@@ -71,14 +71,14 @@ class StreamReader:
         self.statistics = Statistics()
         self.response: requests.Response | None = None
         self.error: Exception | None = None
-        self.was_answered = False
+        self.was_accepted = False
         #: Who is told; the session sets it before the start.
         self.listener = Listener()
 
         self._connect = connect
         self._channel = weakref.ref(channel)
         self._doorbell = channel.room
-        self._is_settled = False  # once the first connection was answered well, or never will be
+        self._is_settled = False  # once the first connection has been accepted, or never will be
         self._settled = Doorbell()
         self._clock = options.clock
         self._delivery = Delivery(channel, self.statistics, options.end_of_stream)
@@ -119,7 +119,7 @@ class StreamReader:
             raise
 
     def wait_until_settled(self) -> None:
-        """Block until the first connection was answered well, or never will be. For one thread."""
+        """Block until the first connection has been accepted, or never will be. For one thread."""
         while not self._is_settled:
             self._settled.wait()
 
@@ -227,7 +227,7 @@ class StreamReader:
             if loss is not None and isinstance(loss, SSEClientError):
                 loss.buffer = self._buffer.snapshot()
             if verdict.delay is None:
-                if self.was_answered and verdict.error is not None:
+                if self.was_accepted and verdict.error is not None:
                     self.listener.disconnected(loss, None)
                     if self._shall_reconnect_now():
                         continue
@@ -271,7 +271,7 @@ class StreamReader:
             self.statistics.attempts += 1
             response = connection.open(self._last_event_id, self._options.event_timeout)
             self.response = response
-            self.was_answered = True
+            self.was_accepted = True
             if response.status_code == _NO_CONTENT:
                 return True
             self._move(ReadyState.OPEN)

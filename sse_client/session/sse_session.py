@@ -216,7 +216,7 @@ class SSESession(Generic[E_co]):
         except BaseException:
             self.close()
             raise
-        if not self._reader.was_answered:
+        if not self._reader.was_accepted:
             error = self._reader.error
             if error is None:
                 raise SessionClosedError("the session was closed while it was connecting")

@@ -67,7 +67,7 @@ class Connection:
         self.closed = threading.Event()
         #: Whether it was the peer that ended the connection, or `reset`.
         self.peer_left = False
-        # Set while no request waits for the end of its answer.
+        # Set while no request waits for the end of its response.
         self._idle = threading.Event()
         self._idle.set()
         self._finishing = False
@@ -119,7 +119,7 @@ class Connection:
                 rest = rest[sent:]
 
     def await_turn(self) -> bool:
-        """Block until the answer before is complete.
+        """Block until the response before is complete.
 
         Returns:
             Whether the connection is there for one more.

@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, which a test gives piece by piece.
+"""One HTTP request and its response, which a test gives piece by piece.
 
 Threads: any thread may call any method. `Exchange._sending` serialises what goes out, so that each
 piece is whole; it is held while sending, which may block, and `drop`, `reset` and the server's stop
@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sse_client import ServerSentEvent
-from sse_client.testing.answer import Answer, AnswerHeaders, Framing
+from sse_client.testing.response import Framing, Response, ResponseHeaders
 
 if TYPE_CHECKING:
     from sse_client.testing.request import RecordedRequest
@@ -24,11 +24,11 @@ _EVENT_STREAM = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-st
 class _State(Enum):
     NEW = auto()  # nothing sent
     OPEN = auto()  # the head is sent, the body goes on
-    ENDED = auto()  # the answer is complete
+    ENDED = auto()  # the response is complete
     BROKEN = auto()  # the test broke the connection
 
 
-# An ended answer leaves a connection that may still be broken: an idle one.
+# An ended response leaves a connection that may still be broken: an idle one.
 _MOVES: dict[_State, set[_State]] = {
     _State.NEW: {_State.OPEN, _State.BROKEN},
     _State.OPEN: {_State.ENDED, _State.BROKEN},
@@ -57,32 +57,31 @@ class Wire(Protocol):
 
 
 class Exchange:
-    """A request that a client sent, and the answer that it gets.
+    """A request that a client sent, and the response that it gets.
 
     Get one from `SSEServer.accept` or in a handler. The first `send`, `comment` or `write` opens
-    the answer with the defaults, if `open` has not. Any thread may call any method. Those that send
-    block while the client does not read and its window is full; they raise `ConnectionError` once
-    the client has gone, the test broke the connection, or the server stopped.
-
+    the response with the defaults, if `open` has not. Any thread may call any method. Those that
+    send block while the client does not read and its window is full; they raise `ConnectionError`
+    once the client has gone, the test broke the connection, or the server stopped.
     Attributes:
         request: What the client sent.
     """
 
     def __init__(self, request: RecordedRequest, connection: Wire) -> None:
         self.request = request
-        #: Whether `stall` was called: the end of a handler then does not end the answer.
+        #: Whether `stall` was called: the end of a handler then does not end the response.
         self.stalled = False
         self._connection = connection
         self._sending = threading.RLock()
         self._moving = threading.Lock()
         self._state = _State.NEW
         # None until the head is sent, and for good if the test writes the head by hand.
-        self._answer: Answer | None = None
+        self._response: Response | None = None
 
     def open(
         self,
         status: int = 200,
-        headers: AnswerHeaders | None = None,
+        headers: ResponseHeaders | None = None,
         *,
         framing: Framing = "chunked",
         content_length: int | None = None,
@@ -91,7 +90,7 @@ class Exchange:
         """Send the status line and the headers of an event stream, in one piece.
 
         Args:
-            status: The status code. With 204 and 304, as in answer to HEAD, no body will go out,
+            status: The status code. With 204 and 304, as in response to HEAD, no body will go out,
                 whatever is written.
             headers: Added to ``Content-Type: text/event-stream``, ``Cache-Control: no-store`` and
                 those of the framing; they replace these, and a value of None leaves one out.
@@ -101,11 +100,11 @@ class Exchange:
             content_encoding: ``"gzip"`` compresses; each piece is flushed, so it arrives at once.
 
         Raises:
-            RuntimeError: The answer is open already, or over.
+            RuntimeError: The response is open already, or over.
             ValueError: ``"length"`` without a length, a length without ``"length"``, or an unknown
                 framing or encoding.
         """
-        answer = Answer(
+        response = Response(
             self.request,
             status,
             _EVENT_STREAM,
@@ -116,8 +115,8 @@ class Exchange:
         )
         with self._sending:
             self._move(_State.OPEN)
-            self._answer = answer
-            self._connection.send(answer.head)
+            self._response = response
+            self._connection.send(response.head)
 
     def send(
         self,
@@ -138,7 +137,7 @@ class Exchange:
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The answer has ended.
+            RuntimeError: The response has ended.
             ValueError: The format has no way to write that; `write` sends any bytes.
         """
         reset = "id\n" if id == "" else ""
@@ -157,7 +156,7 @@ class Exchange:
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The answer has ended.
+            RuntimeError: The response has ended.
             ValueError: The text has a line break.
         """
         if "\n" in text or "\r" in text:
@@ -171,11 +170,11 @@ class Exchange:
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The answer has ended.
+            RuntimeError: The response has ended.
         """
         with self._sending:
             self._require_open()
-            self._connection.send(data if self._answer is None else self._answer.piece(data))
+            self._connection.send(data if self._response is None else self._response.piece(data))
 
     def write_raw(self, data: bytes) -> None:
         """Send bytes as they are, outside any framing: half a chunk, a false size, another head.
@@ -185,7 +184,7 @@ class Exchange:
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The answer has ended.
+            RuntimeError: The response has ended.
         """
         with self._sending:
             if not self._try_move(_State.OPEN):
@@ -193,7 +192,7 @@ class Exchange:
             self._connection.send(data)
 
     def end(self) -> None:
-        """End the answer cleanly; nothing happens if it is over or the client has gone.
+        """End the response cleanly; nothing happens if it is over or the client has gone.
 
         The connection then waits for the client's next request, unless the framing, a
         ``Connection: close`` or a length that was not fulfilled says that it closes.
@@ -203,12 +202,12 @@ class Exchange:
                 return
             self._require_open()
             self._move(_State.ENDED)
-            self._complete(b"" if self._answer is None else self._answer.tail())
+            self._complete(b"" if self._response is None else self._response.tail())
 
     def respond(
-        self, status: int, headers: AnswerHeaders | None = None, body: bytes | str = b""
+        self, status: int, headers: ResponseHeaders | None = None, body: bytes | str = b""
     ) -> None:
-        """Send a whole plain answer with a ``Content-Length``, in one piece.
+        """Send a whole plain response with a ``Content-Length``, in one piece.
 
         Args:
             status: The status code.
@@ -217,16 +216,18 @@ class Exchange:
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The answer is open already, or over.
+            RuntimeError: The response is open already, or over.
         """
         content = body.encode() if isinstance(body, str) else body
         size = len(content)
-        answer = Answer(self.request, status, (), headers, framing="length", content_length=size)
+        response = Response(
+            self.request, status, (), headers, framing="length", content_length=size
+        )
         with self._sending:
             self._move(_State.OPEN)
             self._move(_State.ENDED)
-            self._answer = answer
-            self._complete(answer.head + answer.piece(content) + answer.tail())
+            self._response = response
+            self._complete(response.head + response.piece(content) + response.tail())
 
     def redirect(self, location: str, status: int = 302) -> None:
         """Send a redirect without a body; otherwise like `respond`.
@@ -238,18 +239,18 @@ class Exchange:
         self.respond(status, {"Location": location})
 
     def stall(self) -> None:
-        """Leave the answer as it is, saying nothing, until the server stops or the client goes.
+        """Leave the response as it is, saying nothing, until the server stops or the client goes.
 
-        Does not block. For a handler that returns, it means that the answer has not ended; a test
+        Does not block. For a handler that returns, it means that the response has not ended; a test
         may go on with it later, from any thread.
         """
         self.stalled = True
 
     def drop(self) -> None:
-        """Send a FIN where the answer stands, without ending it: the client sees it cut off.
+        """Send a FIN where the response stands, without ending it: the client sees it cut off.
 
-        Over TLS there is no goodbye either. After a complete answer it closes the idle connection.
-        Does not block, and makes a blocked send fail.
+        Over TLS there is no goodbye either. After a complete response it closes the idle
+        connection. Does not block, and makes a blocked send fail.
         """
         if self._try_move(_State.BROKEN):
             self._connection.finish(notify=False)
@@ -285,11 +286,11 @@ class Exchange:
         if self._state is _State.BROKEN:
             raise BrokenPipeError("the test broke this connection")
         if self._state is _State.ENDED:
-            raise RuntimeError("the answer has ended")
+            raise RuntimeError("the response has ended")
 
     def _complete(self, rest: bytes) -> None:
         self._connection.send(rest)
-        if self._answer is not None and self._answer.persistent:
+        if self._response is not None and self._response.persistent:
             self._connection.give_turn()
         else:
             self._connection.finish(notify=True)
@@ -298,7 +299,7 @@ class Exchange:
         if not self._try_move(state):
             if self._state is _State.BROKEN:
                 raise BrokenPipeError("the test broke this connection")
-            raise RuntimeError(f"the answer is {self._state.name} already")
+            raise RuntimeError(f"the response is {self._state.name} already")
 
     def _try_move(self, state: _State) -> bool:
         with self._moving:

@@ -1,7 +1,7 @@
 """A connection without a socket: bytes from one thread to another, cut off as a test likes.
 
 The server's end is a `Wire` of `exchange.py`, the client's is what urllib3 takes for a socket. What
-the client has sent becomes a request once it begins to read the answer.
+the client has sent becomes a request once it begins to read the response.
 
 Threads: those of the server call `send` and the rest of a `Wire`; one thread of the client calls
 `sendall` and reads; any may call `shutdown` and `stop`. One lock, `_changed`. It is reentrant: a

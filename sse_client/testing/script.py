@@ -1,6 +1,6 @@
 """What answers the requests that reach a server, real or not, and what they were.
 
-Threads: each answer that a script or a handler gives has one of its own. They end when the server
+Threads: each response that a script or a handler gives has one of its own. They end when the server
 stops, which aborts their connections; they are daemons, so a handler that hangs cannot keep the
 interpreter from exiting.
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from sse_client.testing.answer import AnswerHeaders, Framing
     from sse_client.testing.request import RecordedRequest
+    from sse_client.testing.response import Framing, ResponseHeaders
 
 Handler = Callable[[Exchange], object]
 
@@ -161,7 +161,7 @@ class ScriptedServer(ABC):
         *,
         then: Literal["end", "drop", "reset", "stall"] = "end",
         status: int = 200,
-        headers: AnswerHeaders | None = None,
+        headers: ResponseHeaders | None = None,
         framing: Framing = "chunked",
         content_length: int | None = None,
         content_encoding: Literal["gzip"] | None = None,
@@ -207,9 +207,9 @@ class ScriptedServer(ABC):
         self._queue(script)
 
     def respond(
-        self, status: int, headers: AnswerHeaders | None = None, body: bytes | str = b""
+        self, status: int, headers: ResponseHeaders | None = None, body: bytes | str = b""
     ) -> None:
-        """Queue a plain answer for a request to come: see `Exchange.respond`. Does not block."""
+        """Queue a plain response for a request to come: see `Exchange.respond`. Does not block."""
         self._queue(lambda exchange: exchange.respond(status, headers, body))
 
     def redirect(self, location: str, status: int = 302) -> None:
@@ -248,10 +248,10 @@ class ScriptedServer(ABC):
             if handler is None:
                 self._waiting.append(exchange)
             else:
-                self._spawn("answer", self._answer, exchange, handler)
+                self._spawn("respond", self._respond, exchange, handler)
             self._changed.notify_all()
 
-    def _answer(self, exchange: Exchange, handler: Handler) -> None:
+    def _respond(self, exchange: Exchange, handler: Handler) -> None:
         try:
             handler(exchange)
             if not exchange.stalled:

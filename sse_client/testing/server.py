@@ -1,7 +1,7 @@
 """A real HTTP/1.1 server on the loopback interface, which a test scripts.
 
 Threads: one accepts connections (`listener.py`). Each connection has one that does the TLS
-handshake, reads requests, and notices at once when the client goes. The answers have theirs
+handshake, reads requests, and notices at once when the client goes. The responses have theirs
 (`script.py`). All end when the server stops, and are daemons.
 """
 
@@ -34,7 +34,7 @@ class SSEServer(ScriptedServer):
             exchange.send("three", id="3")
             assert exchange.wait_closed()
 
-    What answers a request is decided when it arrives: the oldest answer queued with `serve`,
+    What answers a request is decided when it arrives: the oldest response queued with `serve`,
     `respond` or `redirect`; if there is none, `handler`; if there is none either, it waits for the
     test to `accept` it.
 
@@ -42,8 +42,8 @@ class SSEServer(ScriptedServer):
 
     Args:
         handler: Called with each `Exchange` for which nothing is queued, in a thread of its own.
-            When it returns, the answer is ended cleanly, unless it called `Exchange.stall`. What
-            it raises ends the answer (status 500, or a body cut off), and is raised again by
+            When it returns, the response is ended cleanly, unless it called `Exchange.stall`. What
+            it raises ends the response (status 500, or a body cut off), and is raised again by
             `stop`; a `ConnectionError` is not, as clients may go at any time. May be replaced
             while the server runs.
         ssl_context: Serve https with this server-side context.

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 #: How many faults each stream has in a round, before the one that all streams share.
 FAULTS_A_ROUND = 6
 
-#: More than the header of any answer takes, in bytes.
+#: More than the header of any response takes, in bytes.
 _HEADER_SIZE = 200
 
 #: What may end a connection.
 _ENDS = ("fin", "rst")
 
-#: What comes before an answer, and how often.
+#: What comes before a response, and how often.
 _GARBAGE = (
     ("\x00\x01\x02\xff\xfe", 9),
     ("garbage\r\n", 1),

@@ -1,4 +1,4 @@
-"""The body of an answer in each framing, and in each how it may be spoilt."""
+"""The body of a response in each framing, and in each how it may be spoilt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LENGTH = 32_000
 
 
 class Body:
-    """The body of an answer, in one of the framings."""
+    """The body of a response, in one of the framings."""
 
     def __init__(self, sock: socket.socket, framing: str) -> None:
         self._sock = sock

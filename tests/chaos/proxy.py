@@ -14,7 +14,7 @@ An order has a number, the name of a lane, and some of these:
 A treatment has a ``kind``: "close" (at once; ``how``), "cut" (``after`` so many bytes of the
 answer; ``how``), "silence" (the same, but it stays open), "drip" (for so many ``seconds`` nothing
 larger than ``most`` bytes at a time), "garbage" (``text``, so many ``times``, comes before the
-answer), "twice" (the upstream is asked twice, and one answer thrown away).
+answer), "twice" (the upstream is asked twice, and one response thrown away).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 FRAMINGS = ["chunked", "length", "close", "gzip chunked", "gzip close"]
 
-#: How far an answer is cut, in bytes: through its header and several events.
+#: How far a response is cut, in bytes: through its header and several events.
 CUTS = 400
 
 
@@ -35,7 +35,7 @@ def follow_to_the_end(scene, order):
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_an_answer_may_end_behind_any_byte(framing, how):
+def test_a_response_may_end_behind_any_byte(framing, how):
     cuts = [{"kind": "cut", "after": after, "how": how} for after in range(CUTS)]
     with set_scene(framing) as scene:
         session = follow_to_the_end(scene, {"drop": how, "next": cuts})
@@ -43,7 +43,7 @@ def test_an_answer_may_end_behind_any_byte(framing, how):
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-def test_an_answer_may_come_a_byte_at_a_time(framing):
+def test_a_response_may_come_a_byte_at_a_time(framing):
     drip = {"kind": "drip", "seconds": 0.5, "most": 1}
     with set_scene(framing) as scene:
         follow_to_the_end(scene, {"drop": "rst", "next": [drip]})

@@ -153,7 +153,10 @@ def test_no_reconnection_attempt_is_made_if_none_is_wanted(server, capsys):
 def test_a_refusal_is_a_failure(server, capsys):
     server.respond(404)
     assert follow(server.url_for("/there")) == 1
-    assert capsys.readouterr() == ("", f"sse-client: {server.url}there answered 404 Not Found\n")
+    assert capsys.readouterr() == (
+        "",
+        f"sse-client: {server.url}there responded with 404 Not Found\n",
+    )
 
 
 def test_a_message_is_one_line_without_control_characters(server, capsys):
@@ -164,11 +167,13 @@ def test_a_message_is_one_line_without_control_characters(server, capsys):
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("moment", ["before the answer", "on an idle stream", "before an attempt"])
+@pytest.mark.parametrize(
+    "moment", ["before the response", "on an idle stream", "before an attempt"]
+)
 def test_ctrl_c_ends_it_quietly(server, moment):
     with started(server.url) as process:
         exchange = server.accept(PATIENCE)
-        if moment != "before the answer":
+        if moment != "before the response":
             exchange.send("one", retry=60_000)
             assert process.stdout.readline() == "one\n"
         if moment == "before an attempt":
@@ -444,7 +449,7 @@ def test_a_demo_that_cannot_go_on_is_a_failure(monkeypatch, capsys):
     assert follow("demo") == 1
     output, errors = capsys.readouterr()
     assert output.endswith("connection lost behind event 1; giving up\n")
-    assert re.fullmatch("sse-client: http://.* answered 404 Not Found\n", errors)
+    assert re.fullmatch("sse-client: http://.* responded with 404 Not Found\n", errors)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -112,7 +112,7 @@ def test_a_position_that_the_server_does_not_know_is_a_failure(server, state, ca
         cursor.save("1")
     server.respond(410)
     assert follow(server.url, "--state", str(state)) == 1
-    assert "answered 410 Gone: it cannot go on behind the last" in capsys.readouterr().err
+    assert "responded with 410 Gone: it cannot go on behind the last" in capsys.readouterr().err
     assert position(state) == "1"
 
 
@@ -182,9 +182,9 @@ def test_a_time_limit_that_is_not_reached_says_nothing(server, capsys):
     assert capsys.readouterr() == ("one\n", "")
 
 
-def test_no_answer_within_the_time_limit_is_a_failure(server, capsys):
+def test_no_response_within_the_time_limit_is_a_failure(server, capsys):
     assert follow(server.url, "--max-time", "0.01") == 1
-    assert capsys.readouterr() == ("", "sse-client: there was no answer within --max-time\n")
+    assert capsys.readouterr() == ("", "sse-client: there was no response within --max-time\n")
 
 
 def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, capsys):

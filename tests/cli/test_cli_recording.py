@@ -207,7 +207,7 @@ def test_a_client_that_has_it_all_is_told_to_stop(recorded, capsys):
 def test_an_unknown_id_is_refused(recorded, capsys):
     with serving(recorded) as url:
         assert follow(url, "--last-event-id", "9") == 1
-    assert "answered 410 Gone" in capsys.readouterr().err
+    assert "responded with 410 Gone" in capsys.readouterr().err
 
 
 def test_of_several_events_with_an_id_none_is_lost(file):

@@ -97,7 +97,7 @@ def test_a_token_that_is_refused_is_a_failure_that_tells_none(server, monkeypatc
     server.respond(401)
     assert follow(server.url, "--bearer-env", "TOKEN") == 1
     errors = capsys.readouterr().err
-    assert "answered 401" in errors
+    assert "responded with 401" in errors
     assert SECRET not in errors
 
 

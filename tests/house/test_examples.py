@@ -57,7 +57,7 @@ def test_the_chat_runs_by_itself():
     assert (done.stdout, done.returncode) == ("You said: Hello, stream! \n", 0)
 
 
-def test_the_chat_prints_the_answer_to_its_question(server):
+def test_the_chat_prints_the_response_to_its_question(server):
     def token(delta: dict[str, str | None]) -> str:
         return json.dumps({"choices": [{"delta": delta}]})
 
@@ -73,7 +73,7 @@ def test_the_chat_prints_the_answer_to_its_question(server):
 
 
 @pytest.mark.parametrize("broken", [True, False], ids=["broken off", "refused"])
-def test_the_chat_tells_that_the_answer_is_not_whole(server, broken):
+def test_the_chat_tells_that_the_response_is_not_whole(server, broken):
     if broken:
         server.serve(['{"choices": [{"delta": {"content": "Hel"}}]}'], then="drop")
     else:
@@ -81,7 +81,7 @@ def test_the_chat_tells_that_the_answer_is_not_whole(server, broken):
     done = run("llm_chat.py", server.url)
     assert done.returncode == 1
     assert done.stdout == ("Hel" if broken else "")
-    assert done.stderr.startswith("\nno whole answer: ")
+    assert done.stderr.startswith("\nno whole response: ")
     assert len(server.requests) == 1
 
 
@@ -146,7 +146,7 @@ def test_the_own_loop_tells_why_the_stream_was_lost(server):
     done = run("own_loop.py", server.url)
     assert done.returncode == 1
     assert "event: one\n" in done.stdout
-    assert done.stderr == f"the stream is lost: {server.url} answered 404 Not Found\n"
+    assert done.stderr == f"the stream is lost: {server.url} responded with 404 Not Found\n"
 
 
 def test_the_typed_one_runs_by_itself():

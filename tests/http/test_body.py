@@ -1,4 +1,4 @@
-"""Bodies: chunks taken apart however they are cut, and which answers are read in what way."""
+"""Bodies: chunks taken apart however they are cut, and which responses are read in what way."""
 
 from __future__ import annotations
 

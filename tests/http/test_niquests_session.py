@@ -296,7 +296,7 @@ class Connection:
         self.sock = sock
         self._new = sock
         self.timeout = None
-        self.answers_within = []
+        self.responds_within = []
         self.is_idle = True
         self.requested = []
         self.closed = 0
@@ -316,14 +316,14 @@ class Connection:
         return self._new
 
     def getresponse(self, *, promise):
-        self.answers_within.append(self.timeout)
+        self.responds_within.append(self.timeout)
         return promise
 
 
 class Watcher:
     """Takes note of what it is shown."""
 
-    answer_timeout = 7.0
+    header_timeout = 7.0
 
     def __init__(self):
         self.shown = []
@@ -331,7 +331,7 @@ class Watcher:
     def watch(self, sock):
         self.shown.append(("new", sock))
 
-    def answered(self, sock):
+    def reads_response_from(self, sock):
         self.shown.append(("answers", sock))
 
 
@@ -379,7 +379,7 @@ def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind
         assert watcher.shown == [("new", sock), ("answers", sock)]
         assert connection._new_conn() is sock
         assert connection.getresponse(promise="kept") == "kept"
-    assert connection.answers_within == [Watcher.answer_timeout, None]
+    assert connection.responds_within == [Watcher.header_timeout, None]
     assert len(watcher.shown) == 2
 
 

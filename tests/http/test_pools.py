@@ -73,7 +73,7 @@ class TestLogs:
         ):
             own.mount("http://", HTTPAdapter(max_retries=retries))
             for address in (server.url, f"http://127.0.0.1:{port}/"):
-                with pytest.raises(Exception, match=r"answered 503|cannot connect"):
+                with pytest.raises(Exception, match=r"responded with 503|cannot connect"):
                     client.sse(address + self.SECRET, timeout=0.1)
         assert len(server.requests) == 1
 
@@ -91,7 +91,7 @@ class TestLogs:
     def test_are_not_bent_for_a_connection_of_another_class(self, server):
         # One that came back to the pool after that was looked through.
         class Watcher:
-            answer_timeout = PATIENCE
+            header_timeout = PATIENCE
 
         server.serve(then="stall")
         server.respond(200, body=b"fine")

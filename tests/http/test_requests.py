@@ -1,4 +1,4 @@
-"""What is sent for a stream, and what the answers mean.
+"""What is sent for a stream, and what the responses mean.
 
 After the facts of web-platform-tests' eventsource/request-* and eventsource-reconnect.
 """
@@ -26,10 +26,10 @@ from sse_client.testing import ManualClock, SSEServer
 
 REDIRECTS = [301, 302, 303, 307, 308]
 
-#: How much of a refused answer is read at most.
+#: How much of a refused response is read at most.
 LIMIT = 64 * 1024
 
-#: Reading a refused answer's body takes two seconds at most; this is what a busy machine adds.
+#: Reading a refused response's body takes two seconds at most; this is what a busy machine adds.
 BODY_PATIENCE = 2.0 + 3.0
 
 
@@ -468,7 +468,7 @@ class TestStatuses:
     )
     def test_other_than_200_and_204_are_final(self, client, server, status):
         server.serve(["one"], status=status)
-        with pytest.raises(UnexpectedStatusError, match=f" answered {status}") as caught:
+        with pytest.raises(UnexpectedStatusError, match=f" responded with {status}") as caught:
             client.sse(server.url, retry_first_connection=True)
         error = caught.value
         assert error.status_code == error.response.status_code == status
@@ -486,7 +486,7 @@ class TestStatuses:
 
     def test_that_pass_are_an_error_of_the_first_connection(self, client, server):
         server.respond(503, body="busy")
-        with pytest.raises(UnexpectedStatusError, match="answered 503 Service Unavailable"):
+        with pytest.raises(UnexpectedStatusError, match="responded with 503 Service Unavailable"):
             client.sse(server.url)
 
     def test_that_are_final_end_the_session_after_the_last_event(self, client, server):

@@ -1,4 +1,4 @@
-"""An answer on the wire: its header in time, of bounded size and whole, and what is behind it."""
+"""A response on the wire: its header in time, of bounded size and whole, and what is behind it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from sse_client import (
 )
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.http import stream_connection as transport
-from sse_client.http.response_head import MAX_HEADER_SIZE, MAX_TRAILERS_SIZE, Arrivals, StreamAnswer
+from sse_client.http.response_head import (
+    MAX_HEADER_SIZE,
+    MAX_TRAILERS_SIZE,
+    Arrivals,
+    BoundedResponse,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
@@ -66,12 +71,12 @@ class TestDeadlineOfAHeader:
         with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
             client.sse(server.url, **limits)
         assert not caught.value.permanent
-        assert str(caught.value).endswith(f"the header of the answer took more than {LIMIT} s")
+        assert str(caught.value).endswith(f"the header of the response took more than {LIMIT} s")
 
     @pytest.mark.parametrize("answer", [trickle, lambda exchange: exchange.stall()])
     def test_without_a_limit_is_a_generous_default(self, server, answer, monkeypatch):
-        assert transport.DEFAULT_ANSWER_TIMEOUT == 300.0
-        monkeypatch.setattr(transport, "DEFAULT_ANSWER_TIMEOUT", LIMIT)
+        assert transport.DEFAULT_HEADER_TIMEOUT == 300.0
+        monkeypatch.setattr(transport, "DEFAULT_HEADER_TIMEOUT", LIMIT)
         server.handler = answer
         with sse_client_for_tests() as client:
             for timeout in ((5, None), None):
@@ -92,7 +97,7 @@ class TestDeadlineOfAHeader:
             *(type(None), ConnectionFailedError)
         ]
 
-    def test_is_that_of_each_answer_on_the_way(self, server):
+    def test_is_that_of_each_response_on_the_way(self, server):
         server.redirect("/there")
         server.handler = trickle
         with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError, match="header"):
@@ -160,13 +165,13 @@ class TestDeadlineOfAHeader:
 
 
 @contextmanager
-def answer_of(wire, timeout=5.0):
-    """The answer that is read from these bytes."""
+def response_of(wire, timeout=5.0):
+    """The response that is read from these bytes."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(wire)
         theirs.shutdown(socket.SHUT_WR)
-        answer = StreamAnswer(timeout, SYSTEM_CLOCK, ours)
+        answer = BoundedResponse(timeout, SYSTEM_CLOCK, ours)
         try:
             yield answer
         finally:
@@ -211,7 +216,7 @@ class TestHeader:
         ],
     )
     def test_has_no_line_that_is_no_field(self, lines, fields):
-        with answer_of(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nbody") as answer:
+        with response_of(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nbody") as answer:
             answer.begin()
             assert answer.msg.items() == fields
             assert answer.msg.defects == []
@@ -242,7 +247,7 @@ class TestHeader:
 
         with ours, theirs:
             sending = Running(send)
-            answer = StreamAnswer(PATIENCE, SYSTEM_CLOCK, ours)
+            answer = BoundedResponse(PATIENCE, SYSTEM_CLOCK, ours)
             refused = r"more than|not HTTP"
             with pytest.raises(http.client.HTTPException, match=refused) as caught:
                 answer.begin()
@@ -255,7 +260,7 @@ class TestHeader:
         server.handler = lambda exchange: (exchange.write_raw(b"SSH-2.0-x\r\n"), exchange.stall())
         with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
             client.sse(server.url)
-        assert str(caught.value).endswith("/: the answer is not HTTP")
+        assert str(caught.value).endswith("/: the response is not HTTP")
         assert not caught.value.permanent
 
     @pytest.mark.parametrize(
@@ -272,10 +277,10 @@ class TestHeader:
         ],
     )
     def test_of_something_that_is_no_http_is_not_repeated(self, line):
-        with answer_of(line) as answer, pytest.raises(http.client.HTTPException) as caught:
+        with response_of(line) as answer, pytest.raises(http.client.HTTPException) as caught:
             answer.begin()
         assert type(caught.value) is http.client.HTTPException
-        assert str(caught.value) == "the answer is not HTTP"
+        assert str(caught.value) == "the response is not HTTP"
 
     def test_is_read_from_whatever_stands_in_for_a_socket(self):
         class StandIn:
@@ -291,12 +296,12 @@ class TestHeader:
                 pass
 
         file = io.BytesIO(b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nbody")
-        answer = StreamAnswer(5.0, SYSTEM_CLOCK, StandIn())
+        answer = BoundedResponse(5.0, SYSTEM_CLOCK, StandIn())
         answer.begin()
         assert (answer.msg.items(), answer.read()) == ([("A", "1")], b"body")
 
     def test_leaves_the_descriptor_to_wait_for_the_body(self):
-        with answer_of(b"HTTP/1.1 200 OK\r\n\r\n") as answer:
+        with response_of(b"HTTP/1.1 200 OK\r\n\r\n") as answer:
             answer.begin()
             assert answer.fileno() == answer._arrivals._socket.fileno()
 
@@ -304,13 +309,13 @@ class TestHeader:
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 
-class TestInterimAnswers:
+class TestInterimResponses:
     """RFC 9110, section 15.2: any number of them may come before the final one."""
 
     @pytest.mark.parametrize("status", [b"100 Continue", b"102", b"103 Early Hints", b"199 What"])
     def test_are_skipped(self, status):
         interim = b"HTTP/1.1 " + status + b"\r\nA: 1\r\n\r\n"
-        with answer_of(interim * 3 + b"HTTP/1.1 204 No Content\r\nA: 2\r\n\r\n") as answer:
+        with response_of(interim * 3 + b"HTTP/1.1 204 No Content\r\nA: 2\r\n\r\n") as answer:
             answer.begin()
             assert (answer.status, answer.msg.items()) == (204, [("A", "2")])
 
@@ -352,14 +357,14 @@ class TestHeaderThatIsCutOff:
     @pytest.mark.parametrize(
         ("wire", "told"),
         [
-            (b"", "the connection ended before an answer"),
-            (b"HTTP/1.1 103 Early Hints\r\n\r\n", "the connection ended before an answer"),
+            (b"", "the connection ended before a response"),
+            (b"HTTP/1.1 103 Early Hints\r\n\r\n", "the connection ended before a response"),
             (b"H", "the connection ended in the middle of the header"),
             (b"HTTP/1.1 20", "the connection ended in the middle of the header"),
         ],
     )
     def test_says_how_far_it_came(self, wire, told):
-        with answer_of(wire) as answer:
+        with response_of(wire) as answer:
             with pytest.raises(http.client.RemoteDisconnected) as caught:
                 answer.begin()
             assert str(caught.value) == told
@@ -368,7 +373,7 @@ class TestHeaderThatIsCutOff:
         server.handler = lambda exchange: exchange.drop()
         with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
             client.sse(server.url)
-        assert str(caught.value).endswith("/: the connection ended before an answer")
+        assert str(caught.value).endswith("/: the connection ended before a response")
         assert not caught.value.permanent
 
     @pytest.mark.parametrize(
@@ -386,7 +391,7 @@ class TestHeaderThatIsCutOff:
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
         ],
     )
-    def test_is_a_lost_connection_and_no_other_answer(self, server, begin):
+    def test_is_a_lost_connection_and_no_other_response(self, server, begin):
         server.serve(["one"])
         with sse_client_for_tests() as client, client.sse(server.url) as session:
             assert session.incoming.get(timeout=PATIENCE).data == "one"

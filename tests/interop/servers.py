@@ -239,7 +239,7 @@ class Origin:
         return f"{self.root}{path}?{urlencode({'key': self.key, **parameters})}"
 
     def ask(self, path: str, **parameters: object) -> Any:
-        """Ask for an answer in JSON."""
+        """Ask for a response in JSON."""
         response = requests.get(self.url(path, **parameters), verify=self.verify, timeout=PATIENCE)
         response.raise_for_status()
         return response.json()

@@ -190,7 +190,7 @@ def test_no_content_ends_the_stream(client, origin):
     assert origin.asked_for == [None]
 
 
-def test_unauthorized_is_an_error_with_the_answer(client, origin):
+def test_unauthorized_is_an_error_with_the_response(client, origin):
     with pytest.raises(UnexpectedStatusError) as caught:
         client.sse(origin.url("/guarded", last=1))
     assert caught.value.status_code == 401

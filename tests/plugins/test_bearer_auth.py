@@ -231,7 +231,7 @@ class TestRefreshing:
         server.handler = lambda exchange: exchange.respond(401)
         with bearer.sse(server.url) as session:
             assert session.incoming.get().data == "one"
-            with pytest.raises(UnexpectedStatusError, match="answered 401"):
+            with pytest.raises(UnexpectedStatusError, match="responded with 401"):
                 session.incoming.get()
         assert sent(server) == bearers(1, 1, 2)
 
@@ -248,12 +248,12 @@ class TestRefreshing:
         server.respond(401)
         server.respond(401)
         assert bearer.post(server.url, data=io.BytesIO(b"x")).status_code == 401
-        with pytest.raises(UnexpectedStatusError, match="answered 401"):
+        with pytest.raises(UnexpectedStatusError, match="responded with 401"):
             bearer.sse(server.url, method="POST", data=iter([b"x"]))
         assert sent(server) == bearers(1, 1)
         assert tokens.calls == ["load"]
 
-    def test_shows_each_answer_to_the_plugins(self, bearer, server):
+    def test_shows_each_response_to_the_plugins(self, bearer, server):
         statuses = []
 
         class Watching:
@@ -269,7 +269,7 @@ class TestRefreshing:
         bearer.sse(server.url).close()
         assert statuses == [401, 200, 401, 200]
 
-    def test_leaves_no_connection_of_the_refused_answer_behind(self, bearer, server):
+    def test_leaves_no_connection_of_the_refused_response_behind(self, bearer, server):
         exchanges = []
 
         def refuse(exchange):
@@ -375,7 +375,7 @@ class TestRedirects:
     ):
         server.handler = lambda exchange: exchange.redirect(other.url)
         other.handler = lambda exchange: exchange.respond(401)
-        with pytest.raises(UnexpectedStatusError, match="answered 401"):
+        with pytest.raises(UnexpectedStatusError, match="responded with 401"):
             bearer.sse(server.url, retry_first_connection=True)
         assert bearer.get(server.url).status_code == 401
         assert sent(server) == bearers(1, 1)
@@ -385,7 +385,7 @@ class TestRedirects:
     def test_from_https_to_http_do_not(self, bearer, tls_server, tls, server, tokens):
         tls_server.handler = lambda exchange: exchange.redirect(server.url)
         server.handler = lambda exchange: exchange.respond(401)
-        with pytest.raises(UnexpectedStatusError, match="answered 401"):
+        with pytest.raises(UnexpectedStatusError, match="responded with 401"):
             bearer.sse(tls_server.url, verify=tls.ca_bundle)
         assert bearer.get(tls_server.url, verify=tls.ca_bundle).status_code == 401
         assert sent(tls_server) == bearers(1, 1)

@@ -133,7 +133,7 @@ class TestSeeing:
         assert [request.headers["X-Number"] for request in server.requests] == list("1234")
         assert client.plugin(Numbering).statuses == [200, 503, 200, 204]
 
-    def test_a_refused_answer_before_the_error_is_raised(self, client, server):
+    def test_a_refused_response_before_the_error_is_raised(self, client, server):
         client.install(Numbering)
         server.respond(404)
         with pytest.raises(UnexpectedStatusError):
@@ -188,7 +188,7 @@ class TestChanging:
         assert request.headers["Accept"] == "text/event-stream"
         assert "Last-Event-ID" not in request.headers
 
-    def test_the_answer_before_it_is_looked_at(self, client, server):
+    def test_the_response_before_it_is_looked_at(self, client, server):
         class Believe:
             def on_response(self, response):
                 response.headers["Content-Type"] = "text/event-stream"

@@ -30,10 +30,10 @@ def writer_of(server, owner="a", seconds=5.0):
     return StreamWriter(server, lease, source="x", max_length=None), lease
 
 
-def test_a_batch_whose_answer_was_lost_is_written_once(redis, server):
+def test_a_batch_whose_response_was_lost_is_written_once(redis, server):
     writer, _ = writer_of(server)
     assert writer.write(BATCH, POSITION) is Outcome.WRITTEN
-    writer.sequence = 0  # as if no answer had come
+    writer.sequence = 0  # as if no response had come
     assert writer.write(BATCH, POSITION) is Outcome.AGAIN
     assert writer.sequence == 2
     assert redis.client.xlen("orders") == 2

@@ -144,7 +144,7 @@ def test_close_returns_while_the_resolver_blocks_and_the_thread_ends_after_it(mo
     def getaddrinfo(*_: object, **__: object) -> list[object]:
         resolving.set()
         assert answer.wait(PATIENCE)
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        raise socket.gaierror(socket.EAI_AGAIN, "no response")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with sse_client_for_tests(on_close=ended) as client:

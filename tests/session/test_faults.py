@@ -78,7 +78,7 @@ def test_a_pool_that_blocks_gets_its_place_back(server):
                 stream._reader.join(PATIENCE)
 
 
-def test_a_refused_answer_read_in_part_does_not_go_back_to_the_pool(server):
+def test_a_refused_response_read_in_part_does_not_go_back_to_the_pool(server):
     server.respond(500, body=b"x" * 200_000)
     server.respond(200, body=b"fine")
     with requests.Session() as session:

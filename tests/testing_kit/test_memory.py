@@ -119,7 +119,7 @@ class TestOneVocabulary:
         with pytest.raises(RuntimeError, match="not running"):
             server.accept()
 
-    def test_an_answer_that_never_comes_is_called_off(self, kind):
+    def test_a_response_that_never_comes_is_called_off(self, kind):
         with kind() as server, client_of(server) as client:
             opening = Running(lambda: client.sse(server.url))
             exchange = server.accept()

@@ -35,7 +35,7 @@ def client(server, request=GET, context=None):
 
 @contextlib.contextmanager
 def answer(server, target="/", method="GET", headers=None, body=None):
-    """The answer to a request made with http.client."""
+    """The response to a request made with http.client."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
     with contextlib.closing(connection):
         connection.request(method, target, body=body, headers=headers or {})
@@ -72,7 +72,7 @@ def exchange(server):
         yield accepted
 
 
-class TestAnswers:
+class TestResponses:
     def test_a_stream_has_the_headers_of_an_event_stream(self, server):
         server.serve(["one"])
         with answer(server) as response:
@@ -104,7 +104,7 @@ class TestAnswers:
                 b"data: a\ndata: b\n\nevent: kind\nid: 1\nretry: 5\n: note\ndata: c\n\ndata: d\r\r"
             )
 
-    def test_answers_are_given_in_the_order_in_which_they_were_queued(self, server):
+    def test_responses_are_given_in_the_order_in_which_they_were_queued(self, server):
         server.respond(503, {"Retry-After": "1"}, "later")
         server.redirect("/other", 307)
         server.serve(["here"])
@@ -116,7 +116,7 @@ class TestAnswers:
         with answer(server) as response:
             assert response.read() == b"data: here\n\n"
 
-    def test_a_queued_answer_goes_before_the_handler(self, server):
+    def test_a_queued_response_goes_before_the_handler(self, server):
         server.handler = lambda exchange: exchange.respond(200, body="handler")
         server.respond(200, body="queued")
         for expected in (b"queued", b"handler"):
@@ -199,7 +199,7 @@ class TestPieces:
         exchange.drop()
         assert read_all(exchange.client).endswith(b"\r\n\r\nff\r\ntrunc")
 
-    def test_raw_bytes_may_be_the_whole_answer(self, exchange):
+    def test_raw_bytes_may_be_the_whole_response(self, exchange):
         exchange.write_raw(b"HTTP/1.1 200 Fine\r\n")
         exchange.write(b"\r\nbody")
         exchange.end()
@@ -238,7 +238,7 @@ class TestPieces:
 
 class TestEnds:
     @pytest.mark.parametrize("gzip", [None, "gzip"])
-    def test_a_chunked_answer_that_ended_keeps_the_connection(self, server, gzip):
+    def test_a_chunked_response_that_ended_keeps_the_connection(self, server, gzip):
         server.serve(["one"], content_encoding=gzip)
         server.serve(["two"])
         connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
@@ -262,7 +262,7 @@ class TestEnds:
         with answer(server) as response, pytest.raises(http.client.IncompleteRead):
             response.read()
 
-    def test_the_end_of_a_close_framed_answer_is_the_end_of_the_connection(self, server):
+    def test_the_end_of_a_close_framed_response_is_the_end_of_the_connection(self, server):
         server.serve(["one"], framing="close")
         with client(server) as connected:
             data = read_all(connected)
@@ -310,7 +310,7 @@ class TestEnds:
             with pytest.raises(ConnectionResetError):
                 connected.recv(1)
 
-    def test_a_dropped_answer_is_incomplete(self, server):
+    def test_a_dropped_response_is_incomplete(self, server):
         server.serve(["one"], then="drop")
         with answer(server) as response, pytest.raises(http.client.IncompleteRead) as caught:
             response.read()
@@ -322,7 +322,7 @@ class TestEnds:
         exchange.drop()
         assert exchange.client.recv(1) == b""
 
-    def test_a_stalled_answer_stays_open_until_the_server_stops(self, server):
+    def test_a_stalled_response_stays_open_until_the_server_stops(self, server):
         server.serve(["one"], then="stall")
         with client(server) as connected:
             read_until(connected, b"one\n\n\r\n")
@@ -333,7 +333,7 @@ class TestEnds:
             server.stop()
             assert connected.recv(1) == b""
 
-    def test_a_stalled_answer_can_go_on(self, server):
+    def test_a_stalled_response_can_go_on(self, server):
         exchanges = queue.SimpleQueue()
         server.handler = lambda exchange: (exchange.stall(), exchanges.put(exchange))
         with client(server) as connected:
@@ -362,7 +362,7 @@ class TestEnds:
 
 
 class TestMisuse:
-    def test_an_answer_opens_once(self, exchange):
+    def test_a_response_opens_once(self, exchange):
         exchange.open()
         with pytest.raises(RuntimeError, match="OPEN"):
             exchange.open()
@@ -529,7 +529,7 @@ class TestRequests:
 
 
 class TestHandlers:
-    def test_a_handler_answers_in_its_own_thread_and_ends_the_answer(self):
+    def test_a_handler_answers_in_its_own_thread_and_ends_the_response(self):
         threads = []
 
         def handler(exchange):
@@ -538,7 +538,7 @@ class TestHandlers:
 
         with SSEServer(handler) as server, answer(server, "/path") as response:
             assert response.read() == b"data: /path\n\n"
-        assert threads[0].name == f"sse-server-answer:{server.port}"
+        assert threads[0].name == f"sse-server-respond:{server.port}"
 
     def test_an_error_of_a_handler_is_raised_by_stop(self, server):
         server.handler = lambda exchange: [][exchange.request.client_port]
@@ -593,7 +593,7 @@ class TestHandlers:
         server.handler = lambda _: release.wait(10)
         with client(server):
             server.wait_for_requests(1)
-            with pytest.raises(RuntimeError, match="sse-server-answer"):
+            with pytest.raises(RuntimeError, match="sse-server-respond"):
                 server.stop()
         release.set()
 

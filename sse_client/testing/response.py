@@ -1,4 +1,4 @@
-"""How an answer is written: its head, the framing of its body, its compression. No I/O."""
+"""How a response is written: its head, the framing of its body, its compression. No I/O."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 #: How the client knows where the body ends.
 Framing = Literal["chunked", "close", "length"]
 
-#: Header fields of an answer, as a mapping or as pairs (to repeat a name). They replace the
+#: Header fields of a response, as a mapping or as pairs (to repeat a name). They replace the
 #: server's own of the same name; the value None leaves the server's own out.
-AnswerHeaders = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
+ResponseHeaders = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -25,11 +25,11 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-class Answer:
-    """The bytes of one answer. Not thread-safe.
+class Response:
+    """The bytes of one response. Not thread-safe.
 
     Args:
-        request: What is answered.
+        request: The request that it responds to.
         status: The status code.
         defaults: Header fields apart from those of framing and compression.
         headers: The test's header fields, which replace others.
@@ -49,7 +49,7 @@ class Answer:
         request: RecordedRequest,
         status: int,
         defaults: Iterable[tuple[str, str]],
-        headers: AnswerHeaders | None,
+        headers: ResponseHeaders | None,
         *,
         framing: Framing,
         content_length: int | None = None,
