@@ -63,6 +63,7 @@ class Exchange:
     the response with the defaults, if `open` has not. Any thread may call any method. Those that
     send block while the client does not read and its window is full; they raise `ConnectionError`
     once the client has gone, the test broke the connection, or the server stopped.
+
     Attributes:
         request: What the client sent.
     """
