@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer, describe, text_of
-from sse_client.relay.keys import key_of
+from sse_client.relay.options import key_of
 from sse_client.relay.scripts import ACQUIRE, RELEASE, RENEW
 
 if TYPE_CHECKING:

@@ -152,7 +152,7 @@ def test_a_lease_that_somebody_else_was_faster_to_take_is_left(redis, client, mo
     monkeypatch.setattr(
         connection_module.RedisServer, "execute_all", lambda _, commands: [None] * len(commands)
     )
-    monkeypatch.setattr(worker, "_begin", lambda each, lease: lease.release())
+    monkeypatch.setattr(worker, "_relay_stream", lambda each, lease: lease.release())
     worker._take(2)
     assert worker.relayed == []
     worker.close()

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING
 from sse_client import SSE, HttpClient, SSEClientError
 from sse_client.cli.output import complain, show
 from sse_client.cli.usage import Parser, above_zero, existing_path, url, whole_number
-from sse_client.relay.checks import check_name
-from sse_client.relay.config import RelayConfig, RelayedStream, load_config
-from sse_client.relay.connection import RedisServer, describe
+from sse_client.relay import RedisRelay, RelayConfig, RelayedStream, RelayWorker, load_config
+from sse_client.relay.connection import RedisServer, StopFlag, describe
 from sse_client.relay.lease import LEASE_TIME
 from sse_client.relay.metrics import serve_metrics
-from sse_client.relay.relay import RedisRelay
 from sse_client.relay.status import StreamStatus, read_status
-from sse_client.relay.stopping import StopFlag
-from sse_client.relay.worker import RelayWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,8 +131,11 @@ def _config(options: argparse.Namespace) -> RelayConfig:
             except argparse.ArgumentTypeError as error:
                 raise ValueError(f"stream {number}: url {error}") from None
         return config
-    check_name("--stream", options.stream)
-    return RelayConfig((RelayedStream(options.url or "", options.stream),))
+    try:
+        stream = RelayedStream(options.url or "", options.stream)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None  # it begins with the name: stream
+    return RelayConfig((stream,))
 
 
 def _address(options: argparse.Namespace, config: RelayConfig) -> str:
