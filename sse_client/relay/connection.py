@@ -153,7 +153,7 @@ class RedisServer:
         """The client itself, for commands whose replies it takes apart."""
         return self._client
 
-    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis answers
+    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis replies
         """Carry out one command. Blocks for the reply."""
         return self._client.execute_command(*words)
 
@@ -167,7 +167,7 @@ class RedisServer:
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis answers
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis replies
         """Run a script. One round trip, unless Redis has restarted and forgotten the script."""
         try:
             return self.execute("EVALSHA", script.digest, len(keys), *keys, *arguments)
@@ -214,7 +214,7 @@ class RedisServer:
 
 
 class Patience:
-    """Asks Redis until it answers, or nobody wants to know any more.
+    """Asks Redis until it replies, or nobody wants the reply any longer.
 
     Args:
         server: Whom to ask.
@@ -253,7 +253,7 @@ class Patience:
                 self._on_trouble(error)
             else:
                 if failed:
-                    logger.info("Redis answers again")
+                    logger.info("Redis replies again")
                     self._on_trouble(None)
                 return reply
             if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret

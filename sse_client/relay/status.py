@@ -34,7 +34,7 @@ _ALIVE = frozenset(
 )
 _OVER = frozenset({RelayState.FAILED, RelayState.CLOSED})
 
-#: Which state may follow which. Redis may fail, and answer again, in the middle of anything.
+#: Which state may follow which. Redis may fail, and reply again, in the middle of anything.
 MOVES: dict[RelayState, frozenset[RelayState]] = {
     **dict.fromkeys(_ALIVE, _ALIVE | _OVER),
     **dict.fromkeys(_OVER, frozenset()),

@@ -269,5 +269,5 @@ def test_the_log_says_once_that_redis_fails_and_once_that_it_is_over(
         wait_for(lambda: relay.statistics.redis_errors > 3)
         redis.start()
         goes_on(redis, relay, numbered)
-    assert "Redis answers again" in caplog.text
+    assert "Redis replies again" in caplog.text
     assert caplog.text.count("is waited for") <= 2

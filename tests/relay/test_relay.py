@@ -48,7 +48,7 @@ def wait_for_entries(redis, count, stream="orders"):
 
 
 def play(server, *scripts):
-    """Answer the requests with these, one after the other, and then say that there is no more."""
+    """Respond to the requests with these, one after the other, and then with 204."""
     left = deque(scripts)
     server.handler = lambda exchange: left.popleft()(exchange) if left else exchange.respond(204)
 
@@ -57,10 +57,10 @@ def play(server, *scripts):
 
 
 def test_an_entry_holds_the_event_its_id_and_where_it_came_from(redis, server):
-    def answer(exchange):
+    def respond(exchange):
         exchange.write("event: note\nid: é 1\ndata: ä\ndata: b\n\n".encode())
 
-    play(server, answer)
+    play(server, respond)
     url = server.url.replace("http://", "http://user:secret@") + "?token=secret"
     with sse_client_for_tests() as client:
         relay_to(redis, client, url).run()
