@@ -6,7 +6,7 @@ from __future__ import annotations
 COMMANDS = {
     "serve": "sse_client.cli.serve",
     "record": "sse_client.cli.record",
-    "relay": "sse_client.relay.command",
+    "relay": "sse_client.cli.relay",
     "demo": "sse_client.cli.demo",
 }
 

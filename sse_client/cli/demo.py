@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sse_client import SSE, ChannelClosed, HttpClient, ServerSentEvent, SSESession
 from sse_client.cli.output import show
-from sse_client.cli.usage import Parser
+from sse_client.cli.parser import Parser
 from sse_client.testing import SSEServer
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sse_client import FileCursor, __version__
-from sse_client.cli import connection, usage
+from sse_client.cli import stream_options, values
 from sse_client.cli.commands import COMMANDS
-from sse_client.cli.forms import form_of, is_comment
+from sse_client.cli.formats import format_of, is_comment
 from sse_client.cli.output import noticing_that_nobody_reads, show
+from sse_client.cli.parser import Parser
 from sse_client.cli.stats import displayed
-from sse_client.cli.usage import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,19 +22,19 @@ def run(words: Sequence[str]) -> int:
     arguments = _parse(words)
     shows_comments = arguments.filter_comments == "off"
     has_comments = shows_comments or (arguments.raw and arguments.filter_comments is None)
-    form = form_of(_form_name(arguments), has_comments=has_comments)
+    write_event = format_of(_format_name(arguments), has_comments=has_comments)
     wanted = frozenset(arguments.event)
     count = 0
     with (
         displayed(wanted=arguments.stats) as display,
-        connection.followed(arguments, {**_options(arguments), **display.hooks()}) as session,
+        stream_options.followed(arguments, {**_options(arguments), **display.hooks()}) as session,
         noticing_that_nobody_reads(session.close),
     ):
         for event in session.incoming:
             is_aside = shows_comments and is_comment(event)
             if is_aside or not wanted or event.event in wanted:
                 with display.paused():
-                    show(form(event, is_aside))
+                    show(write_event(event, is_aside))
                 count += not is_aside
             # Only now: what a position has passed was written out and flushed.
             session.acknowledge(event)
@@ -54,7 +54,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def _form_name(arguments: argparse.Namespace) -> str:
+def _format_name(arguments: argparse.Namespace) -> str:
     chosen = [name for name in ("raw", "json", "data_only") if getattr(arguments, name)]
     return chosen[0] if chosen else "lines"
 
@@ -71,18 +71,18 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("url", metavar="URL", type=_url)
     _add_output_options(parser)
-    connection.add_request_options(parser)
+    stream_options.add_request_options(parser)
     begin = parser.add_argument_group("begin")
-    begin.add_argument("--last-event-id", metavar="ID", type=usage.event_id)
+    begin.add_argument("--last-event-id", metavar="ID", type=values.event_id)
     begin.add_argument(
-        "--state", metavar="FILE", type=usage.path, help="go on where the last run ended"
+        "--state", metavar="FILE", type=values.path, help="go on where the last run ended"
     )
-    connection.add_session_options(parser)
+    stream_options.add_session_options(parser)
     parser.add_help_option().add_argument(
         "--version", action="version", version=f"sse-client {__version__}", help=""
     )
     arguments = parser.parse(words)
-    connection.check(parser, arguments)
+    stream_options.check(parser, arguments)
     if arguments.data_only and arguments.filter_comments == "off":
         parser.error("--data-only shows no comments: not with --filter-comments off")
     return arguments
@@ -101,14 +101,14 @@ def _add_output_options(parser: Parser) -> None:
     output.add_argument(
         "--filter-comments",
         metavar="on|off",
-        type=usage.one_of("on", "off"),
+        type=values.one_of("on", "off"),
         help="off shows comments",
     )
 
 
 def _url(text: str) -> str:
     try:
-        return usage.url(text)
+        return values.url(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(
             f"{error} (or be a command: {', '.join(COMMANDS)})"

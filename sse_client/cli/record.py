@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from sse_client.cli import connection, usage
+from sse_client.cli import stream_options, values
 from sse_client.cli.output import complain
+from sse_client.cli.parser import Parser
 from sse_client.cli.recording import Recording
 from sse_client.cli.stats import displayed
-from sse_client.cli.usage import Parser
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ def run(words: Sequence[str]) -> int:
         options = {"last_event_id": begin} if begin else {}
         with (
             displayed(wanted=arguments.stats) as display,
-            connection.followed(arguments, {**options, **display.hooks()}) as session,
+            stream_options.followed(arguments, {**options, **display.hooks()}) as session,
         ):
             for event in itertools.islice(session.incoming, arguments.max_events):
                 recording.append(event)
@@ -45,18 +45,18 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "serve. If the file is there, append to it, and go on behind its last event.",
         epilog="S is in seconds. Exit status: 0 ended, 1 failed, 2 wrong usage, 130 Ctrl-C.",
     )
-    parser.add_argument("url", metavar="URL", type=usage.url)
-    parser.add_argument("file", metavar="FILE", type=usage.path)
-    connection.add_request_options(parser)
+    parser.add_argument("url", metavar="URL", type=values.url)
+    parser.add_argument("file", metavar="FILE", type=values.path)
+    stream_options.add_request_options(parser)
     begin = parser.add_argument_group("begin")
     begin.add_argument(
-        "--last-event-id", metavar="ID", type=usage.event_id, help="of a new recording"
+        "--last-event-id", metavar="ID", type=values.event_id, help="of a new recording"
     )
-    connection.add_session_options(parser)
+    stream_options.add_session_options(parser)
     parser.add_argument_group("output").add_argument(
         "--stats", action="store_true", help="figures on stderr"
     )
     parser.add_help_option()
     arguments = parser.parse(words)
-    connection.check(parser, arguments)
+    stream_options.check(parser, arguments)
     return arguments

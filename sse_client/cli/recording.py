@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from sse_client import EventStreamParser
-from sse_client.cli.wire import WireFormat
+from sse_client.cli.formats import WireFormat
 from sse_client.cursors.lock import FileLock
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
-from sse_client.cli import usage
+from sse_client.cli import values
 from sse_client.cli.output import show
+from sse_client.cli.parser import Parser
 from sse_client.cli.recording import new_parser, read_blocks
-from sse_client.cli.usage import Parser
 from sse_client.testing import SSEServer
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "130 Ctrl-C.",
     )
     what = parser.add_argument_group("recording")
-    what.add_argument("--replay", metavar="FILE", type=usage.existing_path, required=True)
-    what.add_argument("--rate", metavar="N", type=usage.above_zero, help="events a second")
+    what.add_argument("--replay", metavar="FILE", type=values.existing_path, required=True)
+    what.add_argument("--rate", metavar="N", type=values.above_zero, help="events a second")
     end = what.add_mutually_exclusive_group()
     end.add_argument("--loop", action="store_true", help="from the start again at its end")
     end.add_argument("--once", action="store_true", help="end once a client has had it all")
@@ -68,7 +68,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     where.add_argument(
         "--port",
         metavar="N",
-        type=usage.whole_number(0, _LARGEST_PORT),
+        type=values.whole_number(0, _LARGEST_PORT),
         default=0,
         help="any that is free",
     )

@@ -9,11 +9,11 @@ is imported only when one of them is made.
 from __future__ import annotations
 
 from sse_client.relay.config import RelayConfig, RelayedStream, load_config
-from sse_client.relay.consumer import RedisIncoming, incoming_from_redis
+from sse_client.relay.connection import RelayError
 from sse_client.relay.cursor import RedisCursor
-from sse_client.relay.errors import RelayError
-from sse_client.relay.relay import RedisRelay
-from sse_client.relay.state import RelayState, RelayStatistics
+from sse_client.relay.incoming import RedisIncoming, incoming_from_redis
+from sse_client.relay.redis_relay import RedisRelay
+from sse_client.relay.status import RelayState, RelayStatistics
 from sse_client.relay.worker import RelayWorker
 
 __all__ = [

@@ -7,13 +7,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sse_client.relay.checks import check_batch_time, check_count, check_lease_time, check_name
 from sse_client.relay.lease import LEASE_TIME
-
-if TYPE_CHECKING:
-    from sse_client.plugins.sse import StreamArguments
+from sse_client.relay.options import check_batch_time, check_count, check_lease_time, check_name
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,8 @@ class RelayedStream:
         if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
             raise TypeError("headers must be a table of texts")
 
-    def arguments(self) -> StreamArguments:
-        """Return what ``client.sse`` is given for it."""
+    def arguments(self) -> dict[str, object]:
+        """Return the arguments of ``client.sse`` for it."""
         return {"headers": self.headers, "last_event_id": self.last_event_id}
 
 

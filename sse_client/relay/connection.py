@@ -12,15 +12,14 @@ with patience has to be right when it is asked twice.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
+import queue
 import random
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sse_client import SSEClientError
-from sse_client.relay.errors import RelayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from redis.cluster import RedisCluster
 
     from sse_client.relay.scripts import Script
-    from sse_client.relay.stopping import StopFlag
 
     #: The address of a Redis, or a client of redis-py, which stays its owner's.
     RedisAddress = str | Redis | RedisCluster
@@ -56,6 +54,44 @@ _PASSING = re.compile(
     r"(?:^|[\s-])"
     r"(LOADING|READONLY|MASTERDOWN|OOM|MISCONF|NOREPLICAS|BUSY|TRYAGAIN|CLUSTERDOWN|UNBLOCKED)\b"
 )
+
+
+class RelayError(SSEClientError):
+    """Redis refuses what waiting can't mend: a wrong password, a missing right, a wrong type.
+
+    No message holds the address of a Redis, of which the password may be a part.
+    """
+
+
+class StopFlag:
+    """A flag that is set once, and that any number of threads may wait for.
+
+    It is no ``threading.Event``, whose lock isn't reentrant: a signal handler that sets one may
+    have interrupted a wait for the same one.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake whoever waits. Never blocks."""
+        self._is_set = True
+        self._rings.put(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it is set, or for ``timeout`` seconds; return whether it is set."""
+        if not self._is_set:
+            try:
+                self._rings.get(timeout=timeout)
+            except queue.Empty:
+                return self._is_set
+            self._rings.put(None)  # for the next one that waits
+        return self._is_set
 
 
 class Interrupted(Exception):  # noqa: N818  # no error: it was wanted
@@ -117,7 +153,7 @@ class RedisServer:
         """The client itself, for commands whose replies it takes apart."""
         return self._client
 
-    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis answers
+    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis replies
         """Carry out one command. Blocks for the reply."""
         return self._client.execute_command(*words)
 
@@ -131,7 +167,7 @@ class RedisServer:
         replies: list[Any] = pipeline.execute(raise_on_error=False)
         return replies
 
-    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis answers
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis replies
         """Run a script. One round trip, unless Redis has restarted and forgotten the script."""
         try:
             return self.execute("EVALSHA", script.digest, len(keys), *keys, *arguments)
@@ -178,7 +214,7 @@ class RedisServer:
 
 
 class Patience:
-    """Asks Redis until it answers, or nobody wants to know any more.
+    """Asks Redis until it replies, or nobody wants the reply any longer.
 
     Args:
         server: Whom to ask.
@@ -217,7 +253,7 @@ class Patience:
                 self._on_trouble(error)
             else:
                 if failed:
-                    logger.info("Redis answers again")
+                    logger.info("Redis replies again")
                     self._on_trouble(None)
                 return reply
             if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret
@@ -245,11 +281,6 @@ def refused(error: Exception) -> RelayError:
 def text_of(value: object) -> str:
     """Return a text of Redis, whether or not the client decodes its replies."""
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def digest_of(text: str) -> str:
-    """Return by what name Redis knows a script."""
-    return hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  # Redis's choice, no signature
 
 
 def _is_client(given: object) -> bool:

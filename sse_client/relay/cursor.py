@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from sse_client import CursorError
-from sse_client.relay.checks import check_lease_time, check_name
 from sse_client.relay.connection import RedisServer, describe
 from sse_client.relay.lease import (
     LEASE_TIME,
@@ -17,6 +16,7 @@ from sse_client.relay.lease import (
     milliseconds,
     new_owner,
 )
+from sse_client.relay.options import check_lease_time, check_name
 from sse_client.relay.scripts import SAVE
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer, describe, text_of
-from sse_client.relay.keys import key_of
+from sse_client.relay.options import key_of
 from sse_client.relay.scripts import ACQUIRE, RELEASE, RENEW
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class LeaseKeeper:
             try:
                 self._renew(leases)
             except Exception as error:  # noqa: BLE001  # the next round comes, whatever this one met
-                # Whether they are lost will be known once Redis answers; no write gets past it.
+                # Whether they are lost will be known once Redis replies; no write gets past it.
                 logger.info("leases could not be renewed: %s", describe(error))
 
     def _renew(self, leases: Sequence[Lease]) -> None:

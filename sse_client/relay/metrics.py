@@ -39,7 +39,7 @@ class _Collector:
 
     def collect(self) -> Iterator[Any]:
         """Yield each figure of all streams; only that Redis is away if it is."""
-        up = self._library.GaugeMetricFamily("sse_relay_redis_up", "Whether Redis answers.")
+        up = self._library.GaugeMetricFamily("sse_relay_redis_up", "Whether Redis replies.")
         try:
             statuses = read_status(self._server, self._streams)
         except self._server.failures:

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 from sse_client import SSE, SSEConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sse_client import HttpClient, SSESession
-    from sse_client.plugins.sse import StreamArguments
-    from sse_client.relay.tenure import Tenure
+    from sse_client.relay.leased_relay import LeasedRelay
 
 #: Options of a stream that are the relay's own.
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(SSEConfig))
@@ -35,7 +34,7 @@ class StreamSource:
         TypeError, ValueError: An argument is wrong, or the relay's own.
     """
 
-    def __init__(self, client: HttpClient, url: str, arguments: StreamArguments) -> None:
+    def __init__(self, client: HttpClient, url: str, arguments: Mapping[str, object]) -> None:
         given: dict[str, Any] = dict(arguments)
         for name in _OWN:
             if name in given:
@@ -53,21 +52,21 @@ class StreamSource:
         self._arguments: dict[str, Any] = {"retry_first_connection": True, **given}
         self.shown = address_without_secrets(url)
 
-    def open(self, last_event_id: str, tenure: Tenure) -> SSESession:
-        """Open it behind this ID, and tell the tenure of each connection. Blocks until it is open.
+    def open(self, last_event_id: str, relay: LeasedRelay) -> SSESession:
+        """Open it behind this ID, and report each connection to the relay. Blocks until it is open.
 
         Raises:
             SSEClientError: As ``client.sse`` does.
         """
 
         def on_open(session: SSESession) -> None:
-            tenure.opened(session)
+            relay.opened(session)
             _call(self._on_open, session)
 
         def on_disconnect(
             session: SSESession, error: Exception | None, delay: float | None
         ) -> None:
-            tenure.disconnected(session, error)
+            relay.disconnected(session, error)
             _call(self._on_disconnect, session, error, delay)
 
         session: SSESession = self._client.sse(

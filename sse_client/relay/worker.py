@@ -16,8 +16,7 @@ worker that knows fewer others takes more, not less. Who believes wrongly takes 
 round. Exactly once does not depend on any of it, but on each stream's own lease.
 
 Threads: one runs the rounds, one renews all leases, and each stream that is relayed has its own and
-the reader of its session. ``_lock`` guards which streams are relayed, for moments only; it is
-reentrant, for a signal handler may close the worker that it interrupts.
+the reader of its session. ``_lock`` guards which streams are relayed.
 """
 
 from __future__ import annotations
@@ -31,23 +30,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sse_client import SSEClientError
-from sse_client.relay.checks import check_lease_time, check_name
 from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe, refused
-from sse_client.relay.keys import key_of
 from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, milliseconds
 from sse_client.relay.lease import new_owner as new_name
+from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.lifecycle import Lifecycle
+from sse_client.relay.options import check_lease_time, check_name, key_of
 from sse_client.relay.scripts import HEARTBEAT
 from sse_client.relay.source import StreamSource
-from sse_client.relay.state import Progress, RelayState
-from sse_client.relay.status import StatusReport
-from sse_client.relay.stopping import StopFlag
-from sse_client.relay.tenure import End, Tenure, WriteOptions
+from sse_client.relay.status import Progress, RelayState, StatusReport
+from sse_client.relay.writer import WriteOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from sse_client import HttpClient
     from sse_client.relay.config import RelayedStream
@@ -77,11 +72,11 @@ class _Relayed:
     report: StatusReport
     progress: Progress
     resting_until: float = 0.0
-    tenure: Tenure | None = None
+    relay: LeasedRelay | None = None  # as long as the lease is held
     thread: threading.Thread | None = field(default=None, repr=False)
 
 
-class RelayWorker:
+class RelayWorker(Lifecycle):
     """Relays its share of many streams; start as many as the streams need, on any machines.
 
     All workers are given the same streams. All methods are thread-safe. As a context manager it
@@ -115,6 +110,7 @@ class RelayWorker:
         pool: str = "relays",
         lease_time: float = LEASE_TIME,
     ) -> None:
+        super().__init__("sse-client:worker")
         check_lease_time(lease_time)
         self._key = key_of(check_name("pool", pool), "workers")
         self._lease_time = lease_time
@@ -128,12 +124,6 @@ class RelayWorker:
         if not self._streams:
             raise ValueError("streams must not be empty")
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
-        self._lock = threading.RLock()
-        self._stopping = StopFlag()
-        self._over = StopFlag()
-        self._began = False
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="sse-client:worker", daemon=True)
 
     def _prepare(self, client: HttpClient, stream: RelayedStream) -> _Relayed:
         source = StreamSource(client, stream.url, stream.arguments())
@@ -166,30 +156,7 @@ class RelayWorker:
     def relayed(self) -> list[str]:
         """The streams that it relays at this moment."""
         with self._lock:
-            return [name for name, each in self._streams.items() if each.tenure is not None]
-
-    def start(self) -> None:
-        """Begin on a thread of its own. Does not block.
-
-        Raises:
-            RuntimeError: It was begun already.
-        """
-        with self._lock:
-            if self._began:
-                raise RuntimeError("a worker can be begun once only")
-            self._began = True
-        self._thread.start()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is over, or for ``timeout`` seconds; return whether it is over.
-
-        Raises:
-            RelayError: Redis refuses what waiting can't mend.
-        """
-        over = self._over.wait(timeout)
-        if over and self._error is not None:
-            raise self._error
-        return over
+            return [name for name, each in self._streams.items() if each.relay is not None]
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
         """End all its relays and give the leases back. Idempotent, from any thread.
@@ -197,28 +164,11 @@ class RelayWorker:
         Args:
             timeout: How long to wait for its threads, in seconds.
         """
-        self._stopping.set()
-        with self._lock:
-            began, self._began = self._began, True
-        if not began:
+        if not self._stop():
             self._server.close()
             self._over.set()
         elif self._thread.ident is not None:
             self._thread.join(timeout)
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     # The worker's thread.
 
@@ -242,13 +192,13 @@ class RelayWorker:
         workers = int(self._server.run(HEARTBEAT, [self._key], [self._name, life]))
         share = math.ceil(len(self._streams) / max(1, workers))
         with self._lock:
-            tenures = [each.tenure for each in self._streams.values() if each.tenure is not None]
-        if len(tenures) > share:
-            surplus = math.ceil((len(tenures) - share) / _PIECES)
-            for tenure in random.sample(tenures, surplus):
-                tenure.stop()
-        elif len(tenures) < share:
-            self._take(share - len(tenures))
+            relays = [each.relay for each in self._streams.values() if each.relay is not None]
+        if len(relays) > share:
+            surplus = math.ceil((len(relays) - share) / _PIECES)
+            for relay in random.sample(relays, surplus):
+                relay.stop()
+        elif len(relays) < share:
+            self._take(share - len(relays))
 
     def _take(self, count: int) -> None:
         now = time.monotonic()
@@ -256,7 +206,7 @@ class RelayWorker:
             idle = [
                 each
                 for each in self._streams.values()
-                if each.tenure is None and each.resting_until <= now
+                if each.relay is None and each.resting_until <= now
             ]
         random.shuffle(idle)
         held = self._server.execute_all([("GET", key_of(each.stream, "lease")) for each in idle])
@@ -281,20 +231,20 @@ class RelayWorker:
             return False
         if isinstance(lease, Wait):
             return False
-        self._begin(each, lease)
+        self._relay_stream(each, lease)
         return True
 
-    def _begin(self, each: _Relayed, lease: Lease) -> None:
+    def _relay_stream(self, each: _Relayed, lease: Lease) -> None:
         each.progress.leases += 1
-        tenure = Tenure(self._server, lease, each.source.open, each.options, each.progress)
+        relay = LeasedRelay(self._server, lease, each.source.open, each.options, each.progress)
         thread = threading.Thread(
             target=self._serve,
-            args=(each, tenure, lease),
+            args=(each, relay, lease),
             name=f"sse-client:relay:{each.stream}",
             daemon=True,
         )
         with self._lock:
-            each.tenure = tenure
+            each.relay = relay
         self._keeper.keep(lease)
         try:
             thread.start()
@@ -304,11 +254,11 @@ class RelayWorker:
             return
         each.thread = thread
 
-    def _serve(self, each: _Relayed, tenure: Tenure, lease: Lease) -> None:
+    def _serve(self, each: _Relayed, relay: LeasedRelay, lease: Lease) -> None:
         """Relay one stream under its lease; on a thread of its own."""
         rest = _REST
         try:
-            end = tenure.run()
+            end = relay.run()
             rest = _REST if end is End.STREAM_ENDED else 0.0
             logger.info("%r: not relaying any more: %s", each.stream, end.value)
         except Exception as error:  # noqa: BLE001  # the other streams have to go on
@@ -337,15 +287,15 @@ class RelayWorker:
 
     def _rest(self, each: _Relayed, seconds: float) -> None:
         with self._lock:
-            each.tenure = None
+            each.relay = None
             each.resting_until = time.monotonic() + seconds
 
     def _leave(self) -> None:
         with self._lock:
-            relayed = [(each.tenure, each.thread) for each in self._streams.values()]
-        for tenure, _ in relayed:
-            if tenure is not None:
-                tenure.stop()
+            relayed = [(each.relay, each.thread) for each in self._streams.values()]
+        for relay, _ in relayed:
+            if relay is not None:
+                relay.stop()
         deadline = time.monotonic() + _CLOSE_TIMEOUT
         for _, thread in relayed:
             if thread is not None:
@@ -362,5 +312,5 @@ class RelayWorker:
     def _reports(self) -> list[list[object]]:
         """Tell how each stream is doing; on the keeper's thread."""
         with self._lock:
-            relayed = [(each.report, each.tenure) for each in self._streams.values()]
-        return [report.command(tenure.waiting) for report, tenure in relayed if tenure is not None]
+            relayed = [(each.report, each.relay) for each in self._streams.values()]
+        return [report.command(relay.waiting) for report, relay in relayed if relay is not None]

@@ -1,4 +1,21 @@
-"""Batches: what is waiting in the channel, as one script call."""
+"""Batches: the events that wait in the channel, without repeated ones, written by one script call.
+
+A server that is given a ``Last-Event-ID`` sends the events after it (WHATWG HTML, section 9.2.4).
+An event that sets its own ID is recognised by it. Events without one carry the ID of an earlier
+event, so they come again after that ID: the position alone can't tell them apart. Therefore the
+position is the ID and how many events in a row had it. After a new connection that many events,
+less the one that set the ID, are left out as long as they still have that ID. The first event with
+another ID ends this, so a server that resumes after the last of several events of one ID is
+followed, too.
+
+The limits of this:
+
+* Without any ID there is nothing to ask for. Whatever the server sends is relayed.
+* A server may send events without IDs only once, live, and not again after the ID before them. Then
+  ``within - 1`` new ones would be left out. ``resends_unnumbered=False`` relays all.
+* An ID may come in a block without data. The first event after it, if it has no ID itself, is taken
+  for the one that set the ID, and comes again.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +31,8 @@ from sse_client.relay.scripts import WRITE
 
 if TYPE_CHECKING:
     from sse_client import IncomingChannel
-    from sse_client.relay.connection import RedisServer
+    from sse_client.relay.connection import RedisServer, StopFlag
     from sse_client.relay.lease import Lease
-    from sse_client.relay.resume import RepeatFilter
-    from sse_client.relay.stopping import StopFlag
 
 #: What one script call takes at most. Redis does nothing else meanwhile: this many entries take it
 #: about a millisecond, and this many bytes a few.
@@ -40,6 +55,27 @@ class Outcome(enum.Enum):
     LOST = "lost"
 
 
+@dataclass(frozen=True)
+class WriteOptions:
+    """How entries are written.
+
+    Attributes:
+        source: What each entry says of where it came from.
+        max_length: How long the stream may get, about; None for any length.
+        batch_events: How many events are written at once, at most.
+        batch_time: How long a batch waits for more events behind its first one, in seconds.
+        resends_unnumbered: Whether the server repeats events without IDs.
+        begin_after: The ID after which to begin where nothing was ever relayed.
+    """
+
+    source: str
+    max_length: int | None = None
+    batch_events: int = BATCH_EVENTS
+    batch_time: float = 0.0
+    resends_unnumbered: bool = True
+    begin_after: str = ""
+
+
 @dataclass
 class Batch:
     """Events that are written together.
@@ -56,6 +92,36 @@ class Batch:
     def count(self) -> int:
         """How many entries it makes."""
         return len(self.fields) // 3
+
+
+class RepeatFilter:
+    """Lets each event through once, over any number of connections. For one thread.
+
+    Args:
+        last_event_id: The ID from which the first connection goes on, ``""`` for none.
+        within: How many events in a row had it.
+        resends_unnumbered: Whether the server repeats events without IDs.
+    """
+
+    def __init__(self, last_event_id: str, within: int, *, resends_unnumbered: bool = True) -> None:
+        self.id = last_event_id
+        self.within = within
+        self._resends = resends_unnumbered
+        self._expected = 0
+
+    def connection_opened(self) -> None:
+        """Expect the events again that came with the last ID, but for the one that has set it."""
+        self._expected = max(0, self.within - 1) if self.id and self._resends else 0
+
+    def admits(self, event: ServerSentEvent) -> bool:
+        """Return whether the event is a new one, and then take it for the last."""
+        if self._expected and event.id == self.id:
+            self._expected -= 1
+            return False
+        self._expected = 0
+        self.within = self.within + 1 if event.id == self.id else 1
+        self.id = event.id
+        return True
 
 
 class BatchReader:

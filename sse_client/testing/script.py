@@ -68,7 +68,7 @@ class ScriptedServer(ABC):
         """Close every connection and free every socket and thread. Nothing happens if stopped.
 
         Blocks for less than a second: whoever sends or waits on an exchange is woken. May be called
-        from a handler. Answers still queued stay queued.
+        from a handler. Responses still queued stay queued.
 
         Raises:
             BaseException: The first that a handler or an iterable of events raised.

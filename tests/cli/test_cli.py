@@ -334,13 +334,13 @@ def test_wrong_usage_repeats_no_secret(capsys, words):
     assert SECRET not in output + errors
 
 
-@pytest.mark.parametrize("answer", ["refused", "no stream", "broken", "none"])
-def test_a_failure_tells_no_secret(server, capsys, answer):
-    if answer == "refused":
+@pytest.mark.parametrize("response", ["refused", "no stream", "broken", "none"])
+def test_a_failure_tells_no_secret(server, capsys, response):
+    if response == "refused":
         server.respond(401, {"WWW-Authenticate": "Basic"})
-    elif answer == "no stream":
+    elif response == "no stream":
         server.respond(200, {"Content-Type": "text/html"})
-    elif answer == "broken":
+    elif response == "broken":
         server.serve(["one"], then="drop")
     else:
         server.stop()

@@ -13,8 +13,8 @@ from command_line import follow, started
 from support import Running
 
 from sse_client import FileCursor, ServerSentEvent
-from sse_client.cli import connection, output
 from sse_client.cli import follow as follow_module
+from sse_client.cli import output, stream_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,7 +155,7 @@ def time_is_up(monkeypatch):
         output.show(text)
         timers[0].function()
 
-    monkeypatch.setattr(connection.threading, "Timer", Timer)
+    monkeypatch.setattr(stream_options.threading, "Timer", Timer)
     monkeypatch.setattr(follow_module, "show", show)
 
 
@@ -188,13 +188,13 @@ def test_no_response_within_the_time_limit_is_a_failure(server, capsys):
 
 
 def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, capsys):
-    class Closed(connection.HttpClient):
+    class Closed(stream_options.HttpClient):
         """A client that is closed before it is asked."""
 
         def sse(self, *args, **options):
             self.close()
             return super().sse(*args, **options)
 
-    monkeypatch.setattr(connection, "HttpClient", Closed)
+    monkeypatch.setattr(stream_options, "HttpClient", Closed)
     assert follow(server.url) == 1
     assert capsys.readouterr().err == "sse-client: the client is closed\n"

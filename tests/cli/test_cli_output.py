@@ -186,8 +186,8 @@ def test_a_command_imports_its_own_modules_alone():
     )
     imported = set(done.stdout.splitlines()[-1].split())
     assert "sse_client.cli.follow" in imported
-    others = {"sse_client.cli.demo", "sse_client.cli.serve", "sse_client.cli.record"}
-    assert imported & {"rich", "sse_client.testing", *others} == set()
+    others = {f"sse_client.cli.{name}" for name in ("demo", "serve", "record", "relay")}
+    assert imported & {"rich", "sse_client.testing", "sse_client.relay", *others} == set()
 
 
 def test_json_is_one_object_a_line_whatever_it_holds(nasty, capsys):

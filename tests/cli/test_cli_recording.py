@@ -199,8 +199,8 @@ def test_a_client_goes_on_behind_its_last_event(recorded, last_event_id, expecte
 def test_a_client_that_has_it_all_is_told_to_stop(recorded, capsys):
     with serving(recorded) as url:
         assert follow(url, "--last-event-id", "5") == 0
-        answer = requests.get(url, headers={"Last-Event-ID": "5"}, timeout=PATIENCE)
-    assert answer.status_code == 204
+        response = requests.get(url, headers={"Last-Event-ID": "5"}, timeout=PATIENCE)
+    assert response.status_code == 204
     assert capsys.readouterr() == ("", "")
 
 
@@ -335,8 +335,8 @@ def test_a_port_that_is_taken_is_a_failure(recorded, capsys):
 def test_ctrl_c_ends_serving_with_clients_connected(recorded):
     with started("serve", "--replay", str(recorded), "--loop") as process:
         url = process.stdout.readline().strip()
-        with requests.get(url, stream=True, timeout=PATIENCE) as answer:
-            assert answer.status_code == 200
+        with requests.get(url, stream=True, timeout=PATIENCE) as response:
+            assert response.status_code == 200
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=PATIENCE) == ("", "")
         assert process.returncode == 130

@@ -19,7 +19,7 @@ import pytest
 from command_line import COMMAND, PATIENCE, follow
 
 from sse_client import ServerSentEvent
-from sse_client.cli import figures, stats
+from sse_client.cli import stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,13 @@ def session_with(events=0, connections=1, comments=0, last_event_id=""):
     return SimpleNamespace(statistics=counted, last_event_id=last_event_id)
 
 
-def line(shown: figures.Figures, *, is_final: bool = False) -> str:
+def line(shown: stats.Figures, *, is_final: bool = False) -> str:
     return " | ".join(part.text for part in shown.parts(is_final=is_final))
 
 
 def test_the_figures_are_those_of_the_session():
     clock = Clock()
-    shown = figures.Figures(clock)
+    shown = stats.Figures(clock)
     assert line(shown) == "connecting"
     session = session_with()
     shown.opened(session)
@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_the_session():
 
 def test_the_rate_is_that_of_the_last_seconds_and_in_the_end_of_all():
     clock = Clock()
-    shown = figures.Figures(clock)
+    shown = stats.Figures(clock)
     session = session_with(events=0)
     shown.opened(session)
     for second in range(1, 21):

@@ -36,7 +36,7 @@ class Numbered:
         self.last = 0
         self.ends = True
         self.per_connection: int | None = None
-        self._server = SSEServer(self._answer)
+        self._server = SSEServer(self._respond)
         self._changed = threading.Condition()
         self._stopping = False
 
@@ -61,7 +61,7 @@ class Numbered:
             self.ends = True
             self._changed.notify_all()
 
-    def _answer(self, exchange: Exchange) -> None:
+    def _respond(self, exchange: Exchange) -> None:
         number = int(exchange.request.headers.get("Last-Event-ID", "0"))
         if self.ends and number >= self.last:
             exchange.respond(204)

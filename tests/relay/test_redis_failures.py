@@ -14,8 +14,8 @@ from support import Running, Signal, sse_client_for_tests
 
 from sse_client.relay import RedisRelay, RelayError, RelayState
 from sse_client.relay import connection as connection_module
-from sse_client.relay.state import Progress
-from sse_client.relay.stopping import StopFlag
+from sse_client.relay.connection import StopFlag
+from sse_client.relay.status import Progress
 
 LEASE = 0.5
 
@@ -130,7 +130,7 @@ def test_waiting_for_redis_holds_the_server_back(redis, numbered):
         redis.config(maxmemory=1, maxmemory_policy="noeviction")
         numbered.offer(5000)
         wait_for(lambda: relay.state is RelayState.WAITING)
-        wait_for(lambda: relay._tenure.waiting == 10)
+        wait_for(lambda: relay._leased_relay.waiting == 10)
         redis.config(maxmemory=0)
         goes_on(redis, relay, numbered, 5000)
 
@@ -269,5 +269,5 @@ def test_the_log_says_once_that_redis_fails_and_once_that_it_is_over(
         wait_for(lambda: relay.statistics.redis_errors > 3)
         redis.start()
         goes_on(redis, relay, numbered)
-    assert "Redis answers again" in caplog.text
+    assert "Redis replies again" in caplog.text
     assert caplog.text.count("is waited for") <= 2

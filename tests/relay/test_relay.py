@@ -21,13 +21,12 @@ from sse_client import (
     UnexpectedStatusError,
 )
 from sse_client.relay import RedisRelay, RelayError, RelayState
-from sse_client.relay import relay as relay_module
+from sse_client.relay import redis_relay as relay_module
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import Wait, acquire
-from sse_client.relay.resume import RepeatFilter
-from sse_client.relay.state import Progress
-from sse_client.relay.tenure import End, Tenure, WriteOptions
-from sse_client.relay.writer import CONNECTION_OPENED, BatchReader
+from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.status import Progress
+from sse_client.relay.writer import CONNECTION_OPENED, BatchReader, RepeatFilter, WriteOptions
 
 LEASE = 0.6
 
@@ -49,7 +48,7 @@ def wait_for_entries(redis, count, stream="orders"):
 
 
 def play(server, *scripts):
-    """Answer the requests with these, one after the other, and then say that there is no more."""
+    """Respond to the requests with these, one after the other, and then with 204."""
     left = deque(scripts)
     server.handler = lambda exchange: left.popleft()(exchange) if left else exchange.respond(204)
 
@@ -58,10 +57,10 @@ def play(server, *scripts):
 
 
 def test_an_entry_holds_the_event_its_id_and_where_it_came_from(redis, server):
-    def answer(exchange):
+    def respond(exchange):
         exchange.write("event: note\nid: é 1\ndata: ä\ndata: b\n\n".encode())
 
-    play(server, answer)
+    play(server, respond)
     url = server.url.replace("http://", "http://user:secret@") + "?token=secret"
     with sse_client_for_tests() as client:
         relay_to(redis, client, url).run()
@@ -416,9 +415,9 @@ def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, num
     numbered.ends = False
     with sse_client_for_tests() as client:
 
-        def open_and_stop(last_event_id, tenure):
+        def open_and_stop(last_event_id, relay):
             session = client.sse(numbered.url)
-            tenure.stop()
+            relay.stop()
             if fails:
                 session.close()
                 raise OSError
@@ -427,15 +426,15 @@ def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, num
 
         opened = []
         lease = acquire(server, "orders", "a", 5.0)
-        tenure = Tenure(server, lease, open_and_stop, WriteOptions("x"), progress)
-        tenure._outcomes = Outcomes()
-        assert tenure.run() is End.STOPPED
+        relay = LeasedRelay(server, lease, open_and_stop, WriteOptions("x"), progress)
+        relay._outcomes = Outcomes()
+        assert relay.run() is End.STOPPED
         assert all(session.state is ReadyState.CLOSED for session in opened)
     server.close()
 
 
 class Outcomes(SimpleQueue):
-    """Of a tenure: leaves out that it was stopped."""
+    """Of a relay under a lease: leaves out that it was stopped."""
 
     def put(self, outcome):
         if outcome is not None:
@@ -447,10 +446,10 @@ def test_what_an_attempt_that_was_left_alone_comes_to_changes_no_state(redis, nu
     numbered.ends = False
     with sse_client_for_tests() as client, client.sse(numbered.url) as session:
         lease = acquire(server, "orders", "a", 5.0)
-        tenure = Tenure(server, lease, client.sse, WriteOptions("x"), progress)
-        tenure.stop()
-        tenure.opened(session)
-        tenure.disconnected(session, OSError())
+        relay = LeasedRelay(server, lease, client.sse, WriteOptions("x"), progress)
+        relay.stop()
+        relay.opened(session)
+        relay.disconnected(session, OSError())
         assert session.state is ReadyState.CLOSED
     assert progress.state is RelayState.STANDBY
     assert progress.losses == 0
@@ -462,7 +461,7 @@ def test_what_opens_after_ctrl_c_is_dropped(redis, numbered):
     numbered.ends = False
     interrupted, opened = threading.Event(), Signal()
 
-    def open_later(last_event_id, tenure):
+    def open_later(last_event_id, relay):
         assert interrupted.wait(PATIENCE)
         session = client.sse(numbered.url, on_close=opened)
         sessions.append(session)
@@ -475,10 +474,10 @@ def test_what_opens_after_ctrl_c_is_dropped(redis, numbered):
     sessions = []
     with sse_client_for_tests() as client:
         lease = acquire(server, "orders", "a", 5.0)
-        tenure = Tenure(server, lease, open_later, WriteOptions("x"), Progress())
-        tenure._outcomes = Interrupting()
+        relay = LeasedRelay(server, lease, open_later, WriteOptions("x"), Progress())
+        relay._outcomes = Interrupting()
         with pytest.raises(KeyboardInterrupt):
-            tenure.run()
+            relay.run()
         interrupted.set()
         opened.await_()
         assert sessions[0].state is ReadyState.CLOSED
@@ -539,7 +538,7 @@ def test_a_wrong_option_is_refused_by_name(options, error, named):
 def test_keys_of_a_tagged_stream_are_in_its_slot():
     from redis.crc import key_slot
 
-    from sse_client.relay.keys import key_of
+    from sse_client.relay.options import key_of
 
     for name in ("orders", "{orders}:eu", "eu:{orders}"):
         assert key_slot(key_of(name, "lease").encode()) == key_slot(name.encode())

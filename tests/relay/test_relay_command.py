@@ -209,8 +209,8 @@ def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):
         wait_for(lambda: redis.client.xlen("orders") == 6)
 
         def scrape():
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                return answer.read().decode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+                return response.read().decode()
 
         text = scrape()
         assert 'sse_relay_entries_total{stream="orders"} 6.0' in text
@@ -251,6 +251,14 @@ def test_without_an_address_of_redis_it_says_where_to_put_it(capsys, monkeypatch
     monkeypatch.delenv("REDIS_URL", raising=False)
     assert main(["relay", "--status", "--stream", "s"]) == 1
     assert "REDIS_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "must not be empty"), ("{orders", "may hold braces only as a hash tag")]
+)
+def test_a_wrong_name_of_a_stream_is_refused_as_the_option(capsys, name, said):
+    assert main(["relay", "--stream", name, "http://127.0.0.1:1"]) == 1
+    assert f"sse-client: --stream {said}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

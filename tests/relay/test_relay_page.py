@@ -12,8 +12,8 @@ from pages import ROOT, read_blocks
 
 from sse_client import ServerSentEvent
 from sse_client.cli import main
+from sse_client.cli.relay import _check_usage, _parser
 from sse_client.relay import load_config
-from sse_client.relay.command import _check_usage, _parser
 
 PAGE = ROOT / "docs/relay.md"
 BLOCKS = read_blocks(PAGE)

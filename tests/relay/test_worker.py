@@ -116,14 +116,14 @@ def test_a_stream_that_fails_is_tried_again_and_keeps_no_other_waiting(
 ):
     monkeypatch.setattr(worker_module, "_REST", 0.0)
 
-    def answer(exchange):
+    def respond(exchange):
         if exchange.request.target == "/good":
             exchange.send("1", id="1")
             exchange.wait_closed(20.0)
         else:
             exchange.respond(404)
 
-    server.handler = answer
+    server.handler = respond
     streams = [RelayedStream(server.url_for(f"/{name}"), name) for name in ("good", "bad")]
     with RelayWorker(client, streams, redis=redis.url, lease_time=LEASE) as worker:
         wait_for(lambda: redis.client.xlen("good"))
@@ -152,7 +152,7 @@ def test_a_lease_that_somebody_else_was_faster_to_take_is_left(redis, client, mo
     monkeypatch.setattr(
         connection_module.RedisServer, "execute_all", lambda _, commands: [None] * len(commands)
     )
-    monkeypatch.setattr(worker, "_begin", lambda each, lease: lease.release())
+    monkeypatch.setattr(worker, "_relay_stream", lambda each, lease: lease.release())
     worker._take(2)
     assert worker.relayed == []
     worker.close()
@@ -201,8 +201,8 @@ def test_a_failure_that_passes_stops_the_round(redis, client, monkeypatch, refus
 
     worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one"])
     if refused == "GET":
-        answer = [library.BusyLoadingError("LOADING")]
-        monkeypatch.setattr(worker._server, "execute_all", lambda _: answer)
+        reply = [library.BusyLoadingError("LOADING")]
+        monkeypatch.setattr(worker._server, "execute_all", lambda _: reply)
     else:
         monkeypatch.setattr(worker._server, "run", fail)
     with pytest.raises(library.BusyLoadingError):

@@ -10,9 +10,8 @@ import redis as library
 from sse_client import ChannelClosed, IncomingChannel, ServerSentEvent
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import LeaseKeeper, acquire
-from sse_client.relay.resume import RepeatFilter
 from sse_client.relay.scripts import RENEW
-from sse_client.relay.writer import Batch, BatchReader, Outcome, StreamWriter
+from sse_client.relay.writer import Batch, BatchReader, Outcome, RepeatFilter, StreamWriter
 
 BATCH = Batch([b"message", b"one", b"1", b"message", b"two", b"2"])
 POSITION = RepeatFilter("2", 1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sse_client.event_stream.events import new_event
 from sse_client.relay.connection import text_of
-from sse_client.relay.keys import key_of
 from sse_client.relay.lease import milliseconds
+from sse_client.relay.options import key_of
 from sse_client.relay.scripts import BURY, COUNT_DELIVERIES, FORGET_CONSUMER
 
 if TYPE_CHECKING:

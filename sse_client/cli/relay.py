@@ -10,17 +10,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from sse_client import SSE, HttpClient, SSEClientError
+from sse_client.cli import values
 from sse_client.cli.output import complain, show
-from sse_client.cli.usage import Parser, above_zero, existing_path, url, whole_number
-from sse_client.relay.checks import check_name
-from sse_client.relay.config import RelayConfig, RelayedStream, load_config
-from sse_client.relay.connection import RedisServer, describe
+from sse_client.cli.parser import Parser
+from sse_client.relay import RedisRelay, RelayConfig, RelayedStream, RelayWorker, load_config
+from sse_client.relay.connection import RedisServer, StopFlag, describe
 from sse_client.relay.lease import LEASE_TIME
 from sse_client.relay.metrics import serve_metrics
-from sse_client.relay.relay import RedisRelay
 from sse_client.relay.status import StreamStatus, read_status
-from sse_client.relay.stopping import StopFlag
-from sse_client.relay.worker import RelayWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,26 +50,26 @@ def _parser() -> Parser:
         epilog="Exit status: 0 the stream has ended or SIGTERM came, 1 it failed, 2 wrong usage, "
         "130 Ctrl-C.",
     )
-    parser.add_argument("url", metavar="URL", nargs="?", type=url)
+    parser.add_argument("url", metavar="URL", nargs="?", type=values.url)
     what = parser.add_argument_group("what")
     what.add_argument("--stream", metavar="NAME", help="the key of the Redis Stream")
-    what.add_argument("--config", metavar="FILE", type=existing_path, help="many, in TOML")
+    what.add_argument("--config", metavar="FILE", type=values.existing_path, help="many, in TOML")
     how = parser.add_argument_group("how")
     how.add_argument("--redis", metavar="ADDRESS", help=f"or {_ENVIRONMENT} of the environment")
     how.add_argument(
         "--lease-time",
         metavar="SECONDS",
-        type=above_zero,
+        type=values.above_zero,
         help=f"{LEASE_TIME:g}: what a take-over takes at most",
     )
     how.add_argument(
-        "--max-length", metavar="N", type=whole_number(1), help="trim the stream, about"
+        "--max-length", metavar="N", type=values.whole_number(1), help="trim the stream, about"
     )
     view = parser.add_argument_group("view")
     view.add_argument("--status", action="store_true", help="a table of the streams")
     view.add_argument("--verbose", action="store_true", help="log what happens")
     view.add_argument(
-        "--metrics-port", metavar="N", type=whole_number(0, 65535), help="for Prometheus"
+        "--metrics-port", metavar="N", type=values.whole_number(0, 65535), help="for Prometheus"
     )
     view.add_argument("--metrics-host", metavar="HOST", default="127.0.0.1")
     parser.add_help_option()
@@ -131,12 +128,15 @@ def _config(options: argparse.Namespace) -> RelayConfig:
         config = load_config(options.config)
         for number, each in enumerate(config.streams, 1):
             try:
-                url(each.url)
+                values.url(each.url)
             except argparse.ArgumentTypeError as error:
                 raise ValueError(f"stream {number}: url {error}") from None
         return config
-    check_name("--stream", options.stream)
-    return RelayConfig((RelayedStream(options.url or "", options.stream),))
+    try:
+        stream = RelayedStream(options.url or "", options.stream)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None  # it begins with the name: stream
+    return RelayConfig((stream,))
 
 
 def _address(options: argparse.Namespace, config: RelayConfig) -> str:

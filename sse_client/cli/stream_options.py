@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import InsecureRequestWarning
 
 from sse_client import SSE, BearerAuth, ConnectionFailedError, HttpClient, SessionClosedError
-from sse_client.cli import usage
+from sse_client.cli import values
 from sse_client.cli.output import complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sse_client import SSESession
-    from sse_client.cli.usage import Parser
+    from sse_client.cli.parser import Parser
 
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
@@ -29,12 +29,12 @@ _JSON = b"application/json"
 def add_request_options(parser: Parser) -> None:
     """Add what is sent, and over which connection."""
     request = parser.add_argument_group("request")
-    request.add_argument("-X", "--request", metavar="METHOD", type=usage.method)
+    request.add_argument("-X", "--request", metavar="METHOD", type=values.method)
     request.add_argument(
         "-H",
         "--header",
         metavar="'Name: value'",
-        type=usage.field,
+        type=values.field,
         action="append",
         default=[],
         help="repeatable",
@@ -44,39 +44,39 @@ def add_request_options(parser: Parser) -> None:
         "-d",
         "--data",
         metavar="TEXT|@FILE|@-",
-        type=usage.content,
+        type=values.content,
         action="append",
         help="a POST",
     )
-    body.add_argument("--json-body", metavar="TEXT|@FILE|@-", type=usage.content)
+    body.add_argument("--json-body", metavar="TEXT|@FILE|@-", type=values.content)
     request.add_argument("--bearer-env", metavar="VAR", type=_token, help="the token is there")
-    request.add_argument("--proxy", metavar="URL", type=usage.proxy)
+    request.add_argument("--proxy", metavar="URL", type=values.proxy)
     tls = parser.add_argument_group("TLS")
     trust = tls.add_mutually_exclusive_group()
-    trust.add_argument("--cacert", metavar="FILE", type=usage.existing_path)
-    tls.add_argument("--cert", metavar="FILE", type=usage.existing_path)
-    tls.add_argument("--key", metavar="FILE", type=usage.existing_path)
+    trust.add_argument("--cacert", metavar="FILE", type=values.existing_path)
+    tls.add_argument("--cert", metavar="FILE", type=values.existing_path)
+    tls.add_argument("--key", metavar="FILE", type=values.existing_path)
     trust.add_argument("--insecure", action="store_true")
 
 
 def add_session_options(parser: Parser) -> None:
     """Add what happens when the connection breaks, and what ends the stream."""
     again = parser.add_argument_group("connection")
-    again.add_argument("--timeout", metavar="S", type=usage.above_zero, help="of silence")
+    again.add_argument("--timeout", metavar="S", type=values.above_zero, help="of silence")
     again.add_argument(
         "--reconnect",
         metavar="always|on_error|never",
-        type=usage.one_of("always", "on_error", "never"),
+        type=values.one_of("always", "on_error", "never"),
     )
     again.add_argument(
         "--max-reconnection-attempts",
         metavar="N",
-        type=usage.whole_number(0),
+        type=values.whole_number(0),
         help="in a row",
     )
     end = parser.add_argument_group("end")
-    end.add_argument("--max-events", metavar="N", type=usage.whole_number(1))
-    end.add_argument("--max-time", metavar="S", type=usage.above_zero)
+    end.add_argument("--max-events", metavar="N", type=values.whole_number(1))
+    end.add_argument("--max-time", metavar="S", type=values.above_zero)
     end.add_argument("--end-of-stream", metavar="TEXT")
 
 

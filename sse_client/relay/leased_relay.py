@@ -1,24 +1,21 @@
-"""Relaying under one lease: from the position that came with it, until it is lost."""
+"""Relaying under one lease: from the position that came with it, until the lease is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 import threading
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from sse_client import ChannelClosed
-from sse_client.relay.connection import Interrupted, Patience
-from sse_client.relay.resume import RepeatFilter
-from sse_client.relay.state import RelayState
-from sse_client.relay.stopping import StopFlag
+from sse_client.relay.connection import Interrupted, Patience, StopFlag
+from sse_client.relay.status import RelayState
 from sse_client.relay.writer import (
-    BATCH_EVENTS,
     CONNECTION_OPENED,
     BatchReader,
     Outcome,
+    RepeatFilter,
     StreamWriter,
 )
 
@@ -28,10 +25,11 @@ if TYPE_CHECKING:
     from sse_client import SSESession
     from sse_client.relay.connection import RedisServer
     from sse_client.relay.lease import Lease
-    from sse_client.relay.state import Progress
+    from sse_client.relay.status import Progress
+    from sse_client.relay.writer import WriteOptions
 
-    #: Opens the stream behind an ID, with a hook for each connection and one for each loss.
-    OpenStream = Callable[[str, "Tenure"], SSESession]
+    #: Opens the stream after an ID, and reports each connection and each loss to the relay.
+    OpenStream = Callable[[str, "LeasedRelay"], SSESession]
 
 
 class End(enum.Enum):
@@ -43,29 +41,8 @@ class End(enum.Enum):
     STOPPED = "it was stopped"
 
 
-@dataclass(frozen=True)
-class WriteOptions:
-    """How entries are written.
-
-    Attributes:
-        source: What each entry says of where it came from.
-        max_length: How long the stream may get, about; None for any length.
-        batch_events: How many events are written at once, at most.
-        batch_time: How long a batch waits for more events behind its first one, in seconds.
-        resends_unnumbered: Whether the server repeats events without IDs.
-        begin_after: The ID after which to begin where nothing was ever relayed.
-    """
-
-    source: str
-    max_length: int | None = None
-    batch_events: int = BATCH_EVENTS
-    batch_time: float = 0.0
-    resends_unnumbered: bool = True
-    begin_after: str = ""
-
-
-class Tenure:
-    """One time of holding the lease: it runs on one thread, and any thread may stop it.
+class LeasedRelay:
+    """Relays one stream as long as one lease is held. One thread runs it; any thread may stop it.
 
     The lock guards the session and whether it is wanted, for moments only; it is reentrant, for a
     signal handler may stop what it interrupts.

@@ -18,16 +18,15 @@ What can go wrong, and what holds it:
 * Redis is away or refuses for the moment (``connection``): the batch in hand is repeated, the
   channel fills, the reader thread blocks, and TCP's back-pressure reaches the server. A lease that
   ran out meanwhile is taken anew, with the position.
-* The connection to the server breaks: the session reconnects, and ``resume`` leaves out what comes
-  again.
+* The connection to the server breaks: the session reconnects, and ``RepeatFilter`` leaves out what
+  comes again.
 
 What it can't hold: a Redis that evicts keys (``maxmemory-policy`` other than ``noeviction``) or is
 flushed forgets positions, and a server that doesn't resume has nothing to resume.
 
 Threads: the relay's own (or the caller's, in ``run``), one that renews the lease, one while a
 stream is being opened, and the reader of the session. All state is in ``Progress`` and in Redis.
-``_lock`` guards which tenure is the current one, and is not held across anything; it is reentrant,
-for a signal handler may close the relay that it interrupts.
+``_lock`` guards which lease is relayed under, and is not held across anything.
 """
 
 from __future__ import annotations
@@ -36,32 +35,17 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sse_client.relay.checks import (
-    check_batch_time,
-    check_count,
-    check_lease_time,
-    check_name,
-)
 from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe
-from sse_client.relay.lease import (
-    LEASE_TIME,
-    Lease,
-    LeaseKeeper,
-    Wait,
-    acquire,
-    new_owner,
-)
+from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, new_owner
+from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.lifecycle import Lifecycle
+from sse_client.relay.options import check_batch_time, check_count, check_lease_time, check_name
 from sse_client.relay.source import StreamSource
-from sse_client.relay.state import Progress, RelayState, RelayStatistics
-from sse_client.relay.status import StatusReport
-from sse_client.relay.stopping import StopFlag
-from sse_client.relay.tenure import End, Tenure, WriteOptions
-from sse_client.relay.writer import BATCH_EVENTS
+from sse_client.relay.status import Progress, RelayState, RelayStatistics, StatusReport
+from sse_client.relay.writer import BATCH_EVENTS, WriteOptions
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from sse_client import HttpClient
     from sse_client.plugins.sse import StreamArguments
@@ -77,7 +61,7 @@ _LOOKS = 3
 _CLOSE_TIMEOUT = 2.0
 
 
-class RedisRelay:
+class RedisRelay(Lifecycle):
     """Relays one event stream into one Redis Stream; any number may run for the same.
 
     One of them holds the lease and relays, the others stand by, and one takes over at once when it
@@ -134,6 +118,7 @@ class RedisRelay:
         resends_unnumbered: bool = True,
         **arguments: Unpack[StreamArguments],
     ) -> None:
+        super().__init__("sse-client:relay")
         self._source = StreamSource(client, url, arguments)
         self._stream = check_name("stream", stream)
         check_count("max_length", max_length, optional=True)
@@ -154,15 +139,8 @@ class RedisRelay:
         self._owner = new_owner()
         self._report = StatusReport(self._stream, self._owner, self._progress)
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
-        self._lock = threading.RLock()
-        self._stopping = StopFlag()
-        self._over = StopFlag()
-        self._tenure: Tenure | None = None
+        self._leased_relay: LeasedRelay | None = None
         self._runner: threading.Thread | None = None
-        self._began = False
-        self._error: Exception | None = None
-        # Daemon: it may be in the system's resolver, which nothing can interrupt.
-        self._thread = threading.Thread(target=self._run, name="sse-client:relay", daemon=True)
 
     def __repr__(self) -> str:
         """Name the Redis Stream and the state."""
@@ -188,15 +166,6 @@ class RedisRelay:
         """The figures up to now, as a copy."""
         return self._progress.statistics()
 
-    def start(self) -> None:
-        """Begin on a thread of its own. Does not block.
-
-        Raises:
-            RuntimeError: It was begun already.
-        """
-        self._begin()
-        self._thread.start()
-
     def run(self) -> None:
         """Relay on the calling thread. Blocks until the stream ends or ``close`` is called.
 
@@ -210,17 +179,6 @@ class RedisRelay:
         if self._error is not None:
             raise self._error
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is over, or for ``timeout`` seconds; return whether it is over.
-
-        Raises:
-            SSEClientError: It failed with this.
-        """
-        over = self._over.wait(timeout)
-        if over and self._error is not None:
-            raise self._error
-        return over
-
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
         """End it: drop the stream, give the lease back. Idempotent, from any thread.
 
@@ -231,40 +189,18 @@ class RedisRelay:
                 hangs. A first connection that does is left alone, and dropped once it comes about
                 or its ``timeout=`` is over.
         """
-        self._stopping.set()
+        if not self._stop():
+            self._finish()
+            return
         with self._lock:
-            tenure = self._tenure
-            if not self._began:
-                self._began = True
-                self._finish()
-                return
-        if tenure is not None:
-            tenure.stop()
+            relay = self._leased_relay
+        if relay is not None:
+            relay.stop()
         # Not on the thread that runs it: a signal handler may have come in the middle of ``run``.
         if threading.current_thread() is self._runner:
             return
         if self._over.wait(timeout) and self._thread.ident is not None:
             self._thread.join(timeout)
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    def _begin(self) -> None:
-        with self._lock:
-            if self._began:
-                raise RuntimeError("a relay can be begun once only")
-            self._began = True
 
     def _run(self) -> None:
         self._runner = threading.current_thread()
@@ -306,22 +242,22 @@ class RedisRelay:
     def _serve(self, lease: Lease) -> End:
         """Relay under the lease, and give it back."""
         self._progress.leases += 1
-        tenure = Tenure(self._server, lease, self._source.open, self._options, self._progress)
+        relay = LeasedRelay(self._server, lease, self._source.open, self._options, self._progress)
         with self._lock:
-            self._tenure = tenure
+            self._leased_relay = relay
         if self._stopping.is_set():
-            tenure.stop()
+            relay.stop()
         self._keeper.keep(lease)
         try:
-            end = tenure.run()
+            end = relay.run()
         finally:
             self._keeper.drop(lease)
             lease.release()
             with self._lock:
-                self._tenure = None
+                self._leased_relay = None
         logger.info("%r: not relaying any more: %s", self._stream, end.value)
         return end
 
     def _reports(self) -> list[list[object]]:
-        tenure = self._tenure
-        return [] if tenure is None else [self._report.command(tenure.waiting)]
+        relay = self._leased_relay
+        return [] if relay is None else [self._report.command(relay.waiting)]

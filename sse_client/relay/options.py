@@ -1,14 +1,36 @@
-"""What is refused of the options, by name."""
+"""What the options of a relay may hold, and the keys in Redis that its names make.
+
+A script may touch the keys of one hash slot only, if Redis is a cluster. So every key of a stream
+carries the hash tag of the stream's own key: the part within its first braces, or else the whole
+of it, in braces.
+"""
 
 from __future__ import annotations
 
-from sse_client.relay.keys import tag_of
+_PREFIX = "sse-client"
 
 #: The shortest lease: its renewals have to get through a busy machine.
 _LEAST_LEASE_TIME = 0.1
 
 #: Redis counts milliseconds.
 _LEAST_CLAIM_AFTER = 0.001
+
+
+def tag_of(option: str, name: str) -> str:
+    """Return the hash tag of a stream's name, or refuse the name by the option's."""
+    before, brace, rest = name.partition("{")
+    tag, closing, _ = rest.partition("}")
+    if brace and closing and tag:
+        return tag
+    if brace or "}" in before:
+        raise ValueError(f"{option} may hold braces only as a hash tag, such as '{{orders}}:eu'")
+    return name
+
+
+def key_of(name: str, what: str) -> str:
+    """Return the key of something that belongs to the stream ``name``, in its hash slot."""
+    tag = tag_of("name", name)
+    return f"{_PREFIX}:{{{tag}}}:{what}" if tag == name else f"{_PREFIX}:{{{tag}}}:{name}:{what}"
 
 
 def check_name(option: str, name: object) -> str:

@@ -14,11 +14,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sse_client.relay.checks import check_claim_after, check_count, check_name
-from sse_client.relay.connection import Interrupted, Patience, RedisServer
-from sse_client.relay.group import CLAIM_AFTER, COUNT, GroupOptions, GroupReader
+from sse_client.relay.connection import Interrupted, Patience, RedisServer, StopFlag
+from sse_client.relay.consumer_group import CLAIM_AFTER, COUNT, GroupOptions, GroupReader
 from sse_client.relay.lease import new_owner
-from sse_client.relay.stopping import StopFlag
+from sse_client.relay.options import check_claim_after, check_count, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from sse_client import ServerSentEvent
     from sse_client.relay.connection import RedisAddress
-    from sse_client.relay.group import Entry
+    from sse_client.relay.consumer_group import Entry
 
 logger = logging.getLogger("sse_client")
 
