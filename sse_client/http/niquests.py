@@ -20,6 +20,9 @@ import requests
 import urllib3
 from urllib3.exceptions import ProtocolError
 
+from sse_client.http.private_names import socket_below
+from sse_client.http.response_head import bounded_response_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
@@ -217,7 +220,8 @@ def socket_of(raw: Any) -> Any:
     if is_of_urllib3_future(raw):
         found: object = getattr(raw.connection, "sock", None)
         return found if isinstance(found, socket.socket) else None
-    return getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+    bounded = bounded_response_of(raw)
+    return socket_below(raw) if bounded is None else bounded.socket
 
 
 @contextlib.contextmanager

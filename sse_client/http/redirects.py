@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from sse_client.http.private_names import cookies_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -53,7 +55,7 @@ def _hide(
 def _take_out(request: Any, names: Iterable[str]) -> None:
     for name in names:
         request.headers.pop(name, None)
-    jar = request._cookies
+    jar = cookies_of(request)
     for cookie in list(jar or ()):
         if not cookie.domain:  # of the call, to go to whatever address that names
             jar.clear(cookie.domain, cookie.path, cookie.name)

@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.errors import IdleTimeoutError
+from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
 from sse_client.http.body import body_reader
 from sse_client.http.causes import (
@@ -30,10 +31,10 @@ from sse_client.http.causes import (
 )
 from sse_client.http.headers import set_stream_headers
 from sse_client.http.niquests import close_response, is_of_urllib3_future, socket_of
-from sse_client.http.pools import keep_out_of_pool, watch_pool, watched_by
+from sse_client.http.pools import keep_out_of_pool, watch_pool
 from sse_client.http.redirects import keep_secrets_from_others
 from sse_client.http.response_check import check_response, read_body
-from sse_client.http.response_head import arrivals_of
+from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -284,8 +285,8 @@ class StreamConnection:
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
         """Return a function that sets for how many seconds from then on reads may wait."""
-        arrivals = arrivals_of(response)
-        return self._limit_wait if arrivals is None else arrivals.read_within
+        bounded = bounded_response_of(response.raw)
+        return self._limit_wait if bounded is None else bounded.arrivals.read_within
 
     def _limit_wait(self, seconds: float) -> None:
         self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))

@@ -16,6 +16,7 @@ import urllib3
 from support import PATIENCE, sse_client_for_tests
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
+from sse_client.http.abortable_connections import watched_by
 from sse_client.http.niquests import (
     adapted,
     close_response,
@@ -25,7 +26,7 @@ from sse_client.http.niquests import (
     translated_errors,
     with_watcher,
 )
-from sse_client.http.pools import watch_pool, watched_by
+from sse_client.http.pools import watch_pool
 
 
 def made_by(package: str, name: str, *bases: type) -> type:

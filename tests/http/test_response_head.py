@@ -303,7 +303,7 @@ class TestHeader:
     def test_leaves_the_descriptor_to_wait_for_the_body(self):
         with response_of(b"HTTP/1.1 200 OK\r\n\r\n") as answer:
             answer.begin()
-            assert answer.fileno() == answer._arrivals._socket.fileno()
+            assert answer.fileno() == answer.socket.fileno()
 
 
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
