@@ -20,7 +20,12 @@ import requests
 import urllib3
 from urllib3.exceptions import ProtocolError
 
-from sse_client.http.private_names import socket_below
+from sse_client.http.private_names import (
+    forget_police,
+    is_of_urllib3_future,
+    police_of,
+    socket_below,
+)
 from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
@@ -173,11 +178,11 @@ def take_from_pool(raw: Any) -> Any:
     None if urllib3 does that by itself.
     """
     connection = getattr(raw, "connection", None)
-    police = getattr(raw, "_police_officer", None)
+    police = police_of(raw)
     if not isinstance(connection, _WatchedConnection) or police is None:
         return None
     police.forget(raw)
-    raw._police_officer = None
+    forget_police(raw)
     connection.leave(police)
     return connection
 
@@ -208,11 +213,6 @@ def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
         while not (found := read()) and not raw.closed:
             pass
         return found
-
-
-def is_of_urllib3_future(raw: Any) -> bool:
-    """Return whether the response's body comes from urllib3-future, whatever package that is."""
-    return type(getattr(raw, "_fp", None)).__name__ == "LowLevelResponse"
 
 
 def socket_of(raw: Any) -> Any:

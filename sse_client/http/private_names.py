@@ -68,6 +68,9 @@ PRIVATE_NAMES = (
     ),
 )
 
+#: Those of urllib3-future, which niquests brings, on each of its responses.
+PRIVATE_NAMES_OF_URLLIB3_FUTURE = ("_fp", "_police_officer")
+
 
 def connects_by_itself(kind: type[Any]) -> bool:
     """Return whether connections of this class connect in another way than those of urllib3."""
@@ -93,6 +96,21 @@ def keep_from_pool(raw: Any) -> None:
 def socket_below(raw: Any) -> Any:
     """Return the socket that a response of urllib3 is read from, None if it is not known."""
     return getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+
+
+def is_of_urllib3_future(raw: Any) -> bool:
+    """Return whether the response's body comes from urllib3-future, whatever package that is."""
+    return type(getattr(raw, "_fp", None)).__name__ == "LowLevelResponse"
+
+
+def police_of(raw: Any) -> Any:
+    """Return where urllib3-future keeps the connection of a response, None for any other."""
+    return getattr(raw, "_police_officer", None)
+
+
+def forget_police(raw: Any) -> None:
+    """Have the response of urllib3-future not look for its connection where it was kept."""
+    raw._police_officer = None
 
 
 def content_was_read(response: Any) -> bool:

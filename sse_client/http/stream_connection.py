@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,8 +31,9 @@ from sse_client.http.causes import (
     stream_interrupted,
 )
 from sse_client.http.headers import set_stream_headers
-from sse_client.http.niquests import close_response, is_of_urllib3_future, socket_of
+from sse_client.http.niquests import close_response, socket_of
 from sse_client.http.pools import keep_out_of_pool, watch_pool
+from sse_client.http.private_names import is_of_urllib3_future
 from sse_client.http.redirects import keep_secrets_from_others
 from sse_client.http.response_check import check_response, read_body
 from sse_client.http.response_head import bounded_response_of
@@ -229,7 +231,7 @@ class StreamConnection:
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
         read_within = self._bound_of(response)
-        left: float | None = None
+        left = math.inf  # until there has to be an event
         try:
             while True:
                 if event_timeout is not None:
@@ -247,11 +249,13 @@ class StreamConnection:
             # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
-                if event_timeout is not None and left is not None:
+                read_timeout = self._options.read_timeout
+                if event_timeout is not None:
+                    # The read may have waited several times, each for no longer than that.
                     is_over = last_event_at() + event_timeout <= self._clock.monotonic()
-                    if is_over or left <= (self._options.read_timeout or left):
+                    if is_over or left <= (read_timeout or left):
                         raise self._idle("event", event_timeout) from error
-                raise self._idle("bytes", self._options.read_timeout or 0.0) from error
+                raise self._idle("bytes", read_timeout or 0.0) from error
             raise stream_interrupted(error, response) from printable_cause(error)
 
     def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
