@@ -1,9 +1,10 @@
 """Connections that can be aborted while they connect, shake hands or wait for a response.
 
-Before there is a response its socket is unknown to requests. So the pools of a stream make
-connections that show each socket to the attempt of their thread before they block on it. They also
-read each header within bounds, the header of a proxy's tunnel included. For a thread that opens no
-stream they are what they would be otherwise.
+Before there is a response, requests does not know its socket. So the pools of a stream make
+connections that show each socket to the attempt of their thread before they block on it. The
+attempt passes it to ``aborting``, which any thread may ask to shut it down. These connections
+also read each header within bounds, the header of a proxy's tunnel included. In a thread that
+opens no stream they behave like those of urllib3.
 """
 
 from __future__ import annotations

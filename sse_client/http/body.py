@@ -1,9 +1,9 @@
-"""The body of a response, read as it arrives and in as few steps as can be.
+"""The body of a response, read as it arrives and in as few steps as possible.
 
-``raw.read1`` alone of urllib3's ways hands out what has arrived at once, in every framing and
-content encoding. But it returns at most one HTTP chunk a call, of which a backlog may have hundreds
-in one packet. So where the response is exactly of the expected kind, chunked and not encoded,
-what has arrived is read below urllib3, and all its chunks are taken apart together.
+Of urllib3's methods only ``raw.read1`` returns what has arrived immediately, with every framing
+and content encoding. But it returns at most one HTTP chunk per call, and one packet of a backlog
+may hold hundreds. So if the response is chunked and not encoded, its bytes are read below
+urllib3, and all chunks that have arrived are decoded together.
 """
 
 from __future__ import annotations

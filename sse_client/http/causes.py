@@ -1,4 +1,4 @@
-"""What a message may say of an address and of the cause of an error: the reason, and no secret.
+"""What a message may say of an address and of the cause of an error: the reason, but no secret.
 
 Nothing here lets a query, user info or a header into a message.
 """

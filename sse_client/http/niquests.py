@@ -1,9 +1,9 @@
-"""Sessions that are not of requests, but have its ways: those of niquests, which speak HTTP/2.
+"""Sessions of niquests, which resemble those of requests and speak HTTP/2 as well.
 
-Nothing here imports niquests: whoever has such a session has done so. It brings a urllib3 of its
-own, urllib3-future, as another package or, where it was installed in the usual way, in place of
-urllib3. Its errors are none of those that requests and urllib3 raise, and spell out addresses with
-their queries. So here each of them becomes the one that requests or urllib3 would have raised.
+Nothing here imports niquests: a user who has such a session has imported it. niquests brings its
+own fork of urllib3, urllib3-future. That is installed as another package or, by default, in place
+of urllib3. Its errors are not those of requests and urllib3, and they show addresses with their
+queries. So each of them is replaced here by the error that requests or urllib3 would have raised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The client's own session of requests: it notices a dead peer, and keeps bounded cookies."""
+"""The session of requests that a client makes for itself.
+
+Its connections notice a dead peer by TCP keep-alive, and the number and size of its cookies are
+bounded.
+"""
 
 from __future__ import annotations
 

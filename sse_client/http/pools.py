@@ -1,9 +1,9 @@
-"""The pools of connections below a stream: those of a session, made to serve streams as well.
+"""The connection pools of a session, made to serve streams as well.
 
 Every pool that a session's adapter makes is one whose connections can be aborted. While a thread
 opens a stream, its pool also neither retries by itself nor logs queries. This is registered with
-the managers of pools, not with single pools: a manager keeps ten of them, and another thread may
-push a pool out before it serves.
+the managers of the pools, not with single pools: a manager keeps ten of them, and another thread
+may push a pool out before it serves.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ class _Managers(dict[str, Any]):
 @functools.cache
 def _for_streams(usual: type[Any]) -> type[Any]:
     """Return the class of pools, made to serve streams. Its name, which is in messages, stays."""
-    if issubclass(usual, StreamPool) or not _is_of_urllib3(usual):
+    if not _is_of_urllib3(usual):
+        members = {"ConnectionCls": abortable(usual.ConnectionCls)}
+        is_done = members["ConnectionCls"] is usual.ConnectionCls
+        return usual if is_done else type(usual.__name__, (usual,), members)
+    if issubclass(usual, StreamPool):
         return usual
     return type(usual.__name__, (StreamPool, usual), {})
 
@@ -83,12 +87,26 @@ def _register(manager: Any) -> None:
     """Have a manager make pools for streams from now on, and forget those that it has."""
     usual: Any = getattr(manager, "pool_classes_by_scheme", {})
     classes = {scheme: _for_streams(kind) for scheme, kind in usual.items()}
-    if classes != usual:
-        # Whoever asks the manager for a pool takes this lock, too, so none gets an old one after
-        # the first has seen the new classes.
-        with manager.pools.lock:
-            manager.pool_classes_by_scheme = classes  # its own, in place of one that all share
-            manager.clear()  # requests in work keep their pools
+    if classes == usual:
+        return
+    if not all(map(_is_of_urllib3, usual.values())):
+        manager.pool_classes_by_scheme = classes
+        return  # its old pools are dealt with one by one
+    # Whoever asks the manager for a pool takes this lock, too, so none gets an old one after the
+    # first has seen the new classes.
+    with manager.pools.lock:
+        manager.pool_classes_by_scheme = classes  # its own, in place of one that all share
+        manager.clear()  # requests in work keep their pools
+
+
+def _register_managers_of(adapter: Any) -> None:
+    _register(getattr(adapter, "poolmanager", None))
+    usual = getattr(adapter, "proxy_manager", None)
+    if isinstance(usual, dict) and not isinstance(usual, _Managers):
+        managers = _Managers()
+        for proxy, manager in list(usual.items()):
+            managers[proxy] = manager
+        adapter.proxy_manager = managers
 
 
 def watch_pool(
@@ -100,16 +118,12 @@ def watch_pool(
     sender: object = session
     pool: Any
     if isinstance(adapter, HTTPAdapter):
-        _register(adapter.poolmanager)
-        if not isinstance(adapter.proxy_manager, _Managers):
-            managers = _Managers()
-            for proxy, manager in [*adapter.proxy_manager.items()]:
-                managers[proxy] = manager
-            adapter.proxy_manager = managers
+        _register_managers_of(adapter)
         pool = adapter.get_connection_with_tls_context(
             prepared, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
         )
     elif isinstance(sender, ForeignSession):
+        _register_managers_of(adapter)
         pool = sender.pool_for(prepared, settings["proxies"])
     else:
         return  # someone else's transport: it can be aborted once it has responded
@@ -118,7 +132,7 @@ def watch_pool(
 
 
 def _watch_connections(pool: Any) -> None:
-    """Do what can be done with a pool that somebody makes without asking for its class."""
+    """Do what can be done with a pool that its manager had before, or that has another maker."""
     pool.ConnectionCls = abortable(pool.ConnectionCls)
     if not _is_of_urllib3(pool) or pool.pool is None:
         return

@@ -1,4 +1,4 @@
-"""What a request consists of and how it is sent, in the words of requests; made anew each time."""
+"""What to send and how: the arguments of requests. Each attempt makes its own request of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a response is a stream, and what is read and reported of one that is not."""
+"""Whether a response is an event stream, and what is read and reported of one that is not."""
 
 from __future__ import annotations
 

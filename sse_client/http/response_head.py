@@ -1,9 +1,10 @@
-"""A response as it is read from its socket: within bounds of time and size, whatever reads it.
+"""The header of a response, read within bounds of time and size.
 
-The standard library takes the end of the connection for the end of the header, takes a second
-interim response for the final one, and ends the header at a line that is not a field, whereupon
-urllib3 logs the whole address. It limits each line alone, and a socket's time-out starts again with
-each byte. So the whole header is read here before the standard library sees it.
+The standard library mistakes the end of the connection for the end of the header. It takes a
+second interim response for the final one, and ends the header at a line that is not a field,
+whereupon urllib3 logs the whole address. It limits each line only by itself, and the time-out of
+a socket starts again with each byte. So the whole header is read here before the standard library
+sees it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One streaming response: opened, and read as it arrives, until its end or until it is aborted.
+"""One attempt to open a stream, and the connection that results from it.
 
-With ``pools`` and ``response_check`` this is all that knows the inside of requests and urllib3. It
-can be aborted from any other thread, which ``aborting`` does. What has arrived has to be handed out
-at once, in every framing and content encoding: ``body``.
+``pools`` and ``abortable_connections`` make that connection, ``response_check`` accepts or refuses
+the response, and ``body`` reads what arrives. Another thread can abort all of it through
+``aborting``.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class StreamConnection:
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
-        # that answers a challenge on the same connection.
+        # that responds to a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
             read_body(response, self._bound_of(response), self._clock)
         if response.is_redirect:

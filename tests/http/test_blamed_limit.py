@@ -101,4 +101,4 @@ class TestTheLimitOfBytes:
 def test_no_limit_of_ours_is_blamed_for_a_dead_peer(sse_clock, event_timeout):
     late = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
     error = error_of(sse_clock, late, event_timeout=event_timeout, read_timeout=45, during=60)
-    assert isinstance(error, StreamInterruptedError)
+    assert type(error) is StreamInterruptedError  # of which IdleTimeoutError is a kind

@@ -17,9 +17,12 @@ import pytest
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from support import PATIENCE, Running, sse_client_for_tests
+from support import PATIENCE, Running, reads_end, silent_listener, sse_client_for_tests
 
 from sse_client import ConnectionFailedError, SessionClosedError
+from sse_client.clock import SYSTEM_CLOCK
+from sse_client.http.abortable_connections import abortable, watched_by
+from sse_client.http.aborting import AbortableSocket, ConnectionAborted
 
 HOSTS = 100
 
@@ -240,6 +243,44 @@ class TestWhatOthersSee:
             assert is_watched(session, url, tls_server, verify=tls.ca_bundle)
 
 
+class TestConnectionsThatConnectByThemselves:
+    """As those through a SOCKS proxy do: they can be aborted once they are connected."""
+
+    @staticmethod
+    def pool_class(port):
+        class Connection(urllib3.connection.HTTPSConnection):
+            def _new_conn(self):
+                self.made = socket.create_connection(("127.0.0.1", port), self.timeout)
+                return self.made
+
+        class Pool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Connection
+
+        return Pool
+
+    def test_can_be_aborted_in_the_handshake(self):
+        with silent_listener() as (port, accept), session_with(HTTPAdapter()) as session:
+            session.mount("https://", HTTPAdapter())
+            manager = session.get_adapter("https://").poolmanager
+            manager.pool_classes_by_scheme = {"https": self.pool_class(port)}
+            with sse_client_for_tests(session) as client:
+                opening = Running(lambda: client.sse("https://name.invalid/"))
+                peer = accept()
+                assert peer.recv(1)
+                client.close()
+                assert reads_end(peer)
+            assert isinstance(opening.outcome(), SessionClosedError)
+
+    def test_are_closed_if_they_were_aborted_meanwhile(self):
+        watcher = AbortableSocket(print, SYSTEM_CLOCK)
+        with silent_listener() as (port, _):
+            connection = abortable(self.pool_class(port).ConnectionCls)("name.invalid")
+            watcher.abort()
+            with watched_by(watcher), pytest.raises(ConnectionAborted):
+                connection.connect()
+        assert connection.made.fileno() == -1
+
+
 class TestPoolsThatAUserMakes:
     """Those of an adapter or manager that does not ask for the classes of its pools."""
 
@@ -270,9 +311,16 @@ class TestPoolsThatAUserMakes:
             client.sse(server.url)
 
     def test_have_their_idle_connections_closed_as_nothing_could_abort_them(self, server):
-        with session_with(self.Adapter()) as session:
+        class Adapter(HTTPAdapter):
+            pool = urllib3.HTTPConnectionPool("127.0.0.1", server.port)
+
+            def get_connection_with_tls_context(self, *args, **options):
+                return self.pool
+
+        with session_with(Adapter()) as session:
             server.respond(200)
             session.get(address(server))
-            assert is_watched(session, address(server), server)
-        assert len(server.requests) == 2
-        assert len({request.client_port for request in server.requests}) == 2
+            for _ in range(2):  # those that are watched stay so
+                assert is_watched(session, address(server), server)
+        assert len({request.client_port for request in server.requests}) == 3
+        Adapter.pool.close()
