@@ -24,9 +24,9 @@ class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
 
 
 class AbortableSocket:
-    """Whichever socket an attempt is using by now. Thread-safe, and nothing blocks.
+    """The socket that an attempt is using at the moment. Thread-safe, and nothing blocks.
 
-    ``connections`` knows it as a ``SocketWatcher``, which is shown each of them.
+    To ``abortable_connections`` it is a ``SocketWatcher``, to which each socket is shown.
 
     Args:
         unverified: Called with the host if a certificate is not verified, as was asked for.

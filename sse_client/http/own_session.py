@@ -60,8 +60,8 @@ def renew_locks(session: Any) -> None:
 
 
 def _renew_locks_of_pools(pools: Any) -> None:
-    if not isinstance(getattr(pools, "lock", None), type(threading.RLock())):
-        return
+    if not hasattr(pools, "lock"):
+        return  # it has no manager of urllib3's
     pools.lock = threading.RLock()
     for key in pools.keys():  # noqa: SIM118  # it is not a dict, and refuses to be iterated over
         idle = pools[key].pool
@@ -91,7 +91,7 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
 
 
 class _BoundedCookies(RequestsCookieJar):
-    """The cookies of requests, which begin anew where there would be too many."""
+    """The cookies of requests, all of which are dropped when there would be too many."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
         if len(cookie.name) + len(cookie.value or "") + len(cookie.path) > MAX_COOKIE_SIZE:
