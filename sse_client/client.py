@@ -8,15 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
+from sse_client.http.causes import name_of
 from sse_client.http.niquests import adapted
 from sse_client.http.own_session import mount_adapters, new_session, renew_locks
-from sse_client.http.request import (
-    RequestDescription,
-    SendOptions,
-    Timeout,
-    join_address,
-    name_of,
-)
+from sse_client.http.request import RequestDescription, SendOptions, Timeout, join_address
 from sse_client.plugins.registry import PluginRegistry
 from sse_client.plugins.sse import SSE
 from sse_client.process import disown_in_child, stop_all

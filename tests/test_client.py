@@ -572,10 +572,14 @@ class TestOwnSession:
 
     def test_that_was_closed_below_it_fails_the_connection(self, own, server):
         own.trust_env = False
+        server.serve(then="stall")
         prepared = requests.Request("GET", server.url).prepare()
-        own.get_adapter(server.url).get_connection_with_tls_context(prepared, verify=True).close()
-        with on(own) as client, pytest.raises(ConnectionFailedError, match=r"[Cc]losed"):
-            client.sse(server.url)
+        adapter = own.get_adapter(server.url)
+        with on(own) as client:
+            client.sse(server.url).close()
+            adapter.get_connection_with_tls_context(prepared, verify=True).close()
+            with pytest.raises(ConnectionFailedError, match=r"[Cc]losed"):
+                client.sse(server.url)
 
     def test_gives_its_hooks(self, own, server):
         seen = []

@@ -1,1 +1,1 @@
-"""Everything that knows requests, urllib3 or niquests: one response, from request to last byte."""
+"""Everything that knows requests, urllib3 or niquests: to open, read and abort a connection."""

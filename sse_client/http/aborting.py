@@ -1,7 +1,9 @@
-"""The socket that an attempt to open a stream is using, which any thread may shut down.
+"""Aborting an attempt to open a stream from another thread, in whatever phase it is.
 
-``response.close()`` blocks behind a thread that is reading, and ``SSLSocket.shutdown`` drops the
-TLS layer under it. So an abort shuts the raw socket down, and what is read then is thrown away.
+The attempt shows this each socket that it uses, and an abort shuts the latest one down. It has to
+be the raw socket. ``response.close()`` waits for a thread that is reading, and
+``SSLSocket.shutdown`` removes the TLS layer while the other thread reads. What is read after an
+abort is thrown away.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
 
 
 class AbortableSocket:
-    """Whichever socket an attempt is using by now. Thread-safe, and nothing blocks.
+    """The socket that an attempt is using at the moment. Thread-safe, and nothing blocks.
 
-    ``connections`` knows it as a ``SocketWatcher``, which is shown each of them.
+    To ``abortable_connections`` it is a ``SocketWatcher``, to which each socket is shown.
 
     Args:
         unverified: Called with the host if a certificate is not verified, as was asked for.

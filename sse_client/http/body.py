@@ -1,22 +1,25 @@
-"""The body of a response, read as it arrives and in as few steps as can be.
+"""The body of a response, read as it arrives and in as few steps as possible.
 
-``raw.read1`` alone of urllib3's ways hands out what has arrived at once, in every framing and
-content encoding. But it returns at most one HTTP chunk a call, of which a backlog may have hundreds
-in one packet. So where the response is exactly of the expected kind, chunked and not encoded,
-what has arrived is read below urllib3, and all its chunks are taken apart together.
+Of urllib3's methods only ``raw.read1`` returns what has arrived immediately, with every framing
+and content encoding. But it returns at most one HTTP chunk per call, and one packet of a backlog
+may hold hundreds. So if the response is chunked and not encoded, its bytes are read below
+urllib3, and all chunks that have arrived are decoded together.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 from urllib3.exceptions import ProtocolError
 
 from sse_client.http.niquests import reader_of
-from sse_client.http.response_head import BUFFER_SIZE, MAX_TRAILERS_SIZE
+from sse_client.http.response_head import (
+    BUFFER_SIZE,
+    MAX_TRAILERS_SIZE,
+    BoundedFile,
+    bounded_response_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,31 +47,32 @@ def body_reader(raw: Any) -> Callable[[], bytes]:
     At the end of the body it returns ``b""``. It raises an OSError (of which TimeoutError is one)
     or an ``HTTPError`` of urllib3.
     """
-    if _is_plain_and_chunked(raw):
-        return _ChunkedBody(raw._fp.fp).read
-    return reader_of(raw, READ_SIZE)
+    file = _file_of_plain_chunks(raw)
+    return reader_of(raw, READ_SIZE) if file is None else _ChunkedBody(file).read
 
 
-def _is_plain_and_chunked(raw: Any) -> bool:
-    """Return whether nothing but chunks lies between the socket's buffer and the body."""
-    http_response: Any = getattr(raw, "_fp", None)
-    return (
+def _file_of_plain_chunks(raw: Any) -> BoundedFile | None:
+    """Return the socket's buffer if nothing but chunks lies between that and the body."""
+    http_response: Any = bounded_response_of(raw)
+    if http_response is None:
+        return None
+    is_plain = (
         type(raw) is urllib3.HTTPResponse
-        and isinstance(http_response, http.client.HTTPResponse)
-        and type(http_response.fp) is io.BufferedReader
+        and isinstance(http_response.fp, BoundedFile)
         and http_response.chunked is True
         and http_response.chunk_left is None
-        and getattr(http_response, "_method", "HEAD") != "HEAD"
+        and http_response.request_method != "HEAD"
         and getattr(raw, "chunked", None) is True
         and getattr(raw, "chunk_left", 0) is None
         and raw.headers.get("Content-Encoding", "identity").strip().lower() in {"", "identity"}
     )
+    return http_response.fp if is_plain else None
 
 
 class _ChunkedBody:
     """Reads a chunked body from the buffered socket."""
 
-    def __init__(self, file: io.BufferedReader) -> None:
+    def __init__(self, file: BoundedFile) -> None:
         self._file = file
         self._chunks = ChunkDecoder()
         self._is_behind = False  # there was more than fits into the file's own buffer

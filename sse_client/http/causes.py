@@ -1,4 +1,4 @@
-"""What an error may say of its cause: enough to see the reason, and no secret.
+"""What a message may say of an address and of the cause of an error: the reason, but no secret.
 
 Nothing here lets a query, user info or a header into a message.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -19,17 +19,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def redact_url(url: str) -> str:
-    """Return the URL less user info, query and fragment, in which secrets travel."""
+#: What is shown of an address in which a secret may be anywhere.
+_UNPARSABLE = "(an address that cannot be parsed)"
+
+
+class _PublicParts(NamedTuple):
+    """The parts of an address in which no secret travels: neither user info nor a query."""
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+
+
+def _public_parts(url: str) -> _PublicParts | None:
+    """Take an address apart, and leave user info, query and fragment out; None if that fails."""
     try:
         parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        return "(an address that cannot be parsed)"
+        return None
     # Without its scheme, an address has its user info in what then counts as the path.
     path = parts.path if host else parts.path.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{port}{path}"
+    return _PublicParts(parts.scheme, host, port, path)
+
+
+def redact_url(url: str) -> str:
+    """Return the URL less user info, query and fragment, in which secrets travel."""
+    parts = _public_parts(url)
+    if parts is None:
+        return _UNPARSABLE
+    host = f"[{parts.host}]" if ":" in parts.host else parts.host
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def name_of(address: str) -> str:
+    """Return what to call a stream: its host, or the path that DefaultRequest completes."""
+    parts = _public_parts(address)
+    return _UNPARSABLE if parts is None else parts.host or parts.path
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""The headers that each attempt to open a stream sends."""
+"""The request headers that each attempt to open a stream sends."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Sessions that are not of requests, but have its ways: those of niquests, which speak HTTP/2.
+"""Sessions of niquests, which resemble those of requests and speak HTTP/2 as well.
 
-Nothing here imports niquests: whoever has such a session has done so. It brings a urllib3 of its
-own, urllib3-future, as another package or, where it was installed in the usual way, in place of
-urllib3. Its errors are none of those that requests and urllib3 raise, and spell out addresses with
-their queries. So here each of them becomes the one that requests or urllib3 would have raised.
+Nothing here imports niquests: a user who has such a session has imported it. niquests brings its
+own fork of urllib3, urllib3-future. That is installed as another package or, by default, in place
+of urllib3. Its errors are not those of requests and urllib3, and they show addresses with their
+queries. So each of them is replaced here by the error that requests or urllib3 would have raised.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import requests
 import urllib3
 from urllib3.exceptions import ProtocolError
+
+from sse_client.http.private_names import (
+    forget_police,
+    is_of_urllib3_future,
+    police_of,
+    socket_below,
+)
+from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -170,11 +178,11 @@ def take_from_pool(raw: Any) -> Any:
     None if urllib3 does that by itself.
     """
     connection = getattr(raw, "connection", None)
-    police = getattr(raw, "_police_officer", None)
+    police = police_of(raw)
     if not isinstance(connection, _WatchedConnection) or police is None:
         return None
     police.forget(raw)
-    raw._police_officer = None
+    forget_police(raw)
     connection.leave(police)
     return connection
 
@@ -207,17 +215,13 @@ def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
         return found
 
 
-def is_of_urllib3_future(raw: Any) -> bool:
-    """Return whether the response's body comes from urllib3-future, whatever package that is."""
-    return type(getattr(raw, "_fp", None)).__name__ == "LowLevelResponse"
-
-
 def socket_of(raw: Any) -> Any:
     """Return the socket that a response is read from, None if it isn't known."""
     if is_of_urllib3_future(raw):
         found: object = getattr(raw.connection, "sock", None)
         return found if isinstance(found, socket.socket) else None
-    return getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+    bounded = bounded_response_of(raw)
+    return socket_below(raw) if bounded is None else bounded.socket
 
 
 @contextlib.contextmanager

@@ -1,4 +1,8 @@
-"""The client's own session of requests: it notices a dead peer, and keeps bounded cookies."""
+"""The session of requests that a client makes for itself.
+
+Its connections notice a dead peer by TCP keep-alive, and the number and size of its cookies are
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.utils import default_user_agent
-from urllib3._collections import RecentlyUsedContainer
 from urllib3.connection import HTTPConnection
+
+from sse_client.http.private_names import cookie_lock_of, renew_cookie_lock
 
 if TYPE_CHECKING:
     from http.cookiejar import Cookie
@@ -47,9 +52,7 @@ def renew_locks(session: Any) -> None:
 
     It may be anybody's: what has no such locks is left as it is.
     """
-    jar: Any = getattr(session, "cookies", None)
-    if hasattr(jar, "_cookies_lock"):
-        jar._cookies_lock = threading.RLock()
+    renew_cookie_lock(getattr(session, "cookies", None))
     for adapter in getattr(session, "adapters", {}).values():
         proxies = getattr(adapter, "proxy_manager", {})
         for manager in (getattr(adapter, "poolmanager", None), *proxies.values()):
@@ -57,11 +60,11 @@ def renew_locks(session: Any) -> None:
 
 
 def _renew_locks_of_pools(pools: Any) -> None:
-    if not isinstance(pools, RecentlyUsedContainer):
-        return
+    if not hasattr(pools, "lock"):
+        return  # it has no manager of urllib3's
     pools.lock = threading.RLock()
-    for pool in pools._container.values():
-        idle = pool.pool
+    for key in pools.keys():  # noqa: SIM118  # it is not a dict, and refuses to be iterated over
+        idle = pools[key].pool
         if idle is not None:  # else it is closed
             idle.mutex = threading.Lock()
             for name in ("not_empty", "not_full", "all_tasks_done"):
@@ -88,17 +91,17 @@ def _keep_alive_options() -> list[tuple[int, int, int]]:
 
 
 class _BoundedCookies(RequestsCookieJar):
-    """The cookies of requests, which begin anew where there would be too many."""
+    """The cookies of requests, all of which are dropped when there would be too many."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
         if len(cookie.name) + len(cookie.value or "") + len(cookie.path) > MAX_COOKIE_SIZE:
             return
-        with self._cookies_lock:  # type: ignore[attr-defined]  # typeshed leaves it out
+        with cookie_lock_of(self):
             if len(self) >= MAX_COOKIES and not self._has(cookie):
                 self.clear()
             super().set_cookie(cookie, *args, **kwargs)
 
     def _has(self, cookie: Cookie) -> bool:
         """Return whether this one would only be renewed (RFC 6265, section 5.3)."""
-        known: Any = self._cookies  # type: ignore[attr-defined]  # the same
-        return cookie.name in known.get(cookie.domain, {}).get(cookie.path, {})
+        key = cookie.domain, cookie.path, cookie.name
+        return any((each.domain, each.path, each.name) == key for each in self)

@@ -1,4 +1,4 @@
-"""A request that is about to be sent, as plugins see it, and the values that it is made from."""
+"""A request that is about to be sent, as plugins see it, and the callable values in it."""
 
 from __future__ import annotations
 

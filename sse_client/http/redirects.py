@@ -1,8 +1,8 @@
 """What a redirect to another origin must not take along.
 
-requests takes the Authorization away, and gives an entry of .netrc to its own host alone. It leaves
-the cookies of the call, which have no host, and the headers that a callable has made, in which
-tokens travel.
+requests removes the ``Authorization`` header, and sends an entry of .netrc to its own host only.
+It keeps the cookies of the call, which belong to no host, and the headers that a callable has
+made, in which tokens travel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
+
+from sse_client.http.private_names import cookies_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +45,7 @@ def _hide(
     request: Any = response.request
     if target is None or not _leaves_origin(session, request.url, urljoin(response.url, target)):
         return
-    # An auth that has answered a challenge sent a copy, but the next one is made of the first.
+    # An auth that has met a challenge sent a copy, but the next one is made of the first.
     for each in (response, *response.history):
         sent: Any = each.request
         each.request = sent.copy()  # as it was sent
@@ -53,7 +55,7 @@ def _hide(
 def _take_out(request: Any, names: Iterable[str]) -> None:
     for name in names:
         request.headers.pop(name, None)
-    jar = request._cookies
+    jar = cookies_of(request)
     for cookie in list(jar or ()):
         if not cookie.domain:  # of the call, to go to whatever address that names
             jar.clear(cookie.domain, cookie.path, cookie.name)

@@ -1,4 +1,4 @@
-"""What a request consists of and how it is sent, in the words of requests; made anew each time."""
+"""What to send and how: the arguments of requests. Each attempt makes its own request of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import urlsplit
 
+from sse_client.http.causes import name_of
 from sse_client.http.pending_request import PendingRequest, names_of_callables, resolve_values
 
 if TYPE_CHECKING:
@@ -194,13 +194,3 @@ def join_address(
         return path  # which DefaultRequest completes
     shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"{scheme}://{shown}{'' if port is None else f':{port}'}/{path.removeprefix('/')}"
-
-
-def name_of(address: str) -> str:
-    """Return what to call a stream: its host, or the path that DefaultRequest completes."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "(an address that cannot be parsed)"
-    # Without its scheme, an address has its user info in what then counts as the path.
-    return parts.hostname or parts.path.rpartition("@")[2]

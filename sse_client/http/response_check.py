@@ -1,15 +1,15 @@
-"""Answers: which are a stream, and what is read and told of one that is not."""
+"""Whether a response is an event stream, and what is read and reported of one that is not."""
 
 from __future__ import annotations
 
 import contextlib
 from datetime import timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from sse_client.clock import SYSTEM_CLOCK
+from sse_client.clock import SYSTEM_CLOCK, Deadline
 from sse_client.errors import (
     IdleTimeoutError,
     UnexpectedContentTypeError,
@@ -18,6 +18,7 @@ from sse_client.errors import (
 from sse_client.http.body import READ_SIZE
 from sse_client.http.causes import redact_url, stream_interrupted
 from sse_client.http.niquests import reader_of
+from sse_client.http.private_names import content_was_read, set_content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,16 +70,15 @@ def read_body(
     clock: Clock = SYSTEM_CLOCK,
 ) -> bytes:
     """Read a bounded part of the body, in a bounded time, and make it the response's content."""
-    internals: Any = response
-    if internals._content_consumed:  # there is no public way to ask
+    if content_was_read(response):
         return (response.content or b"")[:MAX_ERROR_BODY]
     body = b""
     is_whole = False
-    deadline = clock.monotonic() + _ERROR_BODY_TIMEOUT
+    deadline = Deadline.after(_ERROR_BODY_TIMEOUT, clock)
     with contextlib.suppress(HTTPError, OSError, ValueError):
         while len(body) < MAX_ERROR_BODY:
-            left = deadline - clock.monotonic()
-            if left <= 0:
+            left = deadline.seconds_left()
+            if not left:
                 break
             if read_within is not None:
                 read_within(left)
@@ -89,8 +89,7 @@ def read_body(
             body += chunk
     if not is_whole:
         response.raw.close()  # or its connection would go back to the pool in mid-body
-    internals._content = body  # so that .content, .text and .json() work
-    internals._content_consumed = True
+    set_content(response, body)
     return body
 
 
@@ -118,8 +117,7 @@ def _seconds_of(http_date: str) -> float | None:
 
 def read_chunks(response: requests.Response) -> Iterator[bytes]:
     """Yield what arrives of a response, as soon as it does; all at once if it was read before."""
-    internals: Any = response
-    if internals._content_consumed:  # there is no public way to ask
+    if content_was_read(response):
         yield response.content
         return
     try:

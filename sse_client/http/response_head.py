@@ -1,9 +1,10 @@
-"""A response as it is read from its socket: within bounds of time and size, whatever reads it.
+"""The header of a response, read within bounds of time and size.
 
-The standard library takes the end of the connection for the end of the header, takes a second
-interim response for the final one, and ends the header at a line that is not a field, whereupon
-urllib3 logs the whole address. It limits each line alone, and a socket's time-out starts again with
-each byte. So the whole header is read here before the standard library sees it.
+The standard library mistakes the end of the connection for the end of the header. It takes a
+second interim response for the final one, and ends the header at a line that is not a field,
+whereupon urllib3 logs the whole address. It limits each line only by itself, and the time-out of
+a socket starts again with each byte. So the whole header is read here before the standard library
+sees it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from sse_client.clock import Deadline
+
 if TYPE_CHECKING:
-    import requests
+    from collections.abc import Callable
 
     from sse_client.clock import Clock
 
@@ -64,11 +67,11 @@ class Arrivals(io.RawIOBase):
         self._socket = sock
         self._clock = clock
         self._timeout: float | None = sock.gettimeout()
-        self._deadline: float | None = None
+        self._deadline: Deadline | None = None
 
     def read_within(self, seconds: float | None) -> None:
         """Let no read wait for longer than so many seconds from now; None lifts that."""
-        self._deadline = None if seconds is None else self._clock.monotonic() + seconds
+        self._deadline = None if seconds is None else Deadline.after(seconds, self._clock)
         if seconds is None:
             self._socket.settimeout(self._timeout)
 
@@ -83,8 +86,8 @@ class Arrivals(io.RawIOBase):
     def readinto(self, buffer: Any) -> Any:
         """Wait for bytes, and return their number."""
         if self._deadline is not None:
-            left = self._deadline - self._clock.monotonic()
-            if left <= 0:
+            left = self._deadline.seconds_left()
+            if not left:
                 raise TimeoutError("timed out")
             self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
         return self._file.readinto(buffer)
@@ -95,13 +98,46 @@ class Arrivals(io.RawIOBase):
         super().close()
 
 
-def arrivals_of(response: requests.Response) -> Arrivals | None:
-    """Return what the body of a response is read from, None if that is not ours."""
-    http_response = getattr(response.raw, "_fp", None)
-    if not isinstance(http_response, http.client.HTTPResponse):
-        return None  # and urllib3-future makes another file of its socket when it is asked for one
-    arrivals = getattr(http_response.fp, "raw", None)
-    return arrivals if isinstance(arrivals, Arrivals) else None
+class BoundedFile(io.BufferedReader):
+    """The buffer of a connection, which bounds the lines that are read one after the other.
+
+    The standard library reads the trailers of a body so, however many there are.
+
+    Attributes:
+        lines_left: How many bytes the next lines together may have, until something else is read;
+            None for any number.
+    """
+
+    lines_left: int | None = None
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line, as files do."""
+        line = super().readline(size)
+        if self.lines_left is not None:
+            self.lines_left -= len(line)
+            if self.lines_left < 0:
+                what = f"the trailers have more than {MAX_TRAILERS_SIZE} bytes"
+                raise http.client.HTTPException(what)
+        return line
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes of the body, or the line end behind a chunk, as files do."""
+        self.lines_left = MAX_TRAILERS_SIZE
+        return super().read(size)
+
+
+class _Header(io.BufferedIOBase):
+    """The header of a response as a file, which is read as a whole when its first line is."""
+
+    def __init__(self, read_header: Callable[[], bytes]) -> None:
+        self._read_header = read_header
+        self._lines: io.BytesIO | None = None
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read a line, as files do."""
+        if self._lines is None:
+            self._lines = io.BytesIO(self._read_header())
+        return self._lines.readline(size)
 
 
 class BoundedResponse(http.client.HTTPResponse):
@@ -111,32 +147,46 @@ class BoundedResponse(http.client.HTTPResponse):
         timeout: How long the whole header may take, in seconds; None for any time.
         clock: What that is measured with.
         sock: Where to read it from.
+        debuglevel: What the standard library prints, for which 0 is nothing.
+        method: The method of the request.
+
+    Attributes:
+        request_method: The method of the request.
+        socket: Where it is read from.
+        arrivals: What arrives there.
     """
 
     def __init__(
-        self, timeout: float | None, clock: Clock, sock: Any, *args: Any, **kwargs: Any
+        self,
+        timeout: float | None,
+        clock: Clock,
+        sock: Any,
+        debuglevel: int = 0,
+        *,
+        method: str | None = None,
     ) -> None:
-        super().__init__(sock, *args, **kwargs)
+        super().__init__(sock, debuglevel, method)
         usual: Any = self.fp  # of a stand-in in somebody's tests it may be anything
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
+        self.request_method = method
+        self.socket = sock
+        self.arrivals = Arrivals(raw, sock, clock)
         self._timeout = timeout
-        self._arrivals = Arrivals(raw, sock, clock)
-        self._file: Any = io.BufferedReader(self._arrivals, BUFFER_SIZE)
-        self.fp = self._file
+        self._file: Any = BoundedFile(self.arrivals, BUFFER_SIZE)
+        # Whoever reads the header begins with its first line, a proxy's tunnel included.
+        self.fp = cast("Any", _Header(self._receive_header))
 
     def begin(self) -> None:
         """Read the header. Blocks."""
         super().begin()
         self.fp = self._file
+        self._file.lines_left = MAX_TRAILERS_SIZE
         # What is left is about multipart bodies; urllib3 would log it, and the address with it.
         self.msg.defects.clear()
 
-    def _read_status(self) -> Any:
-        """Begin to interpret the header, of which the rest is then read from memory.
-
-        Everybody begins with this, a proxy's tunnel included.
-        """
-        self._arrivals.read_within(self._timeout)
+    def _receive_header(self) -> bytes:
+        """Wait for the header of the final response, and return what is a field of it."""
+        self.arrivals.read_within(self._timeout)
         try:
             header = self._read_header()
         except TimeoutError as error:
@@ -144,9 +194,8 @@ class BoundedResponse(http.client.HTTPResponse):
                 raise  # the verdict of TCP keep-alive, which is none of ours
             message = f"the header of the response took more than {self._timeout:g} s"
             raise TimeoutError(message) from error
-        self._arrivals.read_within(None)
-        self.fp = cast("Any", io.BytesIO(_without_what_is_no_field(header)))
-        return super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
+        self.arrivals.read_within(None)
+        return _without_what_is_no_field(header)
 
     def _read_header(self) -> bytes:
         """Return the header of the final response."""
@@ -169,19 +218,16 @@ class BoundedResponse(http.client.HTTPResponse):
                     return b"".join(lines)
                 lines.clear()
 
-    def _read_and_discard_trailer(self) -> None:
-        left = MAX_TRAILERS_SIZE
-        while left > 0:
-            line = self._file.readline(left)
-            if not line or line in _BLANK_LINES:
-                return
-            left -= len(line)
-        raise http.client.HTTPException(f"the trailers have more than {MAX_TRAILERS_SIZE} bytes")
-
     def close(self) -> None:
-        """Close what is read from, also where a refused header stood in for it."""
+        """Close what is read from, also if the header was refused."""
         super().close()
         self._file.close()
+
+
+def bounded_response_of(raw: Any) -> BoundedResponse | None:
+    """Return what a response of urllib3 is read from, None if no connection of ours made it."""
+    found = getattr(raw, "bounded_response", None)
+    return found if isinstance(found, BoundedResponse) else None
 
 
 def _check_status_line(line: bytes) -> None:

@@ -1,14 +1,15 @@
-"""One streaming response: opened, and read as it arrives, until its end or until it is aborted.
+"""One attempt to open a stream, and the connection that results from it.
 
-With ``pools`` and ``response_check`` this is all that knows the inside of requests and urllib3. It
-can be aborted from any other thread, which ``aborting`` does. What has arrived has to be handed out
-at once, in every framing and content encoding: ``body``.
+``pools`` and ``abortable_connections`` make that connection, ``response_check`` accepts or refuses
+the response, and ``body`` reads what arrives. Another thread can abort all of it through
+``aborting``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.errors import IdleTimeoutError
+from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
 from sse_client.http.body import body_reader
 from sse_client.http.causes import (
@@ -29,11 +31,12 @@ from sse_client.http.causes import (
     stream_interrupted,
 )
 from sse_client.http.headers import set_stream_headers
-from sse_client.http.niquests import close_response, is_of_urllib3_future, socket_of
-from sse_client.http.pools import keep_out_of_pool, watch_pool, watched_by
+from sse_client.http.niquests import close_response, socket_of
+from sse_client.http.pools import keep_out_of_pool, watch_pool
+from sse_client.http.private_names import is_of_urllib3_future
 from sse_client.http.redirects import keep_secrets_from_others
 from sse_client.http.response_check import check_response, read_body
-from sse_client.http.response_head import arrivals_of
+from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +195,7 @@ class StreamConnection:
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
-        # that answers a challenge on the same connection.
+        # that responds to a challenge on the same connection.
         if response.is_redirect or response.status_code in {401, 407}:
             read_body(response, self._bound_of(response), self._clock)
         if response.is_redirect:
@@ -228,7 +231,7 @@ class StreamConnection:
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
         read_within = self._bound_of(response)
-        left: float | None = None
+        left = math.inf  # until there has to be an event
         try:
             while True:
                 if event_timeout is not None:
@@ -246,11 +249,13 @@ class StreamConnection:
             # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
-                if event_timeout is not None and left is not None:
+                read_timeout = self._options.read_timeout
+                if event_timeout is not None:
+                    # The read may have waited several times, each for no longer than that.
                     is_over = last_event_at() + event_timeout <= self._clock.monotonic()
-                    if is_over or left <= (self._options.read_timeout or left):
+                    if is_over or left <= (read_timeout or left):
                         raise self._idle("event", event_timeout) from error
-                raise self._idle("bytes", self._options.read_timeout or 0.0) from error
+                raise self._idle("bytes", read_timeout or 0.0) from error
             raise stream_interrupted(error, response) from printable_cause(error)
 
     def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
@@ -284,8 +289,8 @@ class StreamConnection:
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
         """Return a function that sets for how many seconds from then on reads may wait."""
-        arrivals = arrivals_of(response)
-        return self._limit_wait if arrivals is None else arrivals.read_within
+        bounded = bounded_response_of(response.raw)
+        return self._limit_wait if bounded is None else bounded.arrivals.read_within
 
     def _limit_wait(self, seconds: float) -> None:
         self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import threading
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,11 @@ from support import sse_client_for_tests
 from urllib3.exceptions import ProtocolError
 
 from sse_client import StreamInterruptedError, iter_events
-from sse_client.http.body import READ_SIZE, ChunkDecoder, _is_plain_and_chunked, body_reader
+from sse_client.clock import SYSTEM_CLOCK
+from sse_client.http.abortable_connections import watched_by
+from sse_client.http.aborting import AbortableSocket
+from sse_client.http.body import READ_SIZE, ChunkDecoder, _file_of_plain_chunks, body_reader
+from sse_client.http.pools import watch_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +157,19 @@ def reads(monkeypatch):
     return FakeReads(monkeypatch)
 
 
+@contextmanager
+def opened(url):
+    """A response as an attempt to open a stream gets it."""
+    with requests.Session() as session:
+        prepared = session.prepare_request(requests.Request("GET", url))
+        watch_pool(session, prepared, {"verify": True, "proxies": {}, "cert": None})
+        with (
+            watched_by(AbortableSocket(print, SYSTEM_CLOCK)),
+            session.send(prepared, stream=True) as response,
+        ):
+            yield response
+
+
 def read_all(response):
     read = body_reader(response.raw)
     return b"".join(iter(read, b""))
@@ -161,26 +179,26 @@ class TestWhichBodies:
     @pytest.fixture
     def raw(self, server):
         server.serve(["one"], then="stall")
-        with requests.get(server.url, stream=True) as response:
-            assert _is_plain_and_chunked(response.raw)
+        with opened(server.url) as response:
+            assert _file_of_plain_chunks(response.raw) is response.raw.bounded_response.fp
             yield response.raw
 
     @pytest.mark.parametrize(
         ("place", "name", "value"),
         [
-            ("_fp", "chunked", False),
-            ("_fp", "chunk_left", 5),
-            ("_fp", "_method", "HEAD"),
-            ("_fp", "fp", io.BytesIO()),
+            ("bounded_response", "chunked", False),
+            ("bounded_response", "chunk_left", 5),
+            ("bounded_response", "request_method", "HEAD"),
+            ("bounded_response", "fp", io.BytesIO()),
             ("", "chunked", False),
             ("", "chunk_left", 5),
-            ("", "_fp", io.BytesIO()),
+            ("", "bounded_response", None),
             ("", "headers", {"Content-Encoding": "gzip"}),
         ],
     )
     def test_are_no_plain_chunks(self, raw, monkeypatch, place, name, value):
-        monkeypatch.setattr(raw._fp if place else raw, name, value)
-        assert not _is_plain_and_chunked(raw)
+        monkeypatch.setattr(getattr(raw, place) if place else raw, name, value)
+        assert _file_of_plain_chunks(raw) is None
 
     def test_are_none_of_urllib3(self, raw):
         class Foreign(type(raw)):
@@ -188,7 +206,7 @@ class TestWhichBodies:
 
         monkeypatched = Foreign.__new__(Foreign)
         monkeypatched.__dict__.update(raw.__dict__)
-        assert not _is_plain_and_chunked(monkeypatched)
+        assert _file_of_plain_chunks(monkeypatched) is None
         monkeypatched._fp = None
 
 
@@ -202,7 +220,7 @@ class TestReading:
             exchange.drop()
 
         server.handler = handle
-        with requests.get(server.url, stream=True) as response:
+        with opened(server.url) as response:
             assert read_all(response) == b"".join(events)
         assert 0 < reads.count < 20
 
@@ -222,7 +240,7 @@ class TestReading:
             exchange.end()
 
         server.handler = handle
-        with requests.get(server.url, stream=True) as response:
+        with opened(server.url) as response:
             assert read_all(response) == b"data: 1\n\n"
         assert reads.count == 0
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import requests
@@ -16,6 +17,7 @@ import urllib3
 from support import PATIENCE, sse_client_for_tests
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
+from sse_client.http.abortable_connections import current_watcher, watched_by
 from sse_client.http.niquests import (
     adapted,
     close_response,
@@ -25,7 +27,7 @@ from sse_client.http.niquests import (
     translated_errors,
     with_watcher,
 )
-from sse_client.http.pools import watch_pool, watched_by
+from sse_client.http.pools import watch_pool
 
 
 def made_by(package: str, name: str, *bases: type) -> type:
@@ -332,7 +334,7 @@ class Watcher:
         self.shown.append(("new", sock))
 
     def reads_response_from(self, sock):
-        self.shown.append(("answers", sock))
+        self.shown.append(("responds", sock))
 
 
 class Adapter(requests.adapters.HTTPAdapter):
@@ -376,11 +378,27 @@ def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind
             assert connection._new_conn() is sock
             assert connection.getresponse(promise="kept") == "kept"
             assert sock.gettimeout() is None
-        assert watcher.shown == [("new", sock), ("answers", sock)]
+        assert watcher.shown == [("new", sock), ("responds", sock)]
         assert connection._new_conn() is sock
         assert connection.getresponse(promise="kept") == "kept"
     assert connection.responds_within == [Watcher.header_timeout, None]
     assert len(watcher.shown) == 2
+
+
+def test_a_pool_that_is_made_later_shows_its_sockets_too(niquests):
+    # One that is pushed out of its manager before it serves is made again.
+    class Pool:
+        ConnectionCls = Connection
+
+    class Adapter(ForeignAdapter):
+        poolmanager = SimpleNamespace(pool_classes_by_scheme={"http": Pool})
+        proxy_manager: ClassVar = {"http://proxy": SimpleNamespace(pool_classes_by_scheme={})}
+
+    watched_pool(Adapter, Session)
+    registered = Adapter.poolmanager.pool_classes_by_scheme["http"]
+    assert registered.__name__ == "Pool"
+    assert registered.ConnectionCls is with_watcher(Connection, current_watcher)
+    assert Pool.ConnectionCls is Connection
 
 
 def test_a_connection_that_is_none_yet_is_not_shown():

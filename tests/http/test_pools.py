@@ -9,12 +9,12 @@ import warnings
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
-from support import PATIENCE, deaf_listener, sse_client_for_tests
+from support import PATIENCE, deaf_listener, silent_listener, sse_client_for_tests
 from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util import Retry
 
 from sse_client import ConnectionFailedError
-from sse_client.http.pools import watched_by
+from sse_client.http.abortable_connections import watched_by
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
@@ -147,3 +147,22 @@ def test_a_plain_request_through_the_tunnel_of_a_stream_is_left_as_it_is(server)
             with pytest.raises(error, match="407"):
                 send("https://127.0.0.1:9/", proxies={"https": server.url})
     assert [request.method for request in server.requests] == ["CONNECT"] * 2
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_a_tls_connection_that_is_reset_before_its_handshake_is_closed(tls, monkeypatch, verified):
+    # What Python's ssl then does, at the very place.
+    made = []
+
+    def getpeername(sock):
+        made.append(sock)
+        raise ConnectionResetError("just now")
+
+    monkeypatch.setattr(ssl.SSLSocket, "getpeername", getpeername, raising=False)
+    with (
+        silent_listener() as (port, _),
+        sse_client_for_tests() as client,
+        pytest.raises(ConnectionFailedError, match="just now"),
+    ):
+        client.sse(f"https://127.0.0.1:{port}/", verify=tls.ca_bundle if verified else False)
+    assert [each.fileno() for each in made] == [-1]

@@ -57,7 +57,7 @@ def sent(server, name):
 
 
 def endless(exchange, status, headers=None):
-    """Answer with a body that never ends, as fast as it is taken."""
+    """Respond with a body that never ends, as fast as it is taken."""
     exchange.open(status, headers, framing="close")
     while True:
         exchange.write(b"x" * 4096)
@@ -219,7 +219,7 @@ class TestRedirects:
         with client.sse(server.url) as session:
             assert session.incoming.get().data == "one"
             assert session.response.url == server.url_for("/there?x=1")
-            assert [answer.status_code for answer in session.response.history] == [status]
+            assert [each.status_code for each in session.response.history] == [status]
         assert [request.target for request in server.requests] == ["/", "/there?x=1"]
         assert sent(server, "Accept") == ["text/event-stream"] * 2
 

@@ -73,24 +73,24 @@ class TestDeadlineOfAHeader:
         assert not caught.value.permanent
         assert str(caught.value).endswith(f"the header of the response took more than {LIMIT} s")
 
-    @pytest.mark.parametrize("answer", [trickle, lambda exchange: exchange.stall()])
-    def test_without_a_limit_is_a_generous_default(self, server, answer, monkeypatch):
+    @pytest.mark.parametrize("respond", [trickle, lambda exchange: exchange.stall()])
+    def test_without_a_limit_is_a_generous_default(self, server, respond, monkeypatch):
         assert transport.DEFAULT_HEADER_TIMEOUT == 300.0
         monkeypatch.setattr(transport, "DEFAULT_HEADER_TIMEOUT", LIMIT)
-        server.handler = answer
+        server.handler = respond
         with sse_client_for_tests() as client:
             for timeout in ((5, None), None):
                 with pytest.raises(ConnectionFailedError, match="took more than"):
                     client.sse(server.url, timeout=timeout)
 
-    @pytest.mark.parametrize("answer", [trickle, lambda exchange: exchange.stall()])
-    def test_of_a_reconnection_leads_to_the_next(self, server, answer):
+    @pytest.mark.parametrize("respond", [trickle, lambda exchange: exchange.stall()])
+    def test_of_a_reconnection_leads_to_the_next(self, server, respond):
         lost = Signal()
         server.serve(["one"])
         with sse_client_for_tests(on_disconnect=lost) as client:
             session = client.sse(server.url, timeout=(5, LIMIT))
             assert session.incoming.get(timeout=PATIENCE).data == "one"
-            answer(server.accept())
+            respond(server.accept())
             server.accept().send("two")
             assert session.incoming.get(timeout=PATIENCE).data == "two"
         assert [type(error) for _, error, _ in lost.calls[:2]] == [
@@ -171,11 +171,11 @@ def response_of(wire, timeout=5.0):
     with ours, theirs:
         theirs.sendall(wire)
         theirs.shutdown(socket.SHUT_WR)
-        answer = BoundedResponse(timeout, SYSTEM_CLOCK, ours)
+        response = BoundedResponse(timeout, SYSTEM_CLOCK, ours)
         try:
-            yield answer
+            yield response
         finally:
-            answer.close()
+            response.close()
 
 
 class TestArrivals:
@@ -216,12 +216,12 @@ class TestHeader:
         ],
     )
     def test_has_no_line_that_is_no_field(self, lines, fields):
-        with response_of(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nbody") as answer:
-            answer.begin()
-            assert answer.msg.items() == fields
-            assert answer.msg.defects == []
-            assert answer.msg.get_payload() in ("", [])
-            assert answer.read() == b"body"
+        with response_of(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nbody") as response:
+            response.begin()
+            assert response.msg.items() == fields
+            assert response.msg.defects == []
+            assert response.msg.get_payload() in ("", [])
+            assert response.read() == b"body"
 
     @pytest.mark.parametrize(
         "flood",
@@ -247,12 +247,12 @@ class TestHeader:
 
         with ours, theirs:
             sending = Running(send)
-            answer = BoundedResponse(PATIENCE, SYSTEM_CLOCK, ours)
+            response = BoundedResponse(PATIENCE, SYSTEM_CLOCK, ours)
             refused = r"more than|not HTTP"
             with pytest.raises(http.client.HTTPException, match=refused) as caught:
-                answer.begin()
+                response.begin()
             assert not isinstance(caught.value, http.client.RemoteDisconnected)
-            answer.close()
+            response.close()
             ours.close()
             sending.outcome()
 
@@ -277,8 +277,8 @@ class TestHeader:
         ],
     )
     def test_of_something_that_is_no_http_is_not_repeated(self, line):
-        with response_of(line) as answer, pytest.raises(http.client.HTTPException) as caught:
-            answer.begin()
+        with response_of(line) as response, pytest.raises(http.client.HTTPException) as caught:
+            response.begin()
         assert type(caught.value) is http.client.HTTPException
         assert str(caught.value) == "the response is not HTTP"
 
@@ -296,14 +296,27 @@ class TestHeader:
                 pass
 
         file = io.BytesIO(b"HTTP/1.1 200 OK\r\nA: 1\r\n\r\nbody")
-        answer = BoundedResponse(5.0, SYSTEM_CLOCK, StandIn())
-        answer.begin()
-        assert (answer.msg.items(), answer.read()) == ([("A", "1")], b"body")
+        response = BoundedResponse(5.0, SYSTEM_CLOCK, StandIn())
+        response.begin()
+        assert (response.msg.items(), response.read()) == ([("A", "1")], b"body")
 
     def test_leaves_the_descriptor_to_wait_for_the_body(self):
-        with response_of(b"HTTP/1.1 200 OK\r\n\r\n") as answer:
-            answer.begin()
-            assert answer.fileno() == answer._arrivals._socket.fileno()
+        with response_of(b"HTTP/1.1 200 OK\r\n\r\n") as response:
+            response.begin()
+            assert response.fileno() == response.socket.fileno()
+
+
+def test_a_large_header_leaves_the_lines_between_the_chunks_their_room(server):
+    def handle(exchange):
+        exchange.write_raw(HEAD + b"X: %b\r\n" % (b"x" * 60_000) * 4)
+        exchange.write_raw(b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n")
+        exchange.write_raw(gzipped(b"data: one\n\n") + gzipped(b"data: two\n\n"))
+        exchange.stall()
+
+    # Of a body that is encoded the standard library reads the chunks.
+    server.handler = handle
+    with sse_client_for_tests() as client, client.sse(server.url) as session:
+        assert session.incoming.get(timeout=PATIENCE).data == "one"
 
 
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
@@ -315,9 +328,9 @@ class TestInterimResponses:
     @pytest.mark.parametrize("status", [b"100 Continue", b"102", b"103 Early Hints", b"199 What"])
     def test_are_skipped(self, status):
         interim = b"HTTP/1.1 " + status + b"\r\nA: 1\r\n\r\n"
-        with response_of(interim * 3 + b"HTTP/1.1 204 No Content\r\nA: 2\r\n\r\n") as answer:
-            answer.begin()
-            assert (answer.status, answer.msg.items()) == (204, [("A", "2")])
+        with response_of(interim * 3 + b"HTTP/1.1 204 No Content\r\nA: 2\r\n\r\n") as response:
+            response.begin()
+            assert (response.status, response.msg.items()) == (204, [("A", "2")])
 
     def test_of_a_stream_are_skipped(self, server):
         def hint_first(exchange):
@@ -327,7 +340,7 @@ class TestInterimResponses:
         server.handler = hint_first
         with sse_client_for_tests() as client, client.sse(server.url) as session:
             assert [session.incoming.get(timeout=PATIENCE).data for _ in range(3)] == ["one"] * 3
-            assert [answer.status_code for answer in session.response.history] == []
+            assert [response.status_code for response in session.response.history] == []
 
     def test_are_skipped_ahead_of_a_redirect(self, server):
         moved = b"HTTP/1.1 307 Moved\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"
@@ -364,9 +377,9 @@ class TestHeaderThatIsCutOff:
         ],
     )
     def test_says_how_far_it_came(self, wire, told):
-        with response_of(wire) as answer:
+        with response_of(wire) as response:
             with pytest.raises(http.client.RemoteDisconnected) as caught:
-                answer.begin()
+                response.begin()
             assert str(caught.value) == told
 
     def test_before_it_began_is_an_error_of_the_first_connection(self, server):

@@ -132,9 +132,7 @@ class TestRedirectsToAnotherOrigin:
 
     @pytest.mark.parametrize("secret", ["a callable header of another name", "a cookie"])
     @pytest.mark.parametrize("is_stream", [True, False])
-    def test_behind_a_challenge_that_was_answered_take_none_along(
-        self, client, pair, secret, is_stream
-    ):
+    def test_behind_a_challenge_that_was_met_take_none_along(self, client, pair, secret, is_stream):
         first, second, address = pair
         challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
         first.respond(401, challenge)
@@ -148,8 +146,8 @@ class TestRedirectsToAnotherOrigin:
             # What was sent can still be seen.
             for each in client.get(first.url, auth=auth, **SECRETS[secret]).history:
                 assert tells(f"{each.request.headers}")
-        answered = first.requests[1].headers
-        assert answered["Authorization"].startswith("Digest")
+        repeated = first.requests[1].headers
+        assert repeated["Authorization"].startswith("Digest")
         assert tells(everything_sent_to(first))
         assert len(second.requests) == 1
         assert not tells(everything_sent_to(second))

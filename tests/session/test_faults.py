@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -12,7 +11,7 @@ import pytest
 import requests
 from canaries import CANARY
 from requests.adapters import HTTPAdapter
-from support import PATIENCE, Running, Signal, fill, silent_listener, sse_client_for_tests
+from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
 
 from sse_client import (
     ConnectionFailedError,
@@ -276,22 +275,3 @@ def test_giving_up_on_a_server_that_only_ends_is_told(server):
             next(session.incoming)
         session._reader.join(PATIENCE)
     assert told == [(None, 0.0), (None, None)]
-
-
-def test_a_tls_connection_that_is_reset_before_its_handshake_is_closed(tls, monkeypatch):
-    # What Python's ssl then does, at the very place.
-    made = []
-
-    class HalfMade(ssl.SSLSocket):
-        def getpeername(self):
-            made.append(self)
-            raise ConnectionResetError("just now")
-
-    monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", HalfMade)
-    with (
-        silent_listener() as (port, _),
-        sse_client_for_tests() as client,
-        pytest.raises(ConnectionFailedError, match="just now"),
-    ):
-        client.sse(f"https://127.0.0.1:{port}/", verify=tls.ca_bundle)
-    assert [each.fileno() for each in made] == [-1]
