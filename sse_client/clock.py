@@ -67,7 +67,41 @@ class SystemClock:
 
     def wait_until(self, doorbell: Doorbell, deadline: float) -> None:
         """Block until ``monotonic`` has reached the deadline, or the doorbell rings."""
-        doorbell.wait(max(0.0, deadline - time.monotonic()))
+        doorbell.wait(Deadline(deadline, self).seconds_left())
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+class Deadline:
+    """A moment on a clock's ``monotonic``, up to which several waits may last together.
+
+    It is immutable, and may be used by any thread.
+
+    Args:
+        moment: The seconds that the clock will show then.
+        clock: The clock. Waits on a socket or a lock need the default, the system's clock.
+
+    Attributes:
+        moment: The same, for ``Clock.wait_until``.
+    """
+
+    __slots__ = ("_clock", "moment")
+
+    def __init__(self, moment: float, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.moment = moment
+        self._clock = clock
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = SYSTEM_CLOCK) -> Deadline:
+        """Return the deadline that is this many seconds from now."""
+        return cls(clock.monotonic() + seconds, clock)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether no time is left."""
+        return self._clock.monotonic() >= self.moment
+
+    def seconds_left(self) -> float:
+        """Return the seconds that the next wait may last. They are never negative."""
+        return max(0.0, self.moment - self._clock.monotonic())

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
+
+from sse_client.clock import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,12 +58,12 @@ def disown_in_child(inherited: Inherited) -> None:
 
 def stop_all(followers: Iterable[Follower], timeout: float) -> None:
     """Stop all of them at once, and wait for their threads, ``timeout`` seconds in all."""
-    deadline = time.monotonic() + timeout
+    deadline = Deadline.after(timeout)
     stopped = _list_of(followers)
     for follower in stopped:
         follower.stop()
     for follower in stopped:
-        follower.join(max(0.0, deadline - time.monotonic()))
+        follower.join(deadline.seconds_left())
 
 
 def _list_of(followers: Iterable[Follower]) -> list[Follower]:

@@ -38,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": {"errors", "clock"},
     "event_stream": {"errors"},
     "errors": {"event_stream"},
+    "process": {"clock"},
     "clock": set(),
-    "process": set(),
     "version": set(),
 }
 
