@@ -328,9 +328,6 @@ class SSE:
                 "data can be read only once, but this stream reconnects: "
                 "give a function that returns it anew, or reconnect='never'"
             )
-        keeper = None
-        if config.cursor is not None:
-            keeper = PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
         deserializer = Deserializer(
             config.types,
             config.deserialize,
@@ -339,10 +336,14 @@ class SSE:
         )
         bounds = (config.capacity, config.capacity_bytes, config.overflow)
         channel: IncomingChannel[Any] = (
-            TypedChannel(deserializer.typed, *bounds, keeper)
+            TypedChannel(deserializer.typed, *bounds)
             if deserializer.is_typed
-            else IncomingChannel(*bounds, keeper)
+            else IncomingChannel(*bounds)
         )
+        if config.cursor is not None:
+            channel.keep_position(
+                PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
+            )
         reader = StreamReader(connect, channel, stream, name)
         hooks = Hooks(
             **{each.name: getattr(config, each.name) for each in dataclasses.fields(Hooks)}

@@ -100,8 +100,7 @@ class _Source:
 
     def is_ready(self) -> bool:
         """Return whether there is an event or the end to be had, with a share or without."""
-        channel = self.session.incoming
-        return bool(channel.queue) or channel.is_shutdown
+        return self.session.incoming.available() > 0
 
     def use(self) -> None:
         """Take note that a share is about to be taken out."""

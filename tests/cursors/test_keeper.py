@@ -131,7 +131,7 @@ def test_an_event_is_saved_when_its_consumer_comes_back(server, client, cursor):
 def test_it_makes_no_difference_whether_there_is_a_global_lock(
     server, client, cursor, monkeypatch, has_gil
 ):
-    monkeypatch.setattr("sse_client.channel.waiting._HAS_GIL", has_gil)
+    monkeypatch.setattr("sse_client.channel.incoming.HAS_GIL", has_gil)
     server.serve(numbered(1, 3))
     with client.sse(server.url, cursor=cursor) as session:
         assert ids(session.incoming) == ["1", "2", "3"]
@@ -204,7 +204,8 @@ def test_an_event_of_ones_own_has_no_position(server, client, cursor):
 def test_own_events_that_were_dropped_or_come_last_are_not_mistaken_for_others(cursor):
     keeper = PositionKeeper(cursor)
     keeper.load("")
-    channel = IncomingChannel(3, overflow="drop_oldest", keeper=keeper)
+    channel = IncomingChannel(3, overflow="drop_oldest")
+    channel.keep_position(keeper)
     channel.put(ServerSentEvent("own", id="x"))
     channel.offer(numbered(1, 3), 1)
     assert [channel.get().id for _ in range(2)] == ["1", "2"]

@@ -49,7 +49,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "cli": {
         "cursors": "a recording is locked by the same lock as a position",
     },
-    "typed": {"cursors": "the keeper of a typed channel, for type checkers alone"},
     "relay": {
         "cli": "the relay's command shares the options of a connection",
         "plugins": "the arguments of a stream, for type checkers alone",
