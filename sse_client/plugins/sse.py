@@ -18,10 +18,11 @@ from sse_client.event_stream.buffer import BufferPolicy
 from sse_client.event_stream.events import ServerSentEvent, may_be_extra
 from sse_client.event_stream.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
 from sse_client.plugins.checks import Checks
+from sse_client.session.hooks import Hooks, is_event_id
+from sse_client.session.options import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
 from sse_client.session.reader import StreamReader
 from sse_client.session.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
-from sse_client.session.sse_session import Hooks, SSESession, is_event_id
-from sse_client.session.state import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
+from sse_client.session.sse_session import SSESession
 from sse_client.typed.channel import TypedChannel
 from sse_client.typed.decoding import Deserialize, Deserializer
 

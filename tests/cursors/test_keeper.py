@@ -30,7 +30,6 @@ from sse_client import (
 )
 from sse_client.cursors.keeper import PositionKeeper
 from sse_client.process import disown_all
-from sse_client.session.state import Listener
 
 SEED = 4
 
@@ -1039,7 +1038,3 @@ def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
     keeper._is_over = come_first
     keeper.close()
     assert cursor.calls == ["load", "close"]
-
-
-def test_without_a_session_nobody_knows_where_to_go_on():
-    assert Listener().cursor_expired() is None

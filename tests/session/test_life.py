@@ -395,7 +395,7 @@ class TestInterrupts:
             assert asked.wait(20)
             when_main_waits(interrupt)
             import sse_client.client
-            sse_client.client._CLOSE_TIMEOUT = 3600
+            sse_client.client.CLOSE_TIMEOUT = 3600
             try:
                 {close}
             except KeyboardInterrupt:
@@ -523,7 +523,7 @@ class TestFork:
             session = client.sse(url)
             reader = session._reader
             locks = [
-                *(reader._lock, session.incoming.mutex, client._lock),
+                *(reader._state._lock, session.incoming.mutex, client._lock),
                 client._session.cookies._cookies_lock,
             ]
             held, released = threading.Event(), threading.Event()
@@ -831,7 +831,7 @@ class TestFinalisers:
                     closes[close]()
 
             Owner()
-            with session.incoming.mutex, session._reader._lock, client._lock:
+            with session.incoming.mutex, session._reader._state._lock, client._lock:
                 gc.collect()
             assert session.state is ReadyState.CLOSED
 
