@@ -568,9 +568,8 @@ class TestOwnSession:
         own.mount("http://", Adapter())
         server.serve(then="stall")
         with on(own) as client, client.sse(server.url) as session:
-            assert (
-                session._reader._state._connection._socket._socket.getsockname()[0] == "127.0.0.2"
-            )
+            sock = session._reader._state._connection._socket._socket
+            assert sock.getsockname()[0] == "127.0.0.2"
 
     def test_that_was_closed_below_it_fails_the_connection(self, own, server):
         own.trust_env = False
