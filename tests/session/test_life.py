@@ -73,14 +73,22 @@ def in_background(call):
 
 
 def when_main_waits(act):
-    # Once the main thread is in a wait, and was there the last time, too.
+    # Once the main thread is in a wait, and was there the last time, too. A thread that it has
+    # started makes it wait for a moment, which does not count.
     waits = {"wait", "join", "_wait_for_tstate_lock"}
+    starting = threading.Thread.start.__code__
+
+    def calls(frame):
+        while frame is not None:
+            yield frame.f_code
+            frame = frame.f_back
 
     def look():
         before = None
         while True:
             frame = sys._current_frames()[threading.main_thread().ident]
-            frame = frame if frame.f_code.co_name in waits else None
+            if frame.f_code.co_name not in waits or starting in calls(frame):
+                frame = None
             if frame is not None and frame is before:
                 act()
                 return
