@@ -116,10 +116,9 @@ class StreamState:
         return self._opening
 
     def disown(self, error: Exception) -> None:
-        """Close in a forked child, whatever lock was held at the fork, and abort nothing."""
+        """Close in a forked child, whatever lock was held at the fork. It has no reader thread."""
         self._lock = threading.RLock()
         self._connection = None
-        self._request = Request.STOP
         self.error = error
         self._move(ReadyState.CLOSED)
 

@@ -81,7 +81,7 @@ def test_get_waits_for_an_event():
 def test_get_with_a_timeout_waits_for_an_event():
     channel = IncomingChannel()
     waiters = Waiters(channel.not_empty)
-    getting = Running(lambda: channel.get(timeout=PATIENCE))
+    getting = Running(lambda: channel.get(timeout=3600))
     waiters.expect()
     channel.offer(events("a"), 10)
     assert getting.outcome().data == "a"
@@ -207,7 +207,7 @@ def test_one_can_put_events_of_ones_own():
     with pytest.raises(ValueError, match="non-negative"):
         channel.put(ServerSentEvent("b"), timeout=-1)
     waiters = Waiters(channel.not_full)
-    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=PATIENCE))
+    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=3600))
     waiters.expect()
     assert channel.get().data == "a"
     assert putting.outcome() is None
@@ -260,6 +260,29 @@ def test_block_returns_what_has_no_room_and_rings_at_half_full():
     assert rung.outcome() is None
     assert channel.offer(rest, 0) == ()
     assert channel.dropped == 0
+
+
+def test_block_rings_once_for_each_wait():
+    channel = IncomingChannel(capacity=4)
+    assert channel.offer(events(*"abcde"), 50) == events("e")
+    for _ in range(2):
+        channel.get()
+    channel.room.wait()
+    for _ in range(2):
+        channel.get()
+    assert channel.room._rings.qsize() == 0
+
+
+def test_the_first_event_that_is_taken_frees_a_put_though_the_stream_waits_for_half():
+    channel = IncomingChannel(capacity=4)
+    assert channel.offer(events(*"abcd"), 40) == ()
+    waiters = Waiters(channel.not_full)
+    putting = Running(lambda: channel.put(ServerSentEvent("mine")))
+    waiters.expect()
+    assert channel.offer(events("e"), 10) == events("e")
+    channel.get()
+    assert putting.outcome() is None
+    assert [event.data for event in channel.queue] == ["b", "c", "d", "mine"]
 
 
 def test_block_counts_bytes_too():

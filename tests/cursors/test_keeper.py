@@ -1038,3 +1038,32 @@ def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
     keeper._is_over = come_first
     keeper.close()
     assert cursor.calls == ["load", "close"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_save_that_fails_once_it_is_done_does_not_let_the_old_id_count_as_saved(late):
+    class Forgetful(Cursor):
+        """Keeps an ID, and only then fails."""
+
+        def save(self, event_id):
+            before, self.fail = self.fail, None
+            super().save(event_id)
+            if before is not None:
+                raise before
+
+    cursor = Forgetful()
+    keeper = PositionKeeper(cursor, auto_acknowledge=False)
+    keeper.load("")
+    first, second, again = (ServerSentEvent(data, id=data[0]) for data in ("1", "2", "1 again"))
+    for event in (first, second, again):
+        keeper.hand_out(event, is_last=False)
+    if late:
+        keeper.close()
+    keeper.acknowledge(first)
+    cursor.fail = OSError()
+    with pytest.raises(CursorError):
+        keeper.acknowledge(second)
+    assert cursor.position == "2"
+    keeper.acknowledge(again)
+    assert cursor.position == "1"
+    keeper.close()

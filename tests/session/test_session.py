@@ -434,6 +434,15 @@ def test_reconnect_during_a_wait_leaves_the_next_loss_to_the_policy_and_the_hook
         assert [delay for _, _, delay in lost.calls] == [3600, 3600]
 
 
+def test_reconnect_leaves_the_state_that_of_connecting(server):
+    server.serve(["a"], then="stall")
+    with sse_client_for_tests() as client:
+        session = client.sse(server.url)
+        session.reconnect()
+        server.accept()  # and no response
+        assert session.state is ReadyState.CONNECTING
+
+
 def test_reconnect_drops_an_attempt_that_hangs(server):
     server.serve(["a"], then="end")
     with sse_client_for_tests() as client:
