@@ -101,11 +101,11 @@ class IncomingChannel(queue.Queue[E]):
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
         self.mutex: Any = threading.RLock()
         self.not_empty = threading.Condition(self.mutex)
-        # Few wait for these two, and a thousand channels have them: so they are one, and each
-        # change wakes all that wait on it.
-        self.not_full = self.all_tasks_done = threading.Condition(self.mutex)
+        # Nothing waits on these two: ``put``, ``join`` and ``task_done`` are the channel's own. A
+        # condition takes more than a kilobyte, which would be multiplied by the open streams.
+        self.not_full = self.all_tasks_done = self.not_empty
         # No method of the channel itself, here: an abandoned channel has to go at once.
-        self._waiters = RoomWaiters(self.queue, self.room, self.not_full)
+        self._waiters = RoomWaiters(self.mutex, self.queue, self.room)
 
     def keep_position(self, keeper: PositionKeeper) -> None:
         """Report each event that is handed out to a keeper. Before the first event."""
@@ -176,6 +176,23 @@ class IncomingChannel(queue.Queue[E]):
             own.popleft()  # it was dropped
         of_stream = None if own and own[0] == number else event
         keeper.hand_out(of_stream, is_last=self._ended and not self.queue)
+
+    def task_done(self) -> None:
+        """Say that an event that was taken has been worked on, as for any ``queue.Queue``.
+
+        Raises:
+            ValueError: All of them have been already.
+        """
+        with self.mutex:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("task_done() called too many times")
+            self._finish_tasks(1)
+
+    def join(self) -> None:
+        """Block until all events that were put in have been worked on, or were dropped."""
+        with self.mutex:
+            while self.unfinished_tasks:
+                self._waiters.condition.wait()
 
     def __iter__(self) -> IncomingChannel[E]:
         """Return the channel itself: all its iterators share the events."""
@@ -353,7 +370,7 @@ class IncomingChannel(queue.Queue[E]):
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
         if count and not self.unfinished_tasks:
-            self.all_tasks_done.notify_all()
+            self._waiters.notify()
 
     def _wake_everybody(self) -> None:
         self._waiters.wake()

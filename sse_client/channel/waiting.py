@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import threading
     from collections import deque
     from collections.abc import Callable
 
@@ -60,26 +60,39 @@ class RoomWaiters:
     All methods but ``wake`` are for a thread that holds the channel's mutex.
 
     Args:
+        mutex: The channel's.
         events: The channel's queue.
         bell: What the reader thread waits on.
-        condition: What callers of ``put`` wait on, with the channel's mutex.
     """
 
-    __slots__ = ("_bell", "_condition", "_events", "wake_at")
+    __slots__ = ("_bell", "_condition", "_events", "_mutex", "wake_at")
 
-    def __init__(self, events: deque[Any], bell: Doorbell, condition: threading.Condition) -> None:
+    def __init__(self, mutex: threading.RLock, events: deque[Any], bell: Doorbell) -> None:
+        self._mutex = mutex
         self._events = events
         self._bell = bell
-        self._condition = condition
+        self._condition: threading.Condition | None = None
         #: A consumer calls ``wake`` once no more events than this are left.
         self.wake_at = _NEVER
 
+    @property
+    def condition(self) -> threading.Condition:
+        """What callers of ``put`` and ``join`` wait on. Few do, so it is made for them."""
+        if self._condition is None:
+            self._condition = threading.Condition(self._mutex)
+        return self._condition
+
     def wake(self) -> None:
         """Wake all of them. A thread that still has no room asks again. Takes the mutex."""
-        with self._condition:
+        with self._mutex:
             self._bell.ring()
-            self._condition.notify_all()
+            self.notify()
             self.wake_at = _NEVER  # last: Ctrl-C may come between
+
+    def notify(self) -> None:
+        """Wake those that wait on the condition."""
+        if self._condition is not None:
+            self._condition.notify_all()
 
     def ring_at_half(self) -> None:
         """Have the doorbell ring once half of the events were taken."""
@@ -94,8 +107,7 @@ class RoomWaiters:
         Raises:
             queue.Full: There was none by the deadline.
         """
-        while True:
+        while is_full():
             self.wake_at = max(self.wake_at, len(self._events) - 1)
-            if not is_full():
-                return
-            wait_for_change(self._condition, deadline, queue.Full)
+            if is_full():  # still, now that a consumer sees it
+                wait_for_change(self.condition, deadline, queue.Full)

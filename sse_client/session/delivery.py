@@ -27,6 +27,8 @@ class Delivery:
         is_end: Whether an event announces the end of the stream; None if none does.
     """
 
+    __slots__ = ("_channel", "_is_end", "_room", "_state", "_statistics", "undelivered_bytes")
+
     def __init__(
         self,
         channel: IncomingChannel,

@@ -38,6 +38,8 @@ class HookCaller:
         find_session: Returns the session, None once it was abandoned.
     """
 
+    __slots__ = ("_find_session", "_hooks", "hears_comments")
+
     def __init__(self, hooks: Hooks, find_session: Callable[[], object | None]) -> None:
         self._hooks = hooks
         self._find_session = find_session

@@ -13,12 +13,15 @@ The threads of a session, what each owns, and what ends it:
 * Any thread, a finaliser or a signal handler may call ``stop``, ``abandon`` and ``reconnect``, and
   ``join`` with a deadline.
 
-The locks, of which none is held across I/O, a hook or a put:
+The locks:
 
 * ``StreamState`` has the lock of the session: for the state, the request, the outcome of the first
-  connection, and which connection is the current one.
-* ``IncomingChannel.mutex`` guards the queue, and ``PositionKeeper`` has two of its own; see there.
-  No thread that holds one of these asks for the lock of the session.
+  connection, and which connection is the current one. A thread that holds it takes no other, so a
+  finaliser may take it on a thread that holds any of them.
+* ``IncomingChannel.mutex`` guards the queue, its bounds and its end.
+* ``PositionKeeper`` has one lock for the progress, and another that is held while the cursor saves.
+
+But for that last one, no lock is held across I/O, a hook or a put.
 
 Every way out is one path. ``StreamState.ask`` notes the request, aborts the connection and rings
 the doorbell, which is the channel's ``room``: the thread waits on nothing else, whether for room or

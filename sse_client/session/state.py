@@ -64,6 +64,12 @@ class StreamState:
         error: Why the stream ended, None if it has not, or cleanly.
     """
 
+    # A thousand open streams have one each.
+    __slots__ = (
+        *("_connection", "_lock", "_opening", "_ready_state", "_request", "_settled", "_wake"),
+        "error",
+    )
+
     def __init__(self, wake: Doorbell) -> None:
         self.error: Exception | None = None
         self._wake = wake

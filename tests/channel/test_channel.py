@@ -206,7 +206,7 @@ def test_one_can_put_events_of_ones_own():
         channel.put(ServerSentEvent("b"), timeout=0.001)
     with pytest.raises(ValueError, match="non-negative"):
         channel.put(ServerSentEvent("b"), timeout=-1)
-    waiters = Waiters(channel.not_full)
+    waiters = Waiters(channel._waiters.condition)
     putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=3600))
     waiters.expect()
     assert channel.get().data == "a"
@@ -217,7 +217,7 @@ def test_one_can_put_events_of_ones_own():
 def test_the_end_frees_a_blocked_put():
     channel = IncomingChannel(capacity=1)
     channel.put(ServerSentEvent("a"))
-    waiters = Waiters(channel.not_full)
+    waiters = Waiters(channel._waiters.condition)
     putting = Running(lambda: channel.put(ServerSentEvent("b")))
     waiters.expect()
     channel.end()
@@ -227,7 +227,7 @@ def test_the_end_frees_a_blocked_put():
 def test_tasks_are_counted():
     channel = IncomingChannel()
     channel.offer(events("a", "b"), 20)
-    waiters = Waiters(channel.all_tasks_done)
+    waiters = Waiters(channel._waiters.condition)
     joining = Running(channel.join)
     waiters.expect()
     for _ in range(2):
@@ -276,7 +276,7 @@ def test_block_rings_once_for_each_wait():
 def test_the_first_event_that_is_taken_frees_a_put_though_the_stream_waits_for_half():
     channel = IncomingChannel(capacity=4)
     assert channel.offer(events(*"abcd"), 40) == ()
-    waiters = Waiters(channel.not_full)
+    waiters = Waiters(channel._waiters.condition)
     putting = Running(lambda: channel.put(ServerSentEvent("mine")))
     waiters.expect()
     assert channel.offer(events("e"), 10) == events("e")
@@ -396,7 +396,7 @@ class Hasty(RoomWaiters):
 
 def test_room_that_came_while_it_was_asked_for_is_told_of():
     channel = IncomingChannel(capacity=2)
-    channel._waiters = Hasty(channel.queue, channel.room, channel.not_full)
+    channel._waiters = Hasty(channel.mutex, channel.queue, channel.room)
     assert [event.data for event in channel.offer(events("a", "b", "c"), 3)] == ["c"]
     assert channel.room._rings.qsize() == 1
 
@@ -418,7 +418,7 @@ def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
 def test_closing_frees_who_joins():
     channel = IncomingChannel()
     channel.offer(events("a"), 1)
-    waiters = Waiters(channel.all_tasks_done)
+    waiters = Waiters(channel._waiters.condition)
     joining = Running(channel.join)
     waiters.expect()
     channel.close()
@@ -520,7 +520,7 @@ def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypat
     assert LOOK_AGAIN <= 1
     monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 0.001)
     channel = IncomingChannel(capacity=1)
-    condition = channel.not_empty if call == "get" else channel.not_full
+    condition = channel.not_empty if call == "get" else channel._waiters.condition
     wait = condition.wait
 
     def interrupted(seconds=None):
