@@ -43,7 +43,8 @@ from sse_client.plugins.registry import Plugin
 from sse_client.plugins.sse import SSE, SSEConfig
 from sse_client.session.merging import MergedSessions, SessionFailedError, merge
 from sse_client.session.sse_session import SSESession, iter_events
-from sse_client.session.state import ReadyState, Statistics
+from sse_client.session.state import ReadyState
+from sse_client.session.statistics import Statistics
 from sse_client.version import __version__
 
 __all__ = [

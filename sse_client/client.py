@@ -14,7 +14,7 @@ from sse_client.http.own_session import mount_adapters, new_session, renew_locks
 from sse_client.http.request import RequestDescription, SendOptions, Timeout, join_address
 from sse_client.plugins.registry import PluginRegistry
 from sse_client.plugins.sse import SSE
-from sse_client.process import disown_in_child, stop_all
+from sse_client.process import CLOSE_TIMEOUT, disown_in_child, stop_all
 from sse_client.sending import Sender
 from sse_client.version import __version__
 
@@ -48,9 +48,6 @@ T = TypeVar("T")
 #: The default of plain requests, in seconds: connect, and read. A stream may be silent for longer.
 _PLAIN_TIMEOUT = (10.0, 60.0)
 _STREAM_TIMEOUT = (10.0, None)
-
-#: How long closing the client waits for the threads of all its sessions together, in seconds.
-_CLOSE_TIMEOUT = 1.0
 
 
 class HttpClient:
@@ -319,7 +316,7 @@ class HttpClient:
         with self._lock:
             was_closed, self._sender.is_closed = self._sender.is_closed, True
             readers = list(self._readers)
-        stop_all(readers, _CLOSE_TIMEOUT)
+        stop_all(readers, CLOSE_TIMEOUT)
         if was_closed:
             return
         try:

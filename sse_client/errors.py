@@ -13,12 +13,12 @@ SSEClientError                        everything that this package raises of its
 ├── ChannelOverflowError              the channel was full, and overflow="error"
 ├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
 ├── DeserializationError              the data of an event is not of the type that was asked for
-├── SessionFailedError                one of several merged sessions failed
+├── SessionFailedError                one of several merged sessions failed (in session.merging)
 ├── CursorError                       the position of a stream can't be read, kept or locked
 └── SessionClosedError                the session was closed while sse() was still opening it
 
-``ChannelClosed`` (in ``channel``) is below the root, too: it tells a consumer that there is no
-more. A wrong argument is a plain TypeError or ValueError. No message holds a query or the user
+``ChannelClosed`` (in ``channel.incoming``) is below the root, too: a consumer gets it once no event
+will come. A wrong argument is a plain TypeError or ValueError. No message holds a query or the user
 info of a URL.
 """
 

@@ -41,8 +41,9 @@ _live: weakref.WeakSet[Follower] = weakref.WeakSet()
 #: Those, and whatever else has locks and connections of its own, to be left to the parent.
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
-#: How long the interpreter's exit waits for all of them together, in seconds.
-_EXIT_TIMEOUT = 1.0
+#: How long closing waits for threads to end, in seconds: that of a session, or those of a merge, of
+#: a client or of the process together. They end at once, but for those in the system's resolver.
+CLOSE_TIMEOUT = 1.0
 
 
 def end_with_process(follower: Follower) -> None:
@@ -74,7 +75,7 @@ def _list_of(followers: Iterable[Follower]) -> list[Follower]:
             pass  # a daemon thread has begun another meanwhile; a lock could be held at a fork
 
 
-atexit.register(lambda: stop_all(_live, _EXIT_TIMEOUT))
+atexit.register(lambda: stop_all(_live, CLOSE_TIMEOUT))
 
 
 def disown_all() -> None:

@@ -568,7 +568,8 @@ class TestOwnSession:
         own.mount("http://", Adapter())
         server.serve(then="stall")
         with on(own) as client, client.sse(server.url) as session:
-            assert session._reader._connection._socket._socket.getsockname()[0] == "127.0.0.2"
+            sock = session._reader._state._connection._socket._socket
+            assert sock.getsockname()[0] == "127.0.0.2"
 
     def test_that_was_closed_below_it_fails_the_connection(self, own, server):
         own.trust_env = False
@@ -829,7 +830,7 @@ class TestManyStreams:
 
 class TestKeepAlive:
     def options_of(self, session):
-        sock = session._reader._connection._socket._socket
+        sock = session._reader._state._connection._socket._socket
         return {
             "on": sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
             "idle": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
@@ -852,14 +853,14 @@ class TestKeepAlive:
     def test_is_left_to_the_user_on_other_sessions(self, own, server):
         server.serve(then="stall")
         with on(own) as client, client.sse(server.url) as session:
-            sock = session._reader._connection._socket._socket
+            sock = session._reader._state._connection._socket._socket
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
 
     def test_does_without_what_the_system_has_no_name_for(self, server, monkeypatch):
         monkeypatch.delattr(socket, "TCP_KEEPIDLE", raising=False)
         server.serve(then="stall")
         with sse_client_for_tests() as client, client.sse(server.url) as session:
-            sock = session._reader._connection._socket._socket
+            sock = session._reader._state._connection._socket._socket
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
     def test_the_user_agent_names_the_package(self, client, server):

@@ -107,11 +107,6 @@ class Bounds:
             )
         return False
 
-    def clear(self) -> None:
-        """Forget the bytes: the queue was emptied."""
-        self._batches.clear()
-        self._first_batch = self._batch_bytes = 0
-
     def _forget_taken_batches(self) -> None:
         taken = self.put_count - len(self._events)
         batches, first = self._batches, self._first_batch

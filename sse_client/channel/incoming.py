@@ -1,12 +1,12 @@
 """The channel between the reader thread and the consumers: a bounded, closable, iterable queue.
 
 Locks: ``mutex`` (the one of ``queue.Queue``) guards the queue, its counters and the end. It is held
-for moments only, never while waiting for the network or calling anybody. It is reentrant, since a
-garbage collection may run a finaliser that closes the session on a thread that holds it.
+for moments only, never during I/O or a callback of the user's. It is reentrant, since a garbage
+collection may run a finaliser that closes the session on a thread that holds it.
 
 Consumers take events without it, as ``waiting`` explains. With a position to keep they take it, so
-that events are noted in the order in which they are handed out; what a consumer had before is
-acknowledged, and saved, ahead of that and without it.
+that events are noted in the order in which they are handed out. The event that a consumer had
+before is acknowledged and saved ahead of that, without the mutex.
 
 Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
 catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
@@ -22,7 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sse_client.channel.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
-from sse_client.channel.waiting import RoomWaiters, deadline_of, taker, wait_for_change
+from sse_client.channel.waiting import HAS_GIL, RoomWaiters, deadline_of, wait_for_change
 from sse_client.clock import Doorbell
 from sse_client.errors import SSEClientError
 
@@ -41,9 +41,6 @@ else:
 
     E = TypeVar("E")
     _ShutDown = getattr(queue, "ShutDown", Exception)
-
-#: Always empty.
-_NOTHING: deque[Any] = deque()
 
 
 class ChannelClosed(SSEClientError, _ShutDown):
@@ -72,59 +69,49 @@ class IncomingChannel(queue.Queue[E]):
         overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
             back-pressure reaches the server; ``"drop_oldest"``; ``"drop_newest"``; or end with an
             ``"error"``.
-        keeper: Who keeps the position of the consumers, if anybody does.
     """
-
-    _take: Callable[[], E]
 
     def __init__(
         self,
         capacity: int = DEFAULT_CAPACITY,
         capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
         overflow: Overflow = "block",
-        keeper: PositionKeeper | None = None,
     ) -> None:
         super().__init__(capacity)
         #: Rung when a blocked ``offer`` may go on, or never will.
         self.room = Doorbell()
         self._make_locks()
-        self.keeper = keeper
+        #: Keeps the position of the consumers, if any does; ``keep_position`` sets it.
+        self.keeper: PositionKeeper | None = None
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
         #: Kept for the session: as long as the channel is in use, so is the session.
         self.owner: object = None
+        self._takes_lock = not HAS_GIL
         self._ended = False
-        self.is_shutdown = False  # the same, as Python 3.13 calls it
+        self.is_shutdown = False  # the same, for programs that know queue.Queue of Python 3.13
         self._error: Exception | None = None
         self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
-        #: Told how many events there are, and one more for the end, whenever there are more.
+        #: Called with the number of events, and one more for the end, whenever there are more.
         self._watcher: Callable[[int], None] | None = None
-        # Which of the events, by how many had been put in, are not the stream's.
-        self._own: deque[int] = _NOTHING if keeper is None else deque()
-        if keeper is not None:
-            self._take = _NOTHING.popleft  # so that each goes the long way
+        #: Which of the events, by how many had been put in, are not the stream's; with a keeper.
+        self._own: deque[int] | None = None
 
     def _make_locks(self) -> None:
         """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
         self.mutex: Any = threading.RLock()
         self.not_empty = threading.Condition(self.mutex)
-        # Not by way of ``__dict__``: up to Python 3.12 that makes a dictionary of the attributes,
-        # and from then on each of them takes longer.
-        for name in ("not_full", "all_tasks_done"):
-            with contextlib.suppress(AttributeError):
-                delattr(self, name)
-        # No method of the channel itself, here and there: an abandoned one has to go at once.
+        # Nothing waits on these two: ``put``, ``join`` and ``task_done`` are the channel's own. A
+        # condition takes more than a kilobyte, which would be multiplied by the open streams.
+        self.not_full = self.all_tasks_done = self.not_empty
+        # No method of the channel itself, here: an abandoned channel has to go at once.
         self._waiters = RoomWaiters(self.mutex, self.queue, self.room)
-        self._take = taker(self.mutex, self.queue)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as of any object
-        """Make what few wait for once it is wanted: a thousand channels have none of it."""
-        if name == "not_full":
-            return self._waiters.not_full
-        if name != "all_tasks_done":
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        with self.mutex:
-            return self.__dict__.setdefault(name, threading.Condition(self.mutex))
+    def keep_position(self, keeper: PositionKeeper) -> None:
+        """Report each event that is handed out to a keeper. Before the first event."""
+        self.keeper = keeper
+        self._takes_lock = True
+        self._own = deque()
 
     @property
     def dropped(self) -> int:
@@ -148,24 +135,23 @@ class IncomingChannel(queue.Queue[E]):
             SSEClientError: The session has ended with this error, and all was taken.
             ValueError: A negative ``timeout``.
         """
-        if timeout is None or timeout >= 0:
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        if not self._takes_lock:
             try:
-                event = self._take()
+                event: E = self.queue.popleft()
             except IndexError:
                 pass  # and not here: what the wait raises is not about this error
             else:
-                if self._waiters.want_room:
-                    self._waiters.tell()
+                self._tell_of_room()
                 return event
-            return self._wait_for_event(deadline_of(block=block, timeout=timeout))
-        raise ValueError("'timeout' must be a non-negative number")
+        return self._wait_for_event(deadline_of(block=block, timeout=timeout))
 
     def _wait_for_event(self, deadline: float | None) -> E:
         if self.keeper is not None:
             self.keeper.come_back()
         with self.mutex:
-            if self._waiters.want_room:
-                self._waiters.tell()  # Ctrl-C may have kept the last event's taker from it
+            self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
             while True:
                 try:
                     event: E = self.queue.popleft()
@@ -177,16 +163,36 @@ class IncomingChannel(queue.Queue[E]):
                 wait_for_change(self.not_empty, deadline, queue.Empty)
             if self.keeper is not None:
                 self._note_handed_out(self.keeper, event)
-            if self._waiters.want_room:
-                self._waiters.tell()
+            self._tell_of_room()
             return event
 
+    def _tell_of_room(self) -> None:
+        if len(self.queue) <= self._waiters.wake_at:
+            self._waiters.wake()
+
     def _note_handed_out(self, keeper: PositionKeeper, event: Any) -> None:  # noqa: ANN401  # the stream's, or any
-        number = self._bounds.put_count - len(self.queue)
-        while self._own and self._own[0] < number:
-            self._own.popleft()  # it was dropped
-        is_own = bool(self._own) and self._own[0] == number
-        keeper.hand_out(None if is_own else event, is_last=self._ended and not self.queue)
+        number, own = self._bounds.put_count - len(self.queue), self._own
+        while own and own[0] < number:
+            own.popleft()  # it was dropped
+        of_stream = None if own and own[0] == number else event
+        keeper.hand_out(of_stream, is_last=self._ended and not self.queue)
+
+    def task_done(self) -> None:
+        """Say that an event that was taken has been worked on, as for any ``queue.Queue``.
+
+        Raises:
+            ValueError: All of them have been already.
+        """
+        with self.mutex:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("task_done() called too many times")
+            self._finish_tasks(1)
+
+    def join(self) -> None:
+        """Block until all events that were put in have been worked on, or were dropped."""
+        with self.mutex:
+            while self.unfinished_tasks:
+                self._waiters.condition.wait()
 
     def __iter__(self) -> IncomingChannel[E]:
         """Return the channel itself: all its iterators share the events."""
@@ -194,14 +200,15 @@ class IncomingChannel(queue.Queue[E]):
 
     def __next__(self) -> E:
         """Wait for the next event; stop when the session has ended and all was taken."""
-        try:
-            event = self._take()
-        except IndexError:
-            pass
-        else:
-            if self._waiters.want_room:
-                self._waiters.tell()
-            return event
+        if not self._takes_lock:  # as in ``get``, with one call less: this is the hot path
+            try:
+                event: E = self.queue.popleft()
+            except IndexError:
+                pass
+            else:
+                if len(self.queue) <= self._waiters.wake_at:
+                    self._waiters.wake()
+                return event
         try:
             return self._wait_for_event(deadline=None)
         except ChannelClosed:
@@ -237,7 +244,11 @@ class IncomingChannel(queue.Queue[E]):
 
     def _tell_watcher(self) -> None:
         if self._watcher is not None:
-            self._watcher(len(self.queue) + self._ended)
+            self._watcher(self.available())
+
+    def available(self) -> int:
+        """Return how many events there are, and one more for the end. Never blocks."""
+        return len(self.queue) + self._ended
 
     # The putting side.
 
@@ -259,7 +270,7 @@ class IncomingChannel(queue.Queue[E]):
             if self._ended:
                 raise ChannelClosed
             self._append([item])
-            if self.keeper is not None:
+            if self._own is not None:
                 self._own.append(self._bounds.put_count)
 
     def _is_full(self) -> bool:
@@ -315,8 +326,7 @@ class IncomingChannel(queue.Queue[E]):
         """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe."""
         with self.mutex:
             if not self._ended:
-                self._ended = self.is_shutdown = True
-                self._error = error
+                self._mark_ended(error)
                 self._wake_everybody()
             is_drained = not self.queue
         if is_drained and self.keeper is not None:
@@ -327,8 +337,7 @@ class IncomingChannel(queue.Queue[E]):
         self._make_locks()
         self.queue.clear()
         self.unfinished_tasks = 0
-        self._ended = self.is_shutdown = True
-        self._error = error
+        self._mark_ended(error)
         self._tell_watcher()
         if self.keeper is not None:
             self.keeper.disown()
@@ -336,15 +345,13 @@ class IncomingChannel(queue.Queue[E]):
     def close(self) -> None:
         """Drop what is there, and let the consumers stop at once. Thread-safe."""
         with self.mutex:
-            self._ended = self.is_shutdown = True
-            self._error = None
+            self._mark_ended(None)
             dropped = 0
             with contextlib.suppress(IndexError):  # one by one: consumers take some meanwhile
                 while True:
                     self.queue.popleft()
                     dropped += 1
             self._finish_tasks(dropped)
-            self._bounds.clear()
             self._wake_everybody()
         if self.keeper is not None:
             self.keeper.close()
@@ -356,12 +363,16 @@ class IncomingChannel(queue.Queue[E]):
         else:
             self.end()
 
+    def _mark_ended(self, error: Exception | None) -> None:
+        self._ended = self.is_shutdown = True
+        self._error = error
+
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
-        if count and not self.unfinished_tasks and "all_tasks_done" in self.__dict__:
-            self.all_tasks_done.notify_all()
+        if count and not self.unfinished_tasks:
+            self._waiters.notify()
 
     def _wake_everybody(self) -> None:
-        self._waiters.wake_all()
+        self._waiters.wake()
         self.not_empty.notify_all()
         self._tell_watcher()

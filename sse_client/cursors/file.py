@@ -1,7 +1,7 @@
 """Where the last processed event ID of a stream is kept, so that a new process goes on behind it.
 
 A position that was saved is either read again or is an error: nothing here starts from zero
-because a file was damaged. A store in a file holds a lock (``filelock``) from its first use until
+because a file was damaged. A store in a file holds a lock (``lock``) from its first use until
 it is closed, so that two streams never take turns in moving one position back and forth.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import errno
+import enum
 import json
 import os
 import stat
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from sse_client.cursors.file_system import open_private, sync_folder
 from sse_client.cursors.lock import FileLock
 from sse_client.errors import CursorError
 
@@ -32,8 +32,12 @@ _VERSION = 1
 #: escaped. What is larger is not a position, but a file given by mistake.
 _MAX_FILE_SIZE = 128 * 1024 * 1024
 
-#: A file system that can't make folders durable says so with one of these.
-_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}
+
+class Saved(enum.Enum):
+    """Stands for the saved ID where that is not known."""
+
+    #: A save is under way or has failed: the store may hold the ID before it or the new one.
+    UNKNOWN = enum.auto()
 
 
 @runtime_checkable
@@ -75,7 +79,8 @@ class LockedCursor(abc.ABC):
         #: Where the file is, or will be: a link stays one, and its target is written.
         self._target = self._path
         self._lock: FileLock | None = None
-        self._saved: str | None = None
+        #: The ID that the file holds; None if it holds none.
+        self._saved: str | Literal[Saved.UNKNOWN] | None = None
 
     def __repr__(self) -> str:
         """Name the file."""
@@ -90,15 +95,14 @@ class LockedCursor(abc.ABC):
         Raises:
             CursorError: The file is damaged, can't be read, or is in use by somebody else.
         """
-        self._saved = None
         with self._errors("load"):
             self._acquire()
             try:
-                self._saved = self._read()
+                self._saved = loaded = self._read()
             except BaseException:
                 self.close()
                 raise
-            return self._saved
+            return loaded
 
     def save(self, event_id: str) -> None:
         """Save the ID. Blocks until it is on the disk; the ID that was saved last costs nothing.
@@ -114,14 +118,13 @@ class LockedCursor(abc.ABC):
         with self._errors("save"):
             self._acquire()
             if event_id != self._saved:
-                self._saved = None  # either, until it is done
+                self._saved = Saved.UNKNOWN
                 self._write(event_id)
                 self._saved = event_id
 
     def close(self) -> None:
         """Give the lock back. A later ``load`` takes it again."""
         lock, self._lock = self._lock, None
-        self._saved = None
         if lock is not None:
             lock.release()
 
@@ -244,22 +247,3 @@ class FileCursor(LockedCursor):
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(self._target)
-
-
-def open_private(path: str | Path, flags: int) -> int:
-    """Open a file that, if it is made, only its owner can use."""
-    return os.open(path, flags, 0o600)
-
-
-def sync_folder(path: Path) -> None:
-    """Make what happened to the names in the folder of this file durable."""
-    if sys.platform == "win32":
-        return  # a folder can't be opened there
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-    finally:
-        os.close(descriptor)

@@ -17,18 +17,17 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
-import os
 import threading
-import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from sse_client.cursors import claims
+from sse_client.cursors.file import CursorStore, Saved
 from sse_client.cursors.progress import HandedOut, Progress
 from sse_client.errors import CursorError, SessionClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sse_client.cursors.file import CursorStore
     from sse_client.event_stream.events import ServerSentEvent
 
 logger = logging.getLogger("sse_client")
@@ -52,11 +51,6 @@ class _InHand(threading.local):
     link: HandedOut | None = None
 
 
-#: Who uses each cursor, by the cursor's ``id``. One that was abandoned vanishes by itself.
-_users: weakref.WeakValueDictionary[int, PositionKeeper] = weakref.WeakValueDictionary()
-_claiming = threading.RLock()
-
-
 class PositionKeeper:
     """Saves how far a session's events have been processed. Thread-safe.
 
@@ -73,8 +67,8 @@ class PositionKeeper:
         self._phase = Phase.FOLLOWING
         self._default = ""
         self._progress = Progress("")
-        #: After which ID a new process would begin; None if a save has failed: then either is.
-        self._saved: str | None = ""
+        #: After which ID a new process would begin.
+        self._saved: str | Literal[Saved.UNKNOWN] = ""
         self._is_last_save_due = False
         self._make_locks()
 
@@ -96,7 +90,7 @@ class PositionKeeper:
             CursorError: The position can't be read, or somebody else uses it.
             ValueError: Another session of this process uses the same cursor.
         """
-        if not self._claim():
+        if not claims.take(self._cursor, self):
             raise ValueError("cursor is in use by another session: give each session its own")
         with self._saving:
             self._default = default
@@ -104,7 +98,6 @@ class PositionKeeper:
         with self._lock:
             self._progress = Progress(start)
             self._saved = start
-        self._give_back_if_over()  # closed meanwhile
         return start
 
     # For the channel.
@@ -164,9 +157,9 @@ class PositionKeeper:
     def disown(self) -> None:
         """Leave the cursor to the parent process, in a forked child, whatever lock was held."""
         self._make_locks()
-        _remake_lock()
+        claims.renew_lock()
         self._phase = Phase.DISOWNED
-        self._disclaim()
+        claims.give_back(self._cursor, self)
 
     def wait_given_back(self, timeout: float) -> None:
         """Wait for ``timeout`` seconds at most until a session that was closed has no cursor."""
@@ -228,8 +221,8 @@ class PositionKeeper:
             position, before = self._progress.position, self._saved
             if position == before:
                 return False
-            # Unknown, from this very moment on: a position that returns to it isn't saved, either.
-            self._saved = None
+            # From this very moment on: a position that returns to the old ID isn't saved, either.
+            self._saved = Saved.UNKNOWN
         if not self._is_in_use():
             self._saved = before
             if not self._take_again():
@@ -237,7 +230,7 @@ class PositionKeeper:
                 logger.info("%r has moved on: what was acknowledged late is not saved", self)
                 self._saved = position
                 return False
-            self._saved = None
+            self._saved = Saved.UNKNOWN
         with _cursor_errors("save"):
             self._cursor.save(position)
         self._saved = position
@@ -245,9 +238,9 @@ class PositionKeeper:
 
     def _take_again(self) -> bool:
         """Take the cursor once more after it was given back; return whether it is as it was."""
-        if not self._claim():
+        if not claims.take(self._cursor, self):
             raise CursorError("cannot save the position: another session uses the cursor by now")
-        return self._load() == self._saved or self._saved is None
+        return self._load() == self._saved or self._saved is Saved.UNKNOWN
 
     def _load(self) -> str:
         """Load the position, with the cursor claimed."""
@@ -256,7 +249,7 @@ class PositionKeeper:
             with _cursor_errors("load"):
                 loaded = _checked(self._cursor.load())
         except BaseException:
-            self._disclaim()  # and it holds nothing
+            claims.give_back(self._cursor, self)  # and it holds nothing
             self._given_back.set()
             raise
         return self._default if loaded is None else loaded
@@ -287,17 +280,8 @@ class PositionKeeper:
         except Exception:
             logger.exception("closing %r failed", self._cursor)
         finally:
-            self._disclaim()
+            claims.give_back(self._cursor, self)
             self._given_back.set()
-
-    def _claim(self) -> bool:
-        with _claiming:
-            return _users.setdefault(id(self._cursor), self) is self
-
-    def _disclaim(self) -> None:
-        with _claiming:
-            if _users.get(id(self._cursor)) is self:
-                del _users[id(self._cursor)]
 
     def __del__(self) -> None:
         """Give the cursor back if the session was abandoned; nothing is saved here."""
@@ -322,12 +306,3 @@ def _cursor_errors(what: str) -> Iterator[None]:
     except Exception as error:
         kind = type(error).__name__
         raise CursorError(f"cannot {what} the position: the cursor raised {kind}") from error
-
-
-def _remake_lock() -> None:
-    global _claiming  # noqa: PLW0603  # a forked child's own
-    _claiming = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_remake_lock)

@@ -16,6 +16,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
+from sse_client.cursors.file_system import open_private
 from sse_client.errors import CursorError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class FileLock:
 
     def _open_locked(self) -> FileIO:
         while True:
-            file: FileIO = open(self._path, "a+b", buffering=0, opener=_open_private)  # noqa: SIM115  # kept
+            file: FileIO = open(self._path, "a+b", buffering=0, opener=open_private)  # noqa: SIM115  # kept
             try:
                 self._lock_or_raise(file)
                 if _is_at(file, self._path):
@@ -143,10 +144,6 @@ class FileLock:
 
     def _error(self, what: str) -> CursorError:
         return CursorError(f"{self._guarded} {what}", path=str(self._guarded))
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _holder(file: FileIO) -> str:

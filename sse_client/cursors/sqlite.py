@@ -7,7 +7,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from sse_client.cursors.file import LockedCursor, open_private, sync_folder
+from sse_client.cursors.file import LockedCursor
+from sse_client.cursors.file_system import open_private, sync_folder
 
 if TYPE_CHECKING:
     import sqlite3

@@ -18,10 +18,11 @@ from sse_client.event_stream.buffer import BufferPolicy
 from sse_client.event_stream.events import ServerSentEvent, may_be_extra
 from sse_client.event_stream.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
 from sse_client.plugins.checks import Checks
+from sse_client.session.hooks import Hooks, is_event_id
+from sse_client.session.options import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
 from sse_client.session.reader import StreamReader
 from sse_client.session.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
-from sse_client.session.sse_session import Hooks, SSESession, is_event_id
-from sse_client.session.state import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
+from sse_client.session.sse_session import SSESession
 from sse_client.typed.channel import TypedChannel
 from sse_client.typed.decoding import Deserialize, Deserializer
 
@@ -328,9 +329,6 @@ class SSE:
                 "data can be read only once, but this stream reconnects: "
                 "give a function that returns it anew, or reconnect='never'"
             )
-        keeper = None
-        if config.cursor is not None:
-            keeper = PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
         deserializer = Deserializer(
             config.types,
             config.deserialize,
@@ -339,10 +337,14 @@ class SSE:
         )
         bounds = (config.capacity, config.capacity_bytes, config.overflow)
         channel: IncomingChannel[Any] = (
-            TypedChannel(deserializer.typed, *bounds, keeper)
+            TypedChannel(deserializer.typed, *bounds)
             if deserializer.is_typed
-            else IncomingChannel(*bounds, keeper)
+            else IncomingChannel(*bounds)
         )
+        if config.cursor is not None:
+            channel.keep_position(
+                PositionKeeper(config.cursor, auto_acknowledge=config.auto_acknowledge)
+            )
         reader = StreamReader(connect, channel, stream, name)
         hooks = Hooks(
             **{each.name: getattr(config, each.name) for each in dataclasses.fields(Hooks)}

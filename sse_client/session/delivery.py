@@ -5,17 +5,16 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from sse_client.channel.incoming import ChannelClosed, IncomingChannel
+from sse_client.http.aborting import ConnectionAborted
+from sse_client.session.state import Request, StreamState
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sse_client.channel.incoming import IncomingChannel
     from sse_client.clock import Doorbell
     from sse_client.event_stream.events import ServerSentEvent
-    from sse_client.session.state import Statistics
-
-
-class Stopped(Exception):  # noqa: N818  # no error, but the way out
-    """Unwinds the reader thread once it was told to stop."""
+    from sse_client.session.statistics import Statistics
 
 
 class Delivery:
@@ -23,37 +22,40 @@ class Delivery:
 
     Args:
         channel: Where the events go.
-        statistics: Where they are counted.
+        state: Asked before each step whether to go on.
+        statistics: Where the events are counted.
         is_end: Whether an event announces the end of the stream; None if none does.
     """
+
+    __slots__ = ("_channel", "_is_end", "_room", "_state", "_statistics", "undelivered_bytes")
 
     def __init__(
         self,
         channel: IncomingChannel,
+        state: StreamState,
         statistics: Statistics,
         is_end: Callable[[ServerSentEvent], object] | None,
     ) -> None:
         self._channel = weakref.ref(channel)
         self._room: Doorbell = channel.room
+        self._state = state
         self._statistics = statistics
         self._is_end = is_end
         #: How many bytes the events took that are delivered next.
         self.undelivered_bytes = 0
-        #: Whether what has arrived is still delivered once the thread was told to stop.
-        self.is_draining = False
 
-    def deliver(self, batch: list[ServerSentEvent], raise_if_stopped: Callable[[], None]) -> bool:
+    def deliver(self, batch: list[ServerSentEvent]) -> bool:
         """Deliver the events before the one that announces the end; return whether there is one.
 
         Blocks until the channel has room.
 
         Raises:
-            Stopped: ``raise_if_stopped`` raised it, or nobody wants the events any more.
-            ChannelClosed, ChannelOverflowError: The channel takes no more.
+            ConnectionAborted: The thread is to end.
+            ChannelClosed, ChannelOverflowError: The channel takes no more, or was abandoned.
         """
         is_end = self._is_end
         if is_end is None:
-            self._put(batch, raise_if_stopped)
+            self._put(batch)
             return False
         count = 0
         try:
@@ -63,22 +65,21 @@ class Delivery:
                 count += 1
             return False
         finally:  # also where the test of the user's own raised
-            self._put(batch[:count], raise_if_stopped)
+            self._put(batch[:count])
 
-    def _put(self, events: Sequence[ServerSentEvent], raise_if_stopped: Callable[[], None]) -> None:
+    def _put(self, events: Sequence[ServerSentEvent]) -> None:
         """Put the events into the channel, waiting for room."""
         self._statistics.events += len(events)
         size, self.undelivered_bytes = self.undelivered_bytes, 0
         while events:
             channel = self._channel()
             if channel is None:
-                raise Stopped  # abandoned
-            try:
-                raise_if_stopped()
-            except Stopped:
-                if self.is_draining:
-                    channel.append_arrived(events)
-                raise
+                raise ChannelClosed
+            request = self._state.request
+            if request is Request.DRAIN:
+                channel.append_arrived(events)
+            if request >= Request.DRAIN:
+                raise ConnectionAborted
             rest = channel.offer(events, size)
             if len(rest) < len(events):
                 size = 0

@@ -14,16 +14,16 @@ out just then is missed before each wait, by a look at the channels themselves.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from itertools import repeat
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic
 
 from sse_client.channel.incoming import ChannelClosed
-from sse_client.clock import Doorbell
+from sse_client.clock import Deadline, Doorbell
 from sse_client.errors import CursorError, DeserializationError, SSEClientError
-from sse_client.session.sse_session import CLOSE_TIMEOUT, SSESession
+from sse_client.process import CLOSE_TIMEOUT
+from sse_client.session.sse_session import SSESession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,8 +100,7 @@ class _Source:
 
     def is_ready(self) -> bool:
         """Return whether there is an event or the end to be had, with a share or without."""
-        channel = self.session.incoming
-        return bool(channel.queue) or channel.is_shutdown
+        return self.session.incoming.available() > 0
 
     def use(self) -> None:
         """Take note that a share is about to be taken out."""
@@ -177,11 +176,11 @@ class MergedSessions(Generic[E_co]):
 
         Can be called any number of times.
         """
-        deadline = time.monotonic() + CLOSE_TIMEOUT
+        deadline = Deadline.after(CLOSE_TIMEOUT)
         for source in self._sources:
             source.session.close(0.0)
         for source in self._sources:
-            source.session.close(max(0.0, deadline - time.monotonic()))
+            source.session.close(deadline.seconds_left())
         _leave(self._sources)
 
     def __enter__(self) -> MergedSessions[E_co]:

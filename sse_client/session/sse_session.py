@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import sys
 import warnings
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NoReturn
 
 from sse_client.errors import SessionClosedError
 from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent
 from sse_client.event_stream.parser import EventStreamParser, parse_event_stream
 from sse_client.http.response_check import check_response, read_chunks
-from sse_client.session.state import Listener, ReadyState, Statistics
+from sse_client.process import CLOSE_TIMEOUT
+from sse_client.session.hooks import HookCaller, Hooks
+from sse_client.session.state import Opening, ReadyState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sse_client.channel.incoming import IncomingChannel
     from sse_client.session.reader import StreamReader
+    from sse_client.session.statistics import Statistics
     from sse_client.typed.decoding import Deserializer
 
     T = TypeVar("T")
@@ -33,27 +34,6 @@ else:
     from typing import TypeVar
 
     E_co = TypeVar("E_co", covariant=True)
-
-logger = logging.getLogger("sse_client")
-
-#: How long ``close`` waits for the reader thread, in seconds. It ends at once, but for a resolver.
-CLOSE_TIMEOUT = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What is called on the reader thread; ``SSEConfig`` documents each."""
-
-    on_open: Callable[[SSESession], object] | None = None
-    on_disconnect: Callable[[SSESession, Exception | None, float | None], object] | None = None
-    on_comment: Callable[[SSESession, str], object] | None = None
-    on_cursor_expired: Callable[[SSESession], object] | None = None
-    on_close: Callable[[SSESession], object] | None = None
-
-
-def is_event_id(text: str) -> bool:
-    """Return whether a stream could have set this ID: one without a null or a line break."""
-    return not any(forbidden in text for forbidden in "\0\r\n")
 
 
 class _Lease:
@@ -100,7 +80,7 @@ class SSESession(Generic[E_co]):
             channel.owner = _Lease(reader)
         self._lease = channel.owner
         self._deserializer = deserializer
-        reader.listener = _HookCaller(self, reader, hooks, deserializer)
+        reader.hooks = HookCaller(hooks, _finder(self, reader, hooks, deserializer))
 
     def __repr__(self) -> str:
         """Name the host and the state."""
@@ -212,11 +192,11 @@ class SSESession(Generic[E_co]):
     def wait_until_open(self) -> None:
         """Block until the first connection is open, or raise why it never will be."""
         try:
-            self._reader.wait_until_settled()
+            opening = self._reader.wait_until_settled()
         except BaseException:
             self.close()
             raise
-        if not self._reader.was_accepted:
+        if opening is not Opening.ACCEPTED:
             error = self._reader.error
             if error is None:
                 raise SessionClosedError("the session was closed while it was connecting")
@@ -244,65 +224,21 @@ class SSESession(Generic[E_co]):
         self.close()
 
 
-class _HookCaller(Listener):
-    """Calls the hooks with the session, without keeping it alive.
+def _finder(
+    session: SSESession[Any], reader: StreamReader, hooks: Hooks, deserializer: Deserializer
+) -> Callable[[], SSESession[Any] | None]:
+    """Return a function that finds the session for its hooks, and keeps nothing alive."""
+    weak_session, weak_reader = weakref.ref(session), weakref.ref(reader)
+    weak_channel = weakref.ref(session.incoming)
 
-    A hook that raises is logged, and hurts nobody else.
-    """
+    def find() -> SSESession[Any] | None:
+        found, reader, channel = weak_session(), weak_reader(), weak_channel()
+        if found is None and reader is not None and channel is not None:
+            # The user holds nothing but the channel: then there is another for the same stream.
+            return SSESession(reader, channel, hooks, deserializer)
+        return found
 
-    def __init__(
-        self,
-        session: SSESession[Any],
-        reader: StreamReader,
-        hooks: Hooks,
-        deserializer: Deserializer,
-    ) -> None:
-        self._session = weakref.ref(session)
-        self._channel = weakref.ref(session.incoming)
-        self._reader = weakref.ref(reader)
-        self._hooks = hooks
-        self._deserializer = deserializer
-        self.hears_comments = hooks.on_comment is not None
-
-    def opened(self) -> None:
-        self._call(self._hooks.on_open)
-
-    def disconnected(self, error: Exception | None, delay: float | None) -> None:
-        self._call(self._hooks.on_disconnect, error, delay)
-
-    def commented(self, text: str) -> None:
-        self._call(self._hooks.on_comment, text)
-
-    def cursor_expired(self) -> str | None:
-        chosen = self._call(self._hooks.on_cursor_expired)
-        if isinstance(chosen, str) and is_event_id(chosen):
-            return chosen
-        if chosen is not None:
-            logger.error("on_cursor_expired returned no event ID, but %r", type(chosen).__name__)
-        return None
-
-    def closed(self) -> None:
-        self._call(self._hooks.on_close)
-
-    def _call(self, hook: Callable[..., object] | None, *args: object) -> object:
-        """Return what the hook returned, None if there is none or it raised."""
-        session = None if hook is None else self._find_session()
-        if hook is None or session is None:
-            return None
-        try:
-            return hook(session, *args)
-        except Exception:
-            logger.exception("%r: a hook raised", session)
-            return None
-
-    def _find_session(self) -> SSESession[Any] | None:
-        session = self._session()
-        if session is None:
-            # The user may hold nothing but the channel: then there is another for the same stream.
-            reader, channel = self._reader(), self._channel()
-            if reader is not None and channel is not None:
-                return SSESession(reader, channel, self._hooks, self._deserializer)
-        return session
+    return find
 
 
 def iter_events(

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sse_client.channel.bounds import Overflow
-    from sse_client.cursors.keeper import PositionKeeper
 
 
 class TypedChannel(IncomingChannel[Any]):
@@ -21,7 +20,7 @@ class TypedChannel(IncomingChannel[Any]):
 
     Args:
         decode: Makes of an event what the consumer gets.
-        capacity, capacity_bytes, overflow, keeper: As for ``IncomingChannel``.
+        capacity, capacity_bytes, overflow: As for ``IncomingChannel``.
     """
 
     def __init__(
@@ -30,9 +29,8 @@ class TypedChannel(IncomingChannel[Any]):
         capacity: int,
         capacity_bytes: int,
         overflow: Overflow,
-        keeper: PositionKeeper | None,
     ) -> None:
-        super().__init__(capacity, capacity_bytes, overflow, keeper)
+        super().__init__(capacity, capacity_bytes, overflow)
         self._decode = decode
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401, FBT001, FBT002  # as the channel's

@@ -22,7 +22,7 @@ from sse_client.clock import Doorbell
 def interpreter(request, monkeypatch):
     """Run each test as on either kind of interpreter."""
     monkeypatch.setattr(
-        "sse_client.channel.waiting._HAS_GIL", request.param == "with a global lock"
+        "sse_client.channel.incoming.HAS_GIL", request.param == "with a global lock"
     )
     # So that whoever is not woken hangs.
     monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 3600.0)
@@ -81,7 +81,7 @@ def test_get_waits_for_an_event():
 def test_get_with_a_timeout_waits_for_an_event():
     channel = IncomingChannel()
     waiters = Waiters(channel.not_empty)
-    getting = Running(lambda: channel.get(timeout=PATIENCE))
+    getting = Running(lambda: channel.get(timeout=3600))
     waiters.expect()
     channel.offer(events("a"), 10)
     assert getting.outcome().data == "a"
@@ -206,8 +206,8 @@ def test_one_can_put_events_of_ones_own():
         channel.put(ServerSentEvent("b"), timeout=0.001)
     with pytest.raises(ValueError, match="non-negative"):
         channel.put(ServerSentEvent("b"), timeout=-1)
-    waiters = Waiters(channel.not_full)
-    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=PATIENCE))
+    waiters = Waiters(channel._waiters.condition)
+    putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=3600))
     waiters.expect()
     assert channel.get().data == "a"
     assert putting.outcome() is None
@@ -217,7 +217,7 @@ def test_one_can_put_events_of_ones_own():
 def test_the_end_frees_a_blocked_put():
     channel = IncomingChannel(capacity=1)
     channel.put(ServerSentEvent("a"))
-    waiters = Waiters(channel.not_full)
+    waiters = Waiters(channel._waiters.condition)
     putting = Running(lambda: channel.put(ServerSentEvent("b")))
     waiters.expect()
     channel.end()
@@ -227,7 +227,7 @@ def test_the_end_frees_a_blocked_put():
 def test_tasks_are_counted():
     channel = IncomingChannel()
     channel.offer(events("a", "b"), 20)
-    waiters = Waiters(channel.all_tasks_done)
+    waiters = Waiters(channel._waiters.condition)
     joining = Running(channel.join)
     waiters.expect()
     for _ in range(2):
@@ -260,6 +260,29 @@ def test_block_returns_what_has_no_room_and_rings_at_half_full():
     assert rung.outcome() is None
     assert channel.offer(rest, 0) == ()
     assert channel.dropped == 0
+
+
+def test_block_rings_once_for_each_wait():
+    channel = IncomingChannel(capacity=4)
+    assert channel.offer(events(*"abcde"), 50) == events("e")
+    for _ in range(2):
+        channel.get()
+    channel.room.wait()
+    for _ in range(2):
+        channel.get()
+    assert channel.room._rings.qsize() == 0
+
+
+def test_the_first_event_that_is_taken_frees_a_put_though_the_stream_waits_for_half():
+    channel = IncomingChannel(capacity=4)
+    assert channel.offer(events(*"abcd"), 40) == ()
+    waiters = Waiters(channel._waiters.condition)
+    putting = Running(lambda: channel.put(ServerSentEvent("mine")))
+    waiters.expect()
+    assert channel.offer(events("e"), 10) == events("e")
+    channel.get()
+    assert putting.outcome() is None
+    assert [event.data for event in channel.queue] == ["b", "c", "d", "mine"]
 
 
 def test_block_counts_bytes_too():
@@ -362,12 +385,12 @@ class Hasty(RoomWaiters):
     """Of whom all is taken just before a consumer could see that room is wanted."""
 
     @property
-    def want_room(self):
-        return False
+    def wake_at(self):
+        return -1
 
-    @want_room.setter
-    def want_room(self, wanted):
-        if wanted:
+    @wake_at.setter
+    def wake_at(self, count):
+        if count >= 0:
             self._events.clear()
 
 
@@ -395,16 +418,11 @@ def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
 def test_closing_frees_who_joins():
     channel = IncomingChannel()
     channel.offer(events("a"), 1)
-    waiters = Waiters(channel.all_tasks_done)
+    waiters = Waiters(channel._waiters.condition)
     joining = Running(channel.join)
     waiters.expect()
     channel.close()
     assert joining.outcome() is None
-
-
-def test_it_has_no_other_attributes():
-    with pytest.raises(AttributeError, match="nonsense"):
-        IncomingChannel().nonsense  # noqa: B018  # what is tested
 
 
 def test_closing_leaves_the_tasks_of_what_was_taken():
@@ -502,7 +520,7 @@ def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypat
     assert LOOK_AGAIN <= 1
     monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 0.001)
     channel = IncomingChannel(capacity=1)
-    condition = channel.not_empty if call == "get" else channel.not_full
+    condition = channel.not_empty if call == "get" else channel._waiters.condition
     wait = condition.wait
 
     def interrupted(seconds=None):

@@ -27,8 +27,8 @@ def violations(certificates, seed):
 def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
     deliver, counter = Delivery.deliver, itertools.count(1)
 
-    def lose(self, batch, raise_if_stopped):
-        return deliver(self, batch[1:] if next(counter) == 200 else batch, raise_if_stopped)
+    def lose(self, batch):
+        return deliver(self, batch[1:] if next(counter) == 200 else batch)
 
     monkeypatch.setattr(Delivery, "deliver", lose)
     assert "never came" in violations(certificates, seed)

@@ -388,6 +388,18 @@ class TestFileSteps:
         assert len(synced) == 2  # the file, and its folder
         assert cursor.load() == "2"
 
+    def test_after_the_file_was_replaced_does_not_let_the_old_id_count_as_saved(
+        self, cursor, path, monkeypatch
+    ):
+        assert cursor.load() == "1"
+        self.fail(monkeypatch, os, "fsync", after=1)
+        with pytest.raises(CursorError, match="No space left"):
+            cursor.save("2")
+        monkeypatch.undo()
+        assert json.loads(path.read_bytes())["last_event_id"] == "2"
+        cursor.save("1")
+        assert json.loads(path.read_bytes())["last_event_id"] == "1"
+
     def test_at_a_folder_that_cannot_be_made_durable_is_none(self, cursor, monkeypatch):
         before = os.fsync
 

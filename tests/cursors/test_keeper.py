@@ -30,7 +30,6 @@ from sse_client import (
 )
 from sse_client.cursors.keeper import PositionKeeper
 from sse_client.process import disown_all
-from sse_client.session.state import Listener
 
 SEED = 4
 
@@ -131,7 +130,7 @@ def test_an_event_is_saved_when_its_consumer_comes_back(server, client, cursor):
 def test_it_makes_no_difference_whether_there_is_a_global_lock(
     server, client, cursor, monkeypatch, has_gil
 ):
-    monkeypatch.setattr("sse_client.channel.waiting._HAS_GIL", has_gil)
+    monkeypatch.setattr("sse_client.channel.incoming.HAS_GIL", has_gil)
     server.serve(numbered(1, 3))
     with client.sse(server.url, cursor=cursor) as session:
         assert ids(session.incoming) == ["1", "2", "3"]
@@ -204,7 +203,8 @@ def test_an_event_of_ones_own_has_no_position(server, client, cursor):
 def test_own_events_that_were_dropped_or_come_last_are_not_mistaken_for_others(cursor):
     keeper = PositionKeeper(cursor)
     keeper.load("")
-    channel = IncomingChannel(3, overflow="drop_oldest", keeper=keeper)
+    channel = IncomingChannel(3, overflow="drop_oldest")
+    channel.keep_position(keeper)
     channel.put(ServerSentEvent("own", id="x"))
     channel.offer(numbered(1, 3), 1)
     assert [channel.get().id for _ in range(2)] == ["1", "2"]
@@ -1040,5 +1040,30 @@ def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
     assert cursor.calls == ["load", "close"]
 
 
-def test_without_a_session_nobody_knows_where_to_go_on():
-    assert Listener().cursor_expired() is None
+@pytest.mark.parametrize("late", [False, True])
+def test_a_save_that_fails_once_it_is_done_does_not_let_the_old_id_count_as_saved(late):
+    class Forgetful(Cursor):
+        """Keeps an ID, and only then fails."""
+
+        def save(self, event_id):
+            before, self.fail = self.fail, None
+            super().save(event_id)
+            if before is not None:
+                raise before
+
+    cursor = Forgetful()
+    keeper = PositionKeeper(cursor, auto_acknowledge=False)
+    keeper.load("")
+    first, second, again = (ServerSentEvent(data, id=data[0]) for data in ("1", "2", "1 again"))
+    for event in (first, second, again):
+        keeper.hand_out(event, is_last=False)
+    if late:
+        keeper.close()
+    keeper.acknowledge(first)
+    cursor.fail = OSError()
+    with pytest.raises(CursorError):
+        keeper.acknowledge(second)
+    assert cursor.position == "2"
+    keeper.acknowledge(again)
+    assert cursor.position == "1"
+    keeper.close()

@@ -55,7 +55,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "relay": "the relay's command is loaded once it is called, and shows the status and the "
         "metrics of a pool, which have no public names",
     },
-    "typed": {"cursors": "the keeper of a typed channel, for type checkers alone"},
     "relay": {
         "plugins": "RedisRelay's signature has the arguments of a stream, for type checkers alone: "
         "at run time there is no such class",

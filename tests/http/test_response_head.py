@@ -108,7 +108,7 @@ class TestDeadlineOfAHeader:
         server.serve(then="stall")
         with sse_client_for_tests() as client:
             session = client.sse(server.url, timeout=(5, read))
-            assert session._reader._connection._socket._socket.gettimeout() == left
+            assert session._reader._state._connection._socket._socket.gettimeout() == left
 
     def test_holds_over_tls(self, tls, tls_server):
         tls_server.handler = trickle

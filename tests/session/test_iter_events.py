@@ -185,7 +185,9 @@ def test_a_stream_that_is_not_compressed_as_it_says_is_an_error(server):
 
 def test_a_read_timeout_is_an_error_after_the_events(server):
     server.serve(["one"], then="stall")
-    with get(server, timeout=(5, 0.1)) as response:
+    with get(server) as response:
+        # Only now, since the timeout of the request limits the wait for the header, too.
+        response.raw.connection.sock.settimeout(0.1)
         events = iter_events(response)
         assert next(events).data == "one"
         with pytest.raises(IdleTimeoutError, match="no bytes came from ") as caught:

@@ -73,14 +73,22 @@ def in_background(call):
 
 
 def when_main_waits(act):
-    # Once the main thread is in a wait, and was there the last time, too.
+    # Once the main thread is in a wait, and was there the last time, too. A thread that it has
+    # started makes it wait for a moment, which does not count.
     waits = {"wait", "join", "_wait_for_tstate_lock"}
+    starting = threading.Thread.start.__code__
+
+    def calls(frame):
+        while frame is not None:
+            yield frame.f_code
+            frame = frame.f_back
 
     def look():
         before = None
         while True:
             frame = sys._current_frames()[threading.main_thread().ident]
-            frame = frame if frame.f_code.co_name in waits else None
+            if frame.f_code.co_name not in waits or starting in calls(frame):
+                frame = None
             if frame is not None and frame is before:
                 act()
                 return
@@ -395,7 +403,7 @@ class TestInterrupts:
             assert asked.wait(20)
             when_main_waits(interrupt)
             import sse_client.client
-            sse_client.client._CLOSE_TIMEOUT = 3600
+            sse_client.client.CLOSE_TIMEOUT = 3600
             try:
                 {close}
             except KeyboardInterrupt:
@@ -523,7 +531,7 @@ class TestFork:
             session = client.sse(url)
             reader = session._reader
             locks = [
-                *(reader._lock, session.incoming.mutex, client._lock),
+                *(reader._state._lock, session.incoming.mutex, client._lock),
                 client._session.cookies._cookies_lock,
             ]
             held, released = threading.Event(), threading.Event()
@@ -831,7 +839,7 @@ class TestFinalisers:
                     closes[close]()
 
             Owner()
-            with session.incoming.mutex, session._reader._lock, client._lock:
+            with session.incoming.mutex, session._reader._state._lock, client._lock:
                 gc.collect()
             assert session.state is ReadyState.CLOSED
 

@@ -420,6 +420,29 @@ def test_reconnect_ends_the_wait_before_an_attempt(server, sse_clock):
         assert [session.incoming.get().data for _ in range(2)] == ["a", "b"]
 
 
+def test_reconnect_during_a_wait_leaves_the_next_loss_to_the_policy_and_the_hook(server, sse_clock):
+    for each in "abc":
+        server.serve([each], then="end" if each != "c" else "stall")
+    lost = Signal()
+    options = {"reconnection_time": 3600, "on_disconnect": lost}
+    with sse_client_for_tests(clock=sse_clock, **options) as client:
+        session = client.sse(server.url)
+        assert sse_clock.wait_for_sleepers() == (3600,)
+        session.reconnect()
+        assert [session.incoming.get().data for _ in range(2)] == ["a", "b"]
+        assert sse_clock.wait_for_sleepers() == (3600,)
+        assert [delay for _, _, delay in lost.calls] == [3600, 3600]
+
+
+def test_reconnect_leaves_the_state_that_of_connecting(server):
+    server.serve(["a"], then="stall")
+    with sse_client_for_tests() as client:
+        session = client.sse(server.url)
+        session.reconnect()
+        server.accept()  # and no response
+        assert session.state is ReadyState.CONNECTING
+
+
 def test_reconnect_drops_an_attempt_that_hangs(server):
     server.serve(["a"], then="end")
     with sse_client_for_tests() as client:

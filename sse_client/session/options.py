@@ -1,0 +1,35 @@
+"""What a stream is followed with: the options, as the reader takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sse_client.clock import SYSTEM_CLOCK
+from sse_client.event_stream.buffer import BufferPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sse_client.clock import Clock
+    from sse_client.event_stream.events import ServerSentEvent
+    from sse_client.event_stream.parser import EventStreamParser
+    from sse_client.session.reconnection import ReconnectionPolicy
+
+
+#: Gone: "access to the target resource is no longer available" (RFC 9110, section 15.5.11).
+DEFAULT_CURSOR_EXPIRED_STATUSES = frozenset({410})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How a session follows its stream; ``SSEConfig`` documents and checks each."""
+
+    policy: ReconnectionPolicy
+    new_parser: Callable[[str, Callable[[str], None]], EventStreamParser]
+    last_event_id: str = ""
+    event_timeout: float | None = None
+    end_of_stream: Callable[[ServerSentEvent], object] | None = None
+    cursor_expired_statuses: frozenset[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
+    buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
+    clock: Clock = SYSTEM_CLOCK
