@@ -96,7 +96,11 @@ def _register(manager: Any) -> None:
     # first has seen the new classes.
     with manager.pools.lock:
         manager.pool_classes_by_scheme = classes  # its own, in place of one that all share
-        manager.clear()  # requests in work keep their pools
+        forgotten = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118  # not a dict
+        manager.clear()  # requests that are being served keep their pools
+    for pool in forgotten:
+        # Otherwise they stay open for as long as anybody holds a response of theirs.
+        _close_idle_connections(pool)
 
 
 def _register_managers_of(adapter: Any) -> None:
@@ -134,10 +138,17 @@ def watch_pool(
 def _watch_connections(pool: Any) -> None:
     """Do what can be done with a pool that its manager had before, or that has another maker."""
     pool.ConnectionCls = abortable(pool.ConnectionCls)
-    if not _is_of_urllib3(pool) or pool.pool is None:
+    if not _is_of_urllib3(pool):
         return
     # An idle connection of another class could not be aborted before it responds: none is taken
     # over. They may come back later, so this looks each time.
+    _close_idle_connections(pool)
+
+
+def _close_idle_connections(pool: Any) -> None:
+    """Close those that cannot be aborted. The pool can still be used."""
+    if pool.pool is None:
+        return  # it is closed
     strangers = []
     with pool.pool.mutex:
         idle = pool.pool.queue
