@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from canaries import CanaryWatch
+from processes import start_watchman
 
 from sse_client.testing import SSEServer
 
@@ -30,6 +31,8 @@ PATIENCE = 2.0
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CanaryWatch())
+    # Before the tests, so that it is not left behind by the first one that starts a server.
+    start_watchman()
 
 
 def open_descriptors() -> dict[str, str]:

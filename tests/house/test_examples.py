@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import Process
 
 from sse_client import ServerSentEvent
 
@@ -124,7 +125,7 @@ def test_the_own_loop_runs_by_itself():
 
 
 def test_the_own_loop_works_while_no_event_comes(server):
-    with subprocess.Popen(
+    with Process(
         [sys.executable, str(EXAMPLES / "own_loop.py"), server.url],
         stdout=subprocess.PIPE,
         encoding="utf-8",
