@@ -194,9 +194,9 @@ def test_what_is_waited_for_and_what_is_final():
     ("text", "shown"),
     [
         ("WRONGTYPE Operation against a key", "ResponseError (WRONGTYPE)"),
-        ("Error running script (call to f_ab): @user_script:5: -OOM no", "ResponseError (OOM)"),
+        ("Error running script (call to f_1): @user_script:5: -OOM no", "ResponseError (OOM)"),
         (
-            "Error running script (call to f_ab): @user_script: 5: NOGROUP",
+            "Error running script (call to f_1): @user_script: 5: NOGROUP",
             "ResponseError (NOGROUP)",
         ),
         ("the password is SECRET", "ResponseError"),
