@@ -18,13 +18,16 @@ VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
-.PHONY: help python demo test test-all soak relay-soak lint format types coverage check docs bench package clean
+# The tests start hundreds of processes. Without bytecode, each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help python demo test test-all test-ci soak relay-soak lint format types coverage check docs bench package clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      follow a stream that breaks and comes back'
 	@echo 'make test      run the tests, with WORKERS=4 processes; PYTEST="-k close -x" for some'
-	@echo 'make test-all  those, too, that take long and which CI runs'
+	@echo 'make test-ci   the long tests that otherwise only CI runs; make test-all for both'
 	@echo 'make check     everything a change must pass'
 	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
 	@echo 'make docs      build the documentation in build/docs'
@@ -40,7 +43,11 @@ test: $(VENV)/.installed-test
 	$(TESTS) $(PYTEST)
 
 test-all: $(VENV)/.installed-test
-	$(TESTS) --all $(PYTEST)
+	$(TESTS) --ci $(PYTEST)
+
+# One process per file, because what a file's tests share is expensive.
+test-ci: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --ci -m ci -n $(WORKERS) --dist loadfile $(PYTEST)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) --json $(SOAK)

@@ -29,7 +29,7 @@ BASIC = base64.b64encode(f"user:{CANARY}".encode()).decode()
 
 OPTIONS = [
     *("-q", "--tb=no", "--show-capture=no", "--disable-warnings", "-rN"),
-    *("-p", "no:randomly", "-p", "no:cacheprovider"),
+    *("-p", "no:cacheprovider"),
 ]
 
 LEAKS = {
@@ -65,9 +65,14 @@ def run_pytest(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     if "capsys" not in source:  # else it would be the one that sees what is written
         leaking = leaking.replace("capsys", "")
     (folder / "test_it.py").write_text(PREAMBLE + silent + leaking)
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        # Importing the plug-ins of others takes longer than all the rest.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, **environment},
         cwd=folder,
         capture_output=True,
         text=True,
