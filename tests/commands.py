@@ -59,7 +59,7 @@ def find_redis_server() -> str | None:
         found = shutil.which(chosen)
         if found is None:
             raise FileNotFoundError(f"REDIS_SERVER={chosen} is not a command")
-        return found
+        return str(Path(found).absolute())  # tests change the folder
     return _bundled_server() or find_command("redis-server") or find_command("valkey-server")
 
 
