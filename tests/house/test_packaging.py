@@ -85,7 +85,8 @@ def installed(wheel, tmp_path_factory) -> Path:
     return python
 
 
-pytestmark = [pytest.mark.timeout(PATIENCE)]
+# The first test of a kind builds, too.
+pytestmark = [pytest.mark.timeout(2 * PATIENCE)]
 
 
 @pytest.mark.ci
