@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+# Of pytest. Most tests wait, so more of them than processors keep two processors busy.
+WORKERS ?= 4
 PYTEST ?=
 BENCH  ?= --json benchmarks/results.json --picture benchmarks/results.svg
 MINUTES ?= 60
@@ -10,17 +12,22 @@ SEED   ?=
 SOAK   := build/soak.json
 
 BIN      := $(VENV)/bin
+TESTS    := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 PIP      := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VERSION  := import sys; print(sys.version_info[:2])
 METADATA := setup.py setup.cfg pyproject.toml
 CHECKED  := sse_client pytest_sse_client.py $(wildcard examples tests/typing)
 
-.PHONY: help python demo test soak relay-soak lint format types coverage check docs bench package clean
+# The tests start hundreds of processes. Without bytecode, each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help python demo test test-all test-ci soak relay-soak lint format types coverage check docs bench package clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      follow a stream that breaks and comes back'
-	@echo 'make test      run the tests'
+	@echo 'make test      run the tests, with WORKERS=4 processes; PYTEST="-k close -x" for some'
+	@echo 'make test-ci   the long tests that otherwise only CI runs; make test-all for both'
 	@echo 'make check     everything a change must pass'
 	@echo 'make bench     measure against other clients; BENCH="--quick" for a first look'
 	@echo 'make docs      build the documentation in build/docs'
@@ -33,7 +40,14 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m sse_client demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST)
+	$(TESTS) $(PYTEST)
+
+test-all: $(VENV)/.installed-test
+	$(TESTS) --ci $(PYTEST)
+
+# One process per file, because what a file's tests share is expensive.
+test-ci: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --ci -m ci -n $(WORKERS) --dist loadfile $(PYTEST)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(addprefix --seed ,$(SEED)) --json $(SOAK)
@@ -54,7 +68,7 @@ types: $(VENV)/.installed-dev
 
 coverage: $(VENV)/.installed-test
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(PYTEST)
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

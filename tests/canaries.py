@@ -12,12 +12,11 @@ import logging
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from _pytest.capture import CaptureFixture
 
 if TYPE_CHECKING:
     import warnings
-
-    import pytest
 
 CANARY = "CaNaRyBiRd"
 
@@ -44,7 +43,10 @@ def tells(text: str) -> bool:
 
 
 class CanaryWatch(logging.Handler):
-    """A plugin of pytest, and the handler of all that is logged."""
+    """A plugin of pytest, and the handler of all that is logged.
+
+    With pytest-xdist, each worker has its own, which hands over to that of the main process.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -86,10 +88,16 @@ class CanaryWatch(logging.Handler):
         # Not what is in brackets: the parameter may be the secret.
         self._test = nodeid.partition("[")[0]
 
-    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, nodeid: str
+    ) -> None:
+        if nodeid:
+            self.pytest_runtest_logstart(nodeid)
         self.look("a warning", warning_message.message)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # The main process gets the reports of several tests that run at once.
+        self.pytest_runtest_logstart(report.nodeid)
         for title, text in report.sections:
             if "log" not in title:  # which came through ``emit``
                 self.look(title, text)
@@ -98,8 +106,15 @@ class CanaryWatch(logging.Handler):
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         CaptureFixture.readouterr, subprocess.Popen.communicate = self._originals  # type: ignore[method-assign]  # as it was
         logging.getLogger().removeHandler(self)
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["leaks"] = list(self._leaks)
         if self._leaks:
             session.exitstatus = 1
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        # A worker that crashed has none, and fails the run anyway.
+        self._leaks.update(dict.fromkeys(getattr(node, "workeroutput", {}).get("leaks", ())))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._leaks:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from processes import Process
+
 from sse_client import EventStreamParser, ServerSentEvent, cli
 
 if TYPE_CHECKING:
@@ -60,10 +62,10 @@ def follow(*words: str) -> int:
 
 
 @contextlib.contextmanager
-def started(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def started(*words: str, **environment: str) -> Iterator[Process]:
     """Run the command in another process, with pipes, and see to it that it ends."""
     env = {k: v for k, v in os.environ.items() if k not in {"PYTHONUNBUFFERED", *environment}}
-    with subprocess.Popen(
+    with Process(
         [*COMMAND, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

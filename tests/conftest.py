@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from canaries import CanaryWatch
+from processes import start_watchman
 
 from sse_client.testing import SSEServer
 
@@ -28,8 +29,23 @@ DESCRIPTORS = Path("/proc/self/fd")
 PATIENCE = 2.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--ci", action="store_true", help="run the long tests, too, as CI does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--ci"):
+        return
+    long = [item for item in items if item.get_closest_marker("ci")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("ci")]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CanaryWatch())
+    # Before the tests, so that it is not left behind by the first one that starts a server.
+    start_watchman()
 
 
 def open_descriptors() -> dict[str, str]:

@@ -55,6 +55,9 @@ _PASSING = re.compile(
     r"(LOADING|READONLY|MASTERDOWN|OOM|MISCONF|NOREPLICAS|BUSY|TRYAGAIN|CLUSTERDOWN|UNBLOCKED)\b"
 )
 
+#: The code of a reply. Redis 6.2 puts that of a script's command after a text of its own.
+_CODE = re.compile(r"(?:^|@user_script: ?\d+: -?)([A-Z]{3,})\b")
+
 
 class RelayError(SSEClientError):
     """Redis refuses what waiting can't mend: a wrong password, a missing right, a wrong type.
@@ -269,8 +272,8 @@ def describe(error: Exception) -> str:
     """
     if isinstance(error, SSEClientError):
         return f"{type(error).__name__}: {error}"
-    found = re.match(r"[A-Z]{3,}\b", str(error))
-    return f"{type(error).__name__}{f' ({found[0]})' if found else ''}"
+    found = _CODE.search(str(error))
+    return f"{type(error).__name__}{f' ({found[1]})' if found else ''}"
 
 
 def refused(error: Exception) -> RelayError:

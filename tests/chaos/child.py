@@ -11,6 +11,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Its callers run as scripts, too.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from processes import Process
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -72,7 +77,7 @@ class Child:
     def start(self) -> float:
         """Start it, and wait until it is ready; return when that was."""
         self._reports.clear()
-        self._process = subprocess.Popen(
+        self._process = Process(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
@@ -80,7 +85,7 @@ class Child:
         at: float = self.wait_for("ready")["at"]
         return at
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: Process) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from certificates import issue
 from kills import kill_again_and_again
+from processes import start_watchman
 from storm import Storm
 
 #: The part of the time in which the client's process is killed again and again.
@@ -29,6 +30,7 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         certificates = issue(Path(folder))
+        start_watchman()  # the storm complains of descriptors that it finds at the end alone
         seconds, began = options.minutes * 60, time.monotonic()
         summary = Storm(seed, certificates).run(seconds * (1 - KILLING), options.faults)
         if not summary.violations:

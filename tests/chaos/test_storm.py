@@ -15,17 +15,20 @@ from summary import Summary
 from sse_client import parse_event_stream
 
 #: How long the faults last, in seconds, and how many there are at least.
-DURATION = 30.0
-LEAST = 200
+LENGTHS = [
+    pytest.param(10.0, 60, id="short"),
+    pytest.param(30.0, 200, id="long", marks=pytest.mark.ci),
+]
 
 
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(240)
-def test_a_storm_does_no_harm(seed, certificates, caplog):
+@pytest.mark.parametrize(("duration", "least"), LENGTHS)
+def test_a_storm_does_no_harm(seed, certificates, caplog, duration, least):
     # What is logged is kept by pytest, and would be taken for memory of ours.
     with caplog.at_level(logging.WARNING):
-        summary = Storm(seed, certificates).run(DURATION, LEAST)
+        summary = Storm(seed, certificates).run(duration, least)
     print(summary)
     assert not summary.violations, f"to see it again: CHAOS_SEED={seed}\n{summary}"
     assert (summary.lost, summary.doubled) == (0, 0)

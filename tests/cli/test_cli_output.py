@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 from command_line import COMMAND, NASTY, PATIENCE, follow, parse, started
+from commands import needs
 
 from sse_client import ServerSentEvent
 
@@ -121,7 +121,7 @@ def test_head_takes_what_it_wants_quietly(server):
     assert (done.stdout, done.stderr, done.returncode) == ("0\n1\n2\n", "", 0)
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@needs("jq")
 @pytest.mark.parametrize(
     ("script", "expected"),
     [

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from canaries import CANARY, tells
-from support import PATIENCE
 
 CONFTEST = """
 from canaries import CanaryWatch
@@ -27,9 +26,12 @@ from canaries import CANARY
 BASIC = base64.b64encode(f"user:{CANARY}".encode()).decode()
 """
 
+#: How long a pytest of its own may take on a busy machine, in seconds.
+PATIENCE = 50
+
 OPTIONS = [
     *("-q", "--tb=no", "--show-capture=no", "--disable-warnings", "-rN"),
-    *("-p", "no:randomly", "-p", "no:cacheprovider"),
+    *("-p", "no:cacheprovider"),
 ]
 
 LEAKS = {
@@ -56,7 +58,7 @@ LEAKS = {
 }
 
 
-def run_pytest(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, body: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on a test with this body, after one that is silent."""
     (folder / "conftest.py").write_text(CONFTEST)
     source = textwrap.indent(textwrap.dedent(body), "    ")
@@ -65,9 +67,14 @@ def run_pytest(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     if "capsys" not in source:  # else it would be the one that sees what is written
         leaking = leaking.replace("capsys", "")
     (folder / "test_it.py").write_text(PREAMBLE + silent + leaking)
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        # Importing the plug-ins of others takes longer than all the rest.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        [sys.executable, "-m", "pytest", *OPTIONS, *options, str(folder)],
+        env={**os.environ, **environment},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -76,9 +83,17 @@ def run_pytest(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("leak", LEAKS)
-def test_a_test_that_tells_a_secret_fails_the_run_and_is_named(tmp_path, leak):
-    done = run_pytest(tmp_path, LEAKS[leak])
+@pytest.mark.parametrize(
+    ("leak", "options"),
+    [
+        *((leak, ()) for leak in LEAKS),
+        # A worker alone hears a log; the main process gets the output of its tests, too.
+        ("a log line", ("-p", "xdist", "-n", "1")),
+        ("its output", ("-p", "xdist", "-n", "1")),
+    ],
+)
+def test_a_test_that_tells_a_secret_fails_the_run_and_is_named(tmp_path, leak, options):
+    done = run_pytest(tmp_path, LEAKS[leak], *options)
     assert done.returncode == 1
     assert "secrets that were told" in done.stdout
     assert "test_it.py::test_that_tells: " in done.stdout

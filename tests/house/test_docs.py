@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import find_command, needs
 from pages import ADDRESS, ROOT, Block, read_blocks
+from processes import Process
 from support import PATIENCE
 
 from sse_client import HttpClient, ReadyState, ServerSentEvent
@@ -305,7 +306,7 @@ def test_a_service_ends_cleanly_on_sigterm(name, server, tmp_path):
     one_event_and_silence(server)
     script = tmp_path / "follower.py"
     script.write_text(blocks_of(page)[int(number)].code_for(server.url))
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-u", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "one\n"
@@ -326,15 +327,17 @@ def test_the_diagram_draws_the_moves_that_the_code_allows(monkeypatch):
         state_diagram.draw()
 
 
+@needs("systemd-analyze")
 def test_the_unit_is_one_that_systemd_takes(tmp_path):
-    checker = shutil.which("systemd-analyze")
-    if checker is None:
-        pytest.skip("systemd-analyze is not installed")
     (block,) = documented("ini")
     unit = tmp_path / "follower.service"
     unit.write_text(block.code)
+    command = [find_command("systemd-analyze"), "verify", "--man=no", unit]
     done = subprocess.run(
-        [checker, "verify", "--man=no", unit], capture_output=True, text=True, check=False
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     complaints = [line for line in done.stderr.splitlines() if "follower.service" in line]
     assert complaints == [], os.linesep.join(complaints)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from command_line import COMMAND, PATIENCE, follow
+from commands import needs
 from pages import ROOT, read_blocks
 
 from sse_client import ServerSentEvent
@@ -57,7 +57,7 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@needs("jq")
 @pytest.mark.parametrize(("sign", "expected"), EXPECTED, ids=[sign for sign, _ in EXPECTED])
 def test_a_recipe_does_what_it_says(server, tmp_path, sign, expected):
     (recipe,) = [code for code in RECIPES if sign in code]

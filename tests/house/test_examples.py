@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import Process
 
 from sse_client import ServerSentEvent
 
@@ -124,7 +125,7 @@ def test_the_own_loop_runs_by_itself():
 
 
 def test_the_own_loop_works_while_no_event_comes(server):
-    with subprocess.Popen(
+    with Process(
         [sys.executable, str(EXAMPLES / "own_loop.py"), server.url],
         stdout=subprocess.PIPE,
         encoding="utf-8",
@@ -205,8 +206,11 @@ def test_the_merged_ones_follow_addresses(server):
 
 def test_the_tests_of_my_code_pass():
     path = EXAMPLES / "test_my_code.py"
+    options = ["-q", "-c", os.devnull, "-p", "sse_client", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(path)],
+        [sys.executable, "-m", "pytest", *options, str(path)],
+        # Importing the plug-ins of others takes longer than all the rest.
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         encoding="utf-8",
         timeout=PATIENCE,

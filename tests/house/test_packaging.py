@@ -85,9 +85,11 @@ def installed(wheel, tmp_path_factory) -> Path:
     return python
 
 
-pytestmark = [pytest.mark.timeout(PATIENCE)]
+# The first test of a kind builds, too.
+pytestmark = [pytest.mark.timeout(2 * PATIENCE)]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_sdist_holds_all_that_a_clone_does(sdist):
     if not (ROOT / ".git").exists():
@@ -97,6 +99,7 @@ def test_the_sdist_holds_all_that_a_clone_does(sdist):
     assert [name for name in tracked if name not in sdist] == []
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_sdist_holds_nothing_that_was_only_lying_around(sdist):
     assert [
@@ -104,6 +107,7 @@ def test_the_sdist_holds_nothing_that_was_only_lying_around(sdist):
     ] == []
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
@@ -113,6 +117,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert names == modules | {"sse_client/py.typed", "pytest_sse_client.py"}
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_wheel_says_what_setup_cfg_says(wheel):
     with zipfile.ZipFile(wheel) as archive:
@@ -126,12 +131,14 @@ def test_the_wheel_says_what_setup_cfg_says(wheel):
     assert sorted(needed) == sorted(SETUP["options"]["install_requires"].split())
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_installed_package_is_not_the_source_tree(installed, tmp_path):
     where = run(installed, "-c", "import sse_client; print(sse_client.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(installed.parent.parent)
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_installed_package_follows_a_stream(installed, tmp_path, server):
     server.serve([ServerSentEvent("one", id="1", retry=1)], then="drop")
@@ -141,6 +148,7 @@ def test_the_installed_package_follows_a_stream(installed, tmp_path, server):
     assert told == "1 message one\n2 news two\n"
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("python", "-m", "sse_client"), ("sse-client",)])
 def test_the_installed_commands_tell_the_version(installed, tmp_path, command):
@@ -149,6 +157,7 @@ def test_the_installed_commands_tell_the_version(installed, tmp_path, command):
     assert __version__ in told
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize("module", EXTRAS.values())
 def test_an_extra_brings_what_it_is_for(installed, tmp_path, module):

@@ -10,6 +10,7 @@ import sys
 import pytest
 import requests
 from pages import ADDRESS, ROOT, read_blocks
+from processes import Process
 
 from sse_client import ServerSentEvent
 
@@ -76,7 +77,7 @@ def test_a_command_line_does_what_it_says(command, server, tmp_path):
     (tmp_path / "question.json").write_text("{}")
     (tmp_path / "recording.txt").write_text("id: 0\ndata: zero\n\n")
     arguments = shlex.split(command.replace(ADDRESS, server.url.rstrip("/")))[1:]
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-m", "sse_client", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

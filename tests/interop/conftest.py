@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import trustme
+from commands import MISSING
 from servers import NGINX, Flask, HttpServer, Nginx, Origin, Uvicorn
 
 from sse_client import SSE, HttpClient
@@ -125,7 +126,7 @@ def own_flask_and_nginx(
 
 def need_nginx() -> None:
     if NGINX is None:
-        pytest.skip("nginx is not installed (on Debian: apt install nginx)")
+        pytest.skip(MISSING["nginx"])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import requests
+from commands import find_command
+from processes import Process
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,7 +34,7 @@ PATIENCE = 20.0
 #: How long to wait before looking again whether a server listens, in seconds.
 _LOOK_AGAIN = 0.02
 
-NGINX = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
+NGINX = find_command("nginx")
 
 _NGINX_CONF = Template("""
 daemon off;
@@ -90,7 +91,7 @@ class Server(ABC):
 
     def __init__(self, folder: Path, ports: int = 1) -> None:
         self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._reservations = []
         for _ in range(ports):
             reservation = socket.socket()
@@ -112,7 +113,7 @@ class Server(ABC):
         """Start the process, and wait until all of its ports are listened on."""
         log = self.folder / "output.log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = Process(
                 self.command(), cwd=HERE, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         deadline = time.monotonic() + PATIENCE

@@ -19,7 +19,12 @@ ROOT = HERE.parent.parent
 #: Installing, and running the cases, on a busy machine, in seconds.
 PATIENCE = 300
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(2 * PATIENCE)]
+pytestmark = [
+    pytest.mark.ci,
+    pytest.mark.interop,
+    pytest.mark.slow,
+    pytest.mark.timeout(2 * PATIENCE),
+]
 
 #: How urllib3-future is installed: in place of urllib3, as it does by itself, or beside it.
 WAYS = {

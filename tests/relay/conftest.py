@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from redis_process import REDIS_SERVER, RedisProcess
+from redis_process import RedisProcess
 
 # The server of numbered events, and processes that report, are those of the chaos suite.
 sys.path.append(str(Path(__file__).parent.parent / "chaos"))
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def pytest_collection_modifyitems(items):
-    if REDIS_SERVER is None:
-        reason = "redis-server is not installed (Debian: apt install redis-server)"
-        for item in items:
-            if "redis" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 from judged import Judgement, judged_run
 
-FAULTS = 15
+FAULTS = [pytest.param(6, id="short"), pytest.param(15, id="long", marks=pytest.mark.ci)]
 
 
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-def test_nothing_is_lost_or_doubled_whatever_is_killed(redis, seed, tmp_path):
-    judgement = judged_run(seed, tmp_path, FAULTS)
+@pytest.mark.parametrize("faults", FAULTS)
+def test_nothing_is_lost_or_doubled_whatever_is_killed(seed, tmp_path, faults):
+    judgement = judged_run(seed, tmp_path, faults)
     print(judgement)
     assert judgement.holds, f"to see it again: CHAOS_SEED={seed}\n{judgement}"
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
+from processes import Process
 
 STREAMS = [f"s{number}" for number in range(9)]
 LEASE = 1.0
@@ -46,7 +47,7 @@ def config(redis, numbered, tmp_path):
 def worker(config):
     """A worker in a process of its own."""
     command = [sys.executable, "-m", "sse_client", "relay", "--config", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with Process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             yield process
         finally:

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 from numbered_server import Numbered, numbers_of, wait_for
+from processes import Process
 from support import PATIENCE, sse_client_for_tests
 
 from sse_client.cli import main
@@ -49,7 +50,7 @@ def test_sigterm_gives_the_leases_back(redis, numbered, tmp_path, many):
     config = tmp_path / "relays.toml"
     config.write_text(f'[[streams]]\nurl = "{numbered.url}"\nstream = "orders"\n')
     words = ["--config", str(config)] if many else ["--stream", "orders", numbered.url]
-    process = subprocess.Popen(
+    process = Process(
         [sys.executable, "-m", "sse_client", "relay", "--verbose", *words],
         env={**os.environ, "REDIS_URL": redis.url},
         stderr=subprocess.PIPE,
@@ -81,7 +82,8 @@ def test_the_status_is_a_table(redis, numbered, capsys):
             assert relay(redis, "--status", "--stream", "orders") == 0
         head, row = capsys.readouterr().out.splitlines()
         assert head.split()[:4] == ["STREAM", "OWNER", "STATE", "LAG"]
-        assert re.match(rf"orders +{started.owner} +relaying +3 +0 +\d+\.\d +4 +4 +0", row)
+        lag = "3" if redis.has_lag else "-"
+        assert re.match(rf"orders +{started.owner} +relaying +{lag} +0 +\d+\.\d +4 +4 +0", row)
     assert relay(redis, "--status", "--stream", "nothing") == 0
     assert re.search(r"nothing +- +nobody +- +0 +0.0 +0 +- +0$", capsys.readouterr().out.strip())
 
@@ -96,7 +98,7 @@ def test_a_lag_that_redis_does_not_know_is_left_out(redis, capsys):
     ids = [redis.client.xadd("orders", {"data": str(number)}) for number in range(4)]
     redis.client.xgroup_create("orders", "g", id=ids[0])
     redis.client.xdel("orders", ids[2])
-    assert redis.client.xinfo_groups("orders")[0]["lag"] is None
+    assert redis.client.xinfo_groups("orders")[0].get("lag") is None
     assert relay(redis, "--status", "--stream", "orders") == 0
     assert re.search(r"nobody +- +0", capsys.readouterr().out)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
+from commands import find_command, needs
 from pages import ROOT, read_blocks
 
 from sse_client import ServerSentEvent
@@ -59,13 +59,17 @@ def test_the_page_names_no_option_that_is_not_there(capsys):
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE.read_text(encoding="utf-8"))) <= options
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs("systemd-analyze")
 def test_systemd_takes_the_unit(tmp_path):
     (block,) = blocks("ini")
     unit = tmp_path / "relay.service"
     unit.write_text(block.code.replace("/usr/bin/sse-client", "/bin/true"), encoding="utf-8")
+    command = [find_command("systemd-analyze"), "verify", str(unit)]
     found = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert str(unit) not in found.stderr
     assert "relay.service" not in found.stderr

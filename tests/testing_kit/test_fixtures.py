@@ -11,6 +11,13 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """Load our plug-in alone, by its entry point: those of others take long to import."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p sse_client")
+
+
 def run(pytester: pytest.Pytester, source: str, *words: str) -> pytest.RunResult:
     pytester.makepyfile(source)
     return pytester.runpytest_subprocess("-W", "error", *words)
@@ -45,7 +52,7 @@ def test_a_pytest_that_needs_no_stream_loads_none(pytester):
     done.assert_outcomes(passed=1)
 
 
-def test_a_test_may_ask_for_a_real_server(pytester):
+def test_a_test_may_ask_for_a_real_server(pytester, alone):
     done = run(
         pytester,
         """
@@ -69,7 +76,7 @@ def test_a_test_may_ask_for_a_real_server(pytester):
     done.assert_outcomes(passed=2)
 
 
-def test_a_test_may_ask_for_a_server_in_memory_alone(pytester):
+def test_a_test_may_ask_for_a_server_in_memory_alone(pytester, alone):
     done = run(
         pytester,
         """
@@ -86,7 +93,7 @@ def test_a_test_may_ask_for_a_server_in_memory_alone(pytester):
 
 
 @pytest.mark.parametrize("names", ["sse_memory, sse_clock", "sse_clock, sse_memory"])
-def test_with_the_clock_the_server_in_memory_runs_on_it(pytester, names):
+def test_with_the_clock_the_server_in_memory_runs_on_it(pytester, alone, names):
     done = run(
         pytester,
         f"""
@@ -99,7 +106,7 @@ def test_with_the_clock_the_server_in_memory_runs_on_it(pytester, names):
     done.assert_outcomes(passed=1)
 
 
-def test_what_a_handler_raised_fails_the_test(pytester):
+def test_what_a_handler_raised_fails_the_test(pytester, alone):
     done = run(
         pytester,
         """
