@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 Form = Callable[["ServerSentEvent", bool], str]
 
 
-def is_comment(event: ServerSentEvent) -> bool:
-    """Return whether an event is one of comments alone, where such events are delivered."""
-    is_bare = not event.data and event.event == "message" and event.retry is None
-    return event.comments is not None and is_bare
-
-
 def form_of(name: str, *, has_comments: bool) -> Form:
     """Return the form of this name: ``lines``, ``data_only``, ``json`` or ``raw``.
 

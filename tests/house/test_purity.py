@@ -48,6 +48,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "testing": {"clock": "the kit's clock and its server in memory stand in for the system's"},
     "cli": {
         "cursors": "a recording is locked by the same lock as a position",
+        "event_stream": "a comment is told from an event in the same way as elsewhere",
     },
     "typed": {"cursors": "the keeper of a typed channel, for type checkers alone"},
     "relay": {
