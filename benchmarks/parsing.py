@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from contenders import LIMIT, OURS, PEERS, contender, installed, limit
-from floor import FLOOR, floor
+from floor import floor
 from measuring import multiples, settle_garbage, take_turns
-from workloads import CHUNKINGS, Workload, all_workloads, long_line
+from workloads import CHUNKINGS, READS, Workload, all_workloads, long_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,19 +22,11 @@ if TYPE_CHECKING:
 
 LAUNCHDARKLY = "launchdarkly-eventsource"
 
-#: The multiples of the limit to reach, in the order of ``CHUNKINGS``.
-GOALS: dict[str, tuple[float, ...]] = {
-    "llm": (1.4, 1.85, 2.2),
-    "wikimedia": (1.25, 1.5, 1.5),
-    "50-lines": (4.4, 4.4, 2.2),
-    "ticks": (14.0, 14.0, 9.5),
-    "llm-crlf": (3.3,),
-    "wikimedia-crlf": (2.0,),
-    "heartbeats": (3.8, 4.0, 2.8),
-    "world": (1.2, 1.5, 1.8),
-}
 GREATEST_EXPONENT = 1.15
-LEAST_SPEED = 1.6
+LEAST_SPEED = 1.5
+
+#: How many times as long as the fastest of its siblings a stream may take us.
+GREATEST_SIBLING_RATIO = 1.5
 
 #: Seconds after which a parser is said not to finish a long line.
 _PATIENCE = 6.0
@@ -50,6 +42,7 @@ class Cell:
     Attributes:
         seconds: The median of each contender, for ``events`` events.
         multiples: The median of each, as a multiple of the limit in the same round.
+        is_sibling: Whether it stands beside another stream of its shape.
         wrong: Who did not give the right events.
         unfinished: Who did not finish in time.
     """
@@ -59,19 +52,11 @@ class Cell:
     chunking: str
     events: int
     size: int
+    is_sibling: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     multiples: dict[str, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
-    goal: float | None = None
-
-    def verdict(self) -> str:
-        """Return whether the goal is met, and where that would take less than the floor."""
-        if self.goal is None:
-            return ""
-        if self.multiples[OURS] <= self.goal:
-            return "yes"
-        return "no" if self.multiples[FLOOR] <= self.goal else "below"
 
     def best_peer(self) -> str | None:
         """Return the fastest of the peers that gave the right events."""
@@ -85,10 +70,30 @@ class Cell:
 
 
 @dataclass
+class Siblings:
+    """Our figures for streams that should take as long as each other, measured in turns.
+
+    Attributes:
+        title: What they have in common.
+        seconds: The median for one event of each.
+        ratios: The median of each, as a multiple of the first one in the same round.
+    """
+
+    title: str
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+
+    def spread(self) -> float:
+        """Return how many times as long as the fastest the slowest takes."""
+        return max(self.ratios.values()) / min(self.ratios.values())
+
+
+@dataclass
 class Parsing:
     """All that was measured, and what it comes to."""
 
     cells: list[Cell]
+    siblings: list[Siblings] = field(default_factory=list)
     exponents: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def speed(self) -> float | None:
@@ -113,7 +118,7 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> Parsing:
         for workload in workloads
         for chunking in CHUNKINGS
     ]
-    result = Parsing(cells)
+    result = Parsing(cells, _all_siblings(workloads, rounds=3 if quick else 15, tell=tell))
     sizes = (1, 4) if quick else (16, 64)
     for chunking in list(CHUNKINGS)[: 1 if quick else None]:
         lines = _long_lines(sizes, chunking, rounds=1 if quick else 2, tell=tell)
@@ -127,9 +132,9 @@ def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str
     cut = CHUNKINGS[chunking]
     chunks = list(cut(workload))
     cell = _new_cell(workload, chunking)
-    goals = dict(zip(CHUNKINGS, GOALS.get(workload.name, ()), strict=False))
-    cell.goal = goals.get(chunking)
-    contenders = [limit(workload), floor(workload, chunking), *installed()]
+    # A sibling has no floor of its own: that of the stream of its shape is the same.
+    floors = [] if cell.is_sibling else [floor(workload, chunking)]
+    contenders = [limit(workload), *floors, *installed()]
     sample = workload.sample()
     pieces = list(cut(sample))
     cell.wrong = [one.name for one in contenders[1:] if not one.is_right(sample, pieces)]
@@ -141,9 +146,48 @@ def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str
     return cell
 
 
+def _all_siblings(
+    workloads: list[Workload], *, rounds: int, tell: Callable[[str], None]
+) -> list[Siblings]:
+    """Measure streams of one shape beside each other, and both kinds of reads of each stream."""
+    groups: dict[str, dict[str, tuple[Workload, str]]] = {}
+    for workload, chunking in itertools.product(workloads, CHUNKINGS):
+        same_shape = groups.setdefault(f"{workload.shape}, {chunking}", {})
+        same_shape[workload.title] = workload, chunking
+        if chunking in READS:
+            same_stream = groups.setdefault(f"{workload.title}, reads", {})
+            same_stream[chunking] = workload, chunking
+    return [
+        _siblings(title, members, rounds=rounds, tell=tell)
+        for title, members in groups.items()
+        if len(members) > 1
+    ]
+
+
+def _siblings(
+    title: str,
+    members: dict[str, tuple[Workload, str]],
+    *,
+    rounds: int,
+    tell: Callable[[str], None],
+) -> Siblings:
+    tell(f"parsing: siblings, {title}")
+    consume = contender(OURS).consume
+    chunks = {name: list(CHUNKINGS[how](workload)) for name, (workload, how) in members.items()}
+    settle_garbage()
+    work = {name: (lambda chunks=each: consume(chunks)) for name, each in chunks.items()}
+    taken = {
+        name: [seconds / members[name][0].count for seconds in each]
+        for name, each in take_turns(work, rounds).items()
+    }
+    medians = {name: statistics.median(each) for name, each in taken.items()}
+    return Siblings(title, medians, multiples(taken, next(iter(members))))
+
+
 def _new_cell(workload: Workload, chunking: str) -> Cell:
     size = sum(map(len, workload.blocks)) * workload.repeats
-    return Cell(workload.name, workload.title, chunking, workload.count, size)
+    name, title, is_sibling = workload.name, workload.title, workload.is_sibling
+    return Cell(name, title, chunking, workload.count, size, is_sibling)
 
 
 @dataclass

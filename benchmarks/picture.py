@@ -86,7 +86,8 @@ def _parsing(report: Report) -> list[_Chart]:
         return []
     charts: list[_Chart] = []
     for cell in report.parsing.cells:
-        if cell.chunking == "16 KiB" and not cell.workload.startswith("line-"):
+        is_line = cell.workload.startswith("line-")
+        if cell.chunking == "16 KiB" and not (is_line or cell.is_sibling):
             remarks = dict.fromkeys(cell.wrong, "wrong events")
             charts.append((cell.title, cell.multiples, remarks))
     return charts

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from contenders import LIMIT, NAMES, OURS, OURS_SINGLY
 from floor import FLOOR
-from parsing import GREATEST_EXPONENT, LEAST_SPEED, Parsing
+from parsing import (
+    GREATEST_EXPONENT,
+    GREATEST_SIBLING_RATIO,
+    LEAST_SPEED,
+    Parsing,
+    Siblings,
+)
 from streams import GREATEST_CLOSE, GREATEST_SIZE, OpenStreams
 from whole_way import GREATEST_DELAY, Latencies, WholeWay
 
@@ -146,15 +152,14 @@ def _parsing(result: Parsing) -> list[str]:
             row.append("never" if name in cell.unfinished else shown)
         lead = cell.lead()
         row.append("" if lead is None else f"{lead:.2f}")
-        row.append("" if cell.goal is None else f"{cell.goal:g}")
-        row.append(cell.verdict())
         rows.append(row)
     slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
     parts = [
         "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
         "MB/s: of the limit; floor: of a parser that knows the stream and proves nothing;",
-        "! wrong events; never: not in time; lead: best right peer by ours; below: the floor\n",
-        _table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead", "goal", "met"], rows),
+        "! wrong events; never: not in time; lead: best right peer by ours\n",
+        _table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead"], rows),
+        *_siblings(result.siblings),
     ]
     if result.exponents:
         most = max(each[OURS] for each in result.exponents.values())
@@ -170,6 +175,23 @@ def _parsing(result: Parsing) -> list[str]:
         )
     parts.append(f"Slower than a peer in {len(slower)} of {len(rows)} cells: {_met(not slower)}\n")
     return parts
+
+
+def _siblings(groups: list[Siblings]) -> list[str]:
+    rows = [
+        [
+            group.title,
+            ", ".join(f"{name} {seconds * 1e9:,.0f}" for name, seconds in group.seconds.items()),
+            f"{group.spread():.2f}",
+            _met(group.spread() <= GREATEST_SIBLING_RATIO),
+        ]
+        for group in groups
+    ]
+    most = GREATEST_SIBLING_RATIO
+    return [
+        f"SIBLINGS: our nanoseconds for an event, and the slowest by the fastest, at most {most}\n",
+        _table(["in common", "streams", "ratio", ""], rows),
+    ]
 
 
 def _pinning(*, pinned: bool) -> str:

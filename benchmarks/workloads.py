@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,9 +47,18 @@ class Event(NamedTuple):
     id: str = ""
 
 
+#: Makes the lines of a block, and the event that they are.
+Make: TypeAlias = "Callable[[random.Random, int], tuple[list[str], Event]]"
+
+
 @dataclass(frozen=True)
 class Workload:
-    """A stream: ``blocks``, each written as the server sends it, repeated ``repeats`` times."""
+    """A stream: ``blocks``, each written as the server sends it, repeated ``repeats`` times.
+
+    Attributes:
+        shape: What it has in common with its siblings: blocks of the same size and the same fields,
+            which only differ in how they are written. A parser should take as long for each.
+    """
 
     name: str
     title: str
@@ -57,6 +66,7 @@ class Workload:
     events: tuple[Event, ...]
     repeats: int = 1
     line_end: bytes = b"\n"
+    shape: str = ""
 
     @property
     def stream(self) -> bytes:
@@ -72,6 +82,11 @@ class Workload:
     def separator(self) -> str:
         """What is between two blocks: the end of a line, and an empty line."""
         return (self.line_end * 2).decode()
+
+    @property
+    def is_sibling(self) -> bool:
+        """Whether it only differs from another stream in how its blocks are written."""
+        return self.shape not in {"", self.name}
 
     def all_events(self) -> list[Event]:
         """Return the events that a consumer has to get, in order."""
@@ -149,6 +164,39 @@ def _tick(rng: random.Random, number: int) -> tuple[list[str], Event]:
     return [f"id: {position}", f"data: {value}"], Event(value, "message", position)
 
 
+def _repeating_tick(_rng: random.Random, number: int) -> tuple[list[str], Event]:
+    """A tick whose data is always the same."""
+    position = str(number % 10)
+    return [f"id: {position}", "data: x"], Event("x", "message", position)
+
+
+def _tick_with_id_last(rng: random.Random, number: int) -> tuple[list[str], Event]:
+    (id, data), event = _tick(rng, number)
+    return [data, id], event
+
+
+def _without_space(make: Make) -> Make:
+    """Leave out the space after the colon."""
+
+    def make_without(rng: random.Random, number: int) -> tuple[list[str], Event]:
+        lines, event = make(rng, number)
+        return [line.replace(": ", ":", 1) for line in lines], event
+
+    return make_without
+
+
+def _typed_every_tenth(make: Make) -> Make:
+    """Give every tenth block an event type."""
+
+    def make_typed(rng: random.Random, number: int) -> tuple[list[str], Event]:
+        lines, event = make(rng, number)
+        if number % 10:
+            return lines, event
+        return ["event: usage", *lines], event._replace(event="usage")
+
+    return make_typed
+
+
 def _many_lines(rng: random.Random, number: int) -> tuple[list[str], Event]:
     """A text of fifty lines in one event."""
     text = [f"{number:>4} {' '.join(rng.choices(_WORDS, k=6))}" for _ in range(50)]
@@ -165,11 +213,12 @@ def _world(rng: random.Random, number: int) -> tuple[list[str], Event]:
 def _make(
     name: str,
     title: str,
-    make: Callable[[random.Random, int], tuple[list[str], Event]],
+    make: Make,
     size: int,
     *,
     line_end: bytes = b"\n",
     heartbeats: bool = False,
+    shape: str = "",
 ) -> Workload:
     rng = random.Random(_SEED)
     blocks: list[bytes] = []
@@ -181,7 +230,7 @@ def _make(
         blocks.append(_block(lines, line_end))
         events.append(event)
     repeats = max(1, size // sum(map(len, blocks)))
-    return Workload(name, title, tuple(blocks), tuple(events), repeats, line_end)
+    return Workload(name, title, tuple(blocks), tuple(events), repeats, line_end, shape or name)
 
 
 def long_line(mebibytes: int) -> Workload:
@@ -203,6 +252,22 @@ def all_workloads(scale: float = 1.0) -> list[Workload]:
         _make("wikimedia-crlf", "Wikimedia-like, CRLF", _wikimedia, 2 * size, line_end=b"\r\n"),
         _make("heartbeats", "half heartbeats", _llm, size, heartbeats=True),
         _make("world", "CJK and emoji", _world, size),
+        *_siblings(size),
+    ]
+
+
+def _siblings(size: int) -> list[Workload]:
+    """Return streams of the same shape as others, to see whether only those are fast."""
+    ticks = size // 4
+    return [
+        _make("ticks-repeating", "ticks, repeating", _repeating_tick, ticks, shape="ticks"),
+        _make("ticks-id-last", "ticks, ID last", _tick_with_id_last, ticks, shape="ticks"),
+        _make("ticks-no-space", "ticks, no space", _without_space(_tick), ticks, shape="ticks"),
+        _make(
+            "ticks-typed", "ticks, 1 in 10 typed", _typed_every_tenth(_tick), ticks, shape="ticks"
+        ),
+        _make("llm-no-space", "LLM lines, no space", _without_space(_llm), size, shape="llm"),
+        _make("llm-typed", "LLM lines, 1 in 10 typed", _typed_every_tenth(_llm), size, shape="llm"),
     ]
 
 
@@ -222,14 +287,32 @@ def _at_random(workload: Workload) -> Iterator[bytes]:
         start = end
 
 
+def _mid_block(workload: Workload) -> Iterator[bytes]:
+    """Cut in the middle of a block, after about as much as a read takes."""
+    chunk = b""
+    for block in workload.blocks * workload.repeats:
+        middle = len(block) // 2
+        if len(chunk) + middle < READ_SIZE:
+            chunk += block
+        else:
+            yield chunk + block[:middle]
+            chunk = block[middle:]
+    yield chunk
+
+
 def _by_block(workload: Workload) -> Iterator[bytes]:
     for _ in range(workload.repeats):
         yield from workload.blocks
 
 
-#: How a stream can arrive: in reads of 16 KiB, in chunks of 1 to 4096 bytes, a write at a time.
+#: How a stream can arrive: in reads of 16 KiB, in reads that begin in the middle of a block, in
+#: chunks of 1 to 4096 bytes, and one write at a time.
 CHUNKINGS: dict[str, Callable[[Workload], Iterator[bytes]]] = {
     "16 KiB": _in_reads,
+    "mid-block": _mid_block,
     "random": _at_random,
     "by event": _by_block,
 }
+
+#: Those of reads, which only differ in where they begin.
+READS = ("16 KiB", "mid-block")

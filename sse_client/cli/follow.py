@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sse_client import FileCursor, __version__
 from sse_client.cli import stream_options, values
 from sse_client.cli.commands import COMMANDS
-from sse_client.cli.formats import format_of, is_comment
+from sse_client.cli.formats import format_of
 from sse_client.cli.output import noticing_that_nobody_reads, show
 from sse_client.cli.parser import Parser
 from sse_client.cli.stats import displayed
+from sse_client.event_stream.events import is_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def run(words: Sequence[str]) -> int:
         noticing_that_nobody_reads(session.close),
     ):
         for event in session.incoming:
-            is_aside = shows_comments and is_comment(event)
+            is_aside = is_extra(event, show_comment_events=shows_comments, show_retry_events=False)
             if is_aside or not wanted or event.event in wanted:
                 with display.paused():
                     show(write_event(event, is_aside))

@@ -46,12 +46,6 @@ class WireFormat:
         return f"{reset}{event}"
 
 
-def is_comment(event: ServerSentEvent) -> bool:
-    """Return whether an event is one of comments alone, where such events are delivered."""
-    is_bare = not event.data and event.event == "message" and event.retry is None
-    return event.comments is not None and is_bare
-
-
 def format_of(name: str, *, has_comments: bool) -> Format:
     """Return the format of this name: ``lines``, ``data_only``, ``json`` or ``raw``.
 

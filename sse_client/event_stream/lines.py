@@ -1,11 +1,12 @@
-"""Finished lines of an event stream, as bytes: decoded, cut and measured.
+"""Lines of an event stream as bytes: their text, and their sizes, which have a bound.
 
-They can be decoded by themselves: no byte of a longer UTF-8 sequence is a line end.
+Bytes may be cut into lines before they are decoded or after that: no byte of a longer UTF-8
+sequence is a line end. A ``str`` can only be cut with ``split``, because its ``splitlines`` also
+cuts at other characters.
 """
 
 from __future__ import annotations
 
-_LF = 10
 _COLON = 58
 
 
@@ -17,41 +18,22 @@ def decode_lines(lines: list[bytes]) -> list[str]:
         return [line.decode("utf-8", "replace") for line in lines]
 
 
-def end_of_block(chunk: bytes) -> int:
-    """Return where the block in work ends, behind its blank line; 0 if it does not.
+def size_of_block(lines: list[str] | list[bytes], colon: str | int, before: int) -> int:
+    """Return how many bytes the unfinished block at the end of finished lines takes.
+
+    Comments and line ends do not count.
 
     Args:
-        chunk: Whole lines of it, under LF, and what follows.
-    """
-    if chunk[0] == _LF:
-        return 1
-    blank = chunk.find(b"\n\n")
-    return blank + 2 if blank > 0 else 0
-
-
-def size_of_block(lines: list[bytes], before: int) -> int:
-    """Return how many bytes the block at the end of these lines takes, comments left out.
-
-    Args:
-        lines: Without their line ends.
-        before: What the block had before them.
+        lines: The finished lines, without their line ends. Those of ``str`` are ASCII.
+        colon: The first item of a comment.
+        before: What the block had before these lines.
     """
     size = 0
     for line in reversed(lines):
         if not line:
             return size
-        if line[0] != _COLON:
+        if line[0] != colon:
             size += len(line)
-    return size + before
-
-
-def size_of_crlf_block(lines: list[bytes], before: int) -> int:
-    """Do the same with lines that each have their CRLF, none of them a comment."""
-    size = 0
-    for line in reversed(lines):
-        if line == b"\r\n":
-            return size
-        size += len(line) - 2
     return size + before
 
 
@@ -60,7 +42,7 @@ def find_too_large(chunk: bytes, before: int, limit: int) -> int | None:
 
     Args:
         chunk: Lines, perhaps with an unfinished one at the end.
-        before: What the block in work had before them, in bytes.
+        before: What the unfinished block had before them, in bytes.
         limit: The most bytes that the lines of one event may take, or any line by itself.
     """
     size = before

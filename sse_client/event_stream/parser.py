@@ -2,11 +2,9 @@
 
 No I/O, no threads, no clock, no logging. The chunking of the bytes never changes the events.
 
-This part deals in chunks: the byte order mark, line ends, what is unfinished, the bound. It cuts
-each chunk behind its last blank line: what is before that are whole blocks, which go to ``Runs``
-all at once. What is behind it waits for the next chunk, as bytes if it is little, so that it will
-be interpreted together with the rest of its block; but it waits so only once, which keeps the work
-linear, and not with comments, which are told at once.
+This part deals in chunks: the byte order mark, line ends, the unfinished line, the bound. The
+finished lines of each chunk go to the ``Interpreter`` at once, which keeps what the unfinished
+block has so far. So only an unfinished line waits for the next chunk.
 """
 
 from __future__ import annotations
@@ -14,10 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sse_client.errors import EventTooLargeError
-from sse_client.event_stream.events import new_event
 from sse_client.event_stream.interpreter import Interpreter
-from sse_client.event_stream.lines import end_of_block, find_too_large
-from sse_client.event_stream.runs import COLUMNS_FROM, Runs
+from sse_client.event_stream.lines import decode_lines, find_too_large, size_of_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,24 +23,22 @@ if TYPE_CHECKING:
 #: The default bound of one event, in bytes: far above what servers send, far below what hurts.
 DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024
 
-#: How many bytes of finished lines of an unfinished block may wait for the rest of it.
-_MAX_WAITING_LINES = 512
-
 #: Pieces of fewer bytes are put together: each piece costs more than 40 bytes beyond its size.
 _TINY = 256
 
+#: An unfinished line of more bytes is not searched for line ends again with the chunk that ends it.
+_LONG = 1024
+
 _BOM = b"\xef\xbb\xbf"
+_COLON = 58
 _CR = 13
 _LF = 10
-_COLON = 58
 
-# Of a chunk that is one block under LF. Making them anew for each chunk would take a while.
-_FIRST_SIX = slice(6)
+# Making the slices for each chunk would cost as much as cutting it.
+_BEFORE_LF_LF = slice(-2)
+_BEFORE_CRLF_CRLF = slice(-4)
 _LAST_TWO = slice(-2, None)
 _LAST_FOUR = slice(-4, None)
-_PAYLOAD = slice(6, -2)  # behind ``data: ``
-_COMMENT = slice(1, -2)
-_LINES = slice(-2)
 
 
 class EventStreamParser:
@@ -96,26 +90,23 @@ class EventStreamParser:
         if max_event_size < 1:
             raise ValueError(f"max_event_size must be at least 1 byte, not {max_event_size}")
         self._max_event_size = max_event_size
-        self._tells_comments = on_comment is not None
         self._interpreter = Interpreter(
             last_event_id,
             on_comment,
             show_comment_events=show_comment_events,
             show_retry_events=show_retry_events,
         )
-        self._runs = Runs(self._interpreter)
+        self._size = 0  # of the finished lines of the unfinished block, as ``size_of`` has it
+        # The unfinished line: its beginning, and pieces that have come since.
+        self._line = b""
+        self._pieces: list[bytes | bytearray] = []
+        self._line_size = 0
         # What may yet turn out to be a BOM; None once that is known.
         self._start: bytes | None = b""
-        self._skip_lf = False  # the last line ended with a CR: an LF right behind belongs to it
+        self._skip_lf = False  # the last line ended with a CR: an LF right after it belongs to it
         self._failed = False
         self._is_special = True  # whether one of these three matters to the next chunk
-        # What is not interpreted yet: an unfinished line, perhaps with finished ones of its block
-        # before it; and pieces that have come since, to be joined once a line ends.
-        self._waiting = b""
-        self._has_waiting_lines = False
-        self._pieces: list[bytes | bytearray] = []
-        self._pieces_size = 0
-        self._is_between_blocks = False  # whether none of all this matters to the next chunk
+        self._is_idle = False  # whether nothing of what came matters to the next chunk
 
     @property
     def last_event_id(self) -> str:
@@ -124,8 +115,8 @@ class EventStreamParser:
 
     @property
     def unfinished_size(self) -> int:
-        """How many bytes the unfinished block has so far, give or take comments and line ends."""
-        return self._interpreter.size + len(self._waiting) + self._pieces_size
+        """How many bytes the unfinished block has so far, less finished comments and line ends."""
+        return self._size + self._line_size
 
     @property
     def reconnection_time(self) -> int | None:
@@ -133,10 +124,9 @@ class EventStreamParser:
 
         It counts as soon as its line is complete.
         """
-        self._interpret_waiting_lines()
         return self._interpreter.reconnection_time
 
-    def feed(  # noqa: C901, PLR0911, PLR0912  # on the hottest path a call of its own would cost a tenth
+    def feed(  # noqa: C901, PLR0912  # a call would cost a tenth of a small chunk
         self, chunk: bytes | bytearray | memoryview
     ) -> list[ServerSentEvent]:
         """Take the next bytes of the stream, however they were cut. Does not block.
@@ -153,64 +143,114 @@ class EventStreamParser:
                 completed before it is in the error's ``events``; the parser is of no more use.
             TypeError: The chunk is not bytes.
         """
-        if self._is_between_blocks and type(chunk) is bytes and len(chunk) <= self._max_event_size:
-            # The usual chunk of a live stream is one event or heartbeat.
+        if self._is_idle and type(chunk) is bytes and len(chunk) <= self._max_event_size:
+            # The usual chunk of a live stream is whole blocks, most often a single one.
             if chunk[_LAST_TWO] == b"\n\n":
-                if chunk[_FIRST_SIX] == b"data: ":
-                    try:
-                        data = chunk[_PAYLOAD].decode()  # an eighth faster than with "replace"
-                    except UnicodeDecodeError:
-                        data = chunk[_PAYLOAD].decode("utf-8", "replace")
-                    if "\n" not in data and "\r" not in data:
-                        id = self._interpreter.last_event_id
-                        return [new_event((data, "message", id, None, None))]
-                elif chunk[0] == _COLON:
-                    comment = chunk[_COMMENT]
-                    if _LF not in comment and _CR not in comment:
-                        return self._interpreter.interpret_heartbeat(comment)
-                elif _CR not in chunk:
-                    try:
-                        text = chunk[_LINES].decode()
-                    except UnicodeDecodeError:
-                        text = chunk[_LINES].decode("utf-8", "replace")
-                    fields, _, data = text.partition("\ndata: ")
-                    if data and "\n" not in data:
-                        events = self._runs.interpret_block(fields, data)
-                        if events is not None:
-                            return events
-                    self._is_between_blocks = False  # should ``on_comment`` raise
-                    lines = text.split("\n")
-                    lines.append("")
-                    if len(lines) < COLUMNS_FROM:
-                        events = self._interpreter.interpret_lines(lines)
-                    else:
-                        events = self._runs.interpret_lines(lines)
-                    self._is_between_blocks = True
-                    return events
+                if _CR not in chunk:
+                    return self._take_blocks(chunk[_BEFORE_LF_LF])
             elif chunk[_LAST_FOUR] == b"\r\n\r\n":
-                found = self._runs.interpret_crlf_block(chunk)
-                if found is not None:
-                    return found
-            self._is_between_blocks = False
+                blocks = chunk[_BEFORE_CRLF_CRLF]
+                if _CR not in blocks:
+                    return self._take_blocks(blocks)
+                # To prove that all lines end with CRLF is faster than to look for each CRLF.
+                under_lf = blocks.replace(b"\r", b"")
+                if under_lf.replace(b"\n", b"\r\n") == blocks:
+                    return self._take_blocks(under_lf)
+        self._is_idle = False
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
-        if _LF not in chunk and _CR not in chunk:
+        has_cr = _CR in chunk
+        end = chunk.rfind(b"\n") + 1
+        if not (end or has_cr):
             if chunk:
                 self._wait(chunk)
             return []
-        if self._waiting or self._pieces:
-            # Nothing waits any more once ``on_comment`` is called, which may look at the parser.
-            waiting, self._waiting = self._waiting, b""
-            if self._pieces:
-                pieces, self._pieces, self._pieces_size = self._pieces, [], 0
-                chunk = b"".join([waiting, *pieces, chunk])
-            else:
-                chunk = waiting + chunk
-        if self._interpreter.size + len(chunk) > self._max_event_size:
-            fitting = find_too_large(chunk, self._interpreter.size, self._max_event_size)
-            if fitting is not None:
-                raise self._too_large(self._take(chunk[:fitting]) if fitting else [])
-        return self._take(chunk)
+        if self._size + self._line_size + len(chunk) > self._max_event_size:
+            self._refuse_too_large(chunk)
+        if has_cr or self._line_size > _LONG:
+            return self._take_any_lines(chunk)
+        if self._line_size:
+            end += self._line_size
+            chunk = self._completed(chunk)
+        if end == len(chunk):
+            events = self._take_lines(chunk)
+            self._is_idle = not self._interpreter.is_in_block
+        else:
+            events = self._take_lines(chunk[:end])
+            self._line = chunk[end:]
+            self._line_size = len(chunk) - end
+        return events
+
+    def _take_blocks(self, blocks: bytes) -> list[ServerSentEvent]:
+        """Interpret whole blocks under LF, given without the two line ends at their end."""
+        try:
+            text = blocks.decode()  # an eighth faster than with "replace"
+        except UnicodeDecodeError:
+            text = blocks.decode("utf-8", "replace")
+        if "\n" not in text:
+            events = self._interpreter.interpret_usual_line(text)
+            if events is not None:
+                return events
+        lines = text.split("\n")
+        lines.append("")
+        self._is_idle = False  # should ``on_comment`` raise
+        events = self._interpreter.interpret(lines)
+        self._is_idle = True
+        return events
+
+    def _take_lines(self, finished: bytes) -> list[ServerSentEvent]:
+        """Interpret finished lines, each with its LF."""
+        try:
+            text = finished.decode()
+        except UnicodeDecodeError:
+            text = finished.decode("utf-8", "replace")
+        lines = text.split("\n")
+        lines.pop()  # what is after the last LF
+        events = self._interpreter.interpret(lines)
+        if not lines[-1]:
+            self._size = 0
+        elif text.isascii():
+            self._size = size_of_block(lines, ":", self._size)
+        else:
+            self._size = size_of_block(finished.splitlines(), _COLON, self._size)
+        return events
+
+    def _take_any_lines(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Interpret a chunk in which lines end, in any way, and keep its unfinished line.
+
+        It is cut before it is joined with what came before it, which is slower for short lines.
+        """
+        cut = chunk.splitlines()  # unlike that of a str, at LF, CR and CRLF alone
+        unfinished = b""
+        if chunk[-1] == _CR:
+            self._skip_lf = self._is_special = True
+        elif chunk[-1] != _LF:
+            unfinished = cut.pop()
+        if self._line_size:
+            cut[0] = self._completed(cut[0])
+        events = self._interpreter.interpret(decode_lines(cut))
+        self._size = size_of_block(cut, _COLON, self._size) if cut[-1] else 0
+        self._line, self._line_size = unfinished, len(unfinished)
+        self._is_idle = not (unfinished or self._is_special or self._interpreter.is_in_block)
+        return events
+
+    def _completed(self, piece: bytes) -> bytes:
+        """Return the unfinished line with what completes it, and keep it no longer."""
+        if self._pieces:
+            completed = b"".join([self._line, *self._pieces, piece])
+            self._pieces = []
+        else:
+            completed = self._line + piece
+        self._line, self._line_size = b"", 0
+        return completed
+
+    def _refuse_too_large(self, chunk: bytes) -> None:
+        """Raise if the chunk makes an event too large, after what comes before that event."""
+        chunk = b"".join([self._line, *self._pieces, chunk])
+        fitting = find_too_large(chunk, self._size, self._max_event_size)
+        if fitting is not None:
+            lines = decode_lines(chunk[:fitting].splitlines())
+            raise self._too_large(self._interpreter.interpret(lines) if lines else [])
 
     def _admit(self, chunk: bytes | bytearray | memoryview) -> bytes:
         """Return the chunk as bytes, less a byte order mark and an LF that belongs to a CR."""
@@ -229,111 +269,30 @@ class EventStreamParser:
             chunk = chunk.removeprefix(_BOM)
         if self._skip_lf and chunk:
             self._skip_lf = False
-            if chunk[0] == _LF:
-                chunk = chunk[1:]
+            chunk = chunk.removeprefix(b"\n")
         self._is_special = self._skip_lf
         return chunk
 
     def _wait(self, piece: bytes) -> None:
-        """Keep a piece of an unfinished line."""
-        self._is_between_blocks = False
-        if len(piece) >= _TINY:
+        """Keep a piece of the unfinished line."""
+        if not self._line:
+            self._line = piece
+        elif len(piece) >= _TINY:
             self._pieces.append(piece)
         elif self._pieces and isinstance(self._pieces[-1], bytearray):
             self._pieces[-1] += piece
         else:
             self._pieces.append(bytearray(piece))
-        self._pieces_size += len(piece)
-        if self.unfinished_size > self._max_event_size:
-            self._interpret_waiting_lines()  # so that no more than the unfinished line waits
-            begin = self._waiting or self._pieces[0]
-            others = self._interpreter.size if begin.startswith(b":") else 0
-            if self.unfinished_size - others > self._max_event_size:
-                raise self._too_large([])
-
-    def _take(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take all that is not interpreted yet, in which at least one line ends."""
-        if _CR in chunk:
-            return self._take_with_cr(chunk)
-        events: list[ServerSentEvent] = []
-        interpreter = self._interpreter
-        if interpreter.is_in_block:  # most often one of many data lines, like the next ones
-            end = chunk.rfind(b"\n") + 1
-            found = self._runs.interpret_data_lines(chunk[:end])
-            if found is None:
-                end = end_of_block(chunk) or end
-                found = self._runs.interpret_any(chunk[:end].splitlines())
-            events = found
-            chunk = chunk[end:]
-        # The last line end is found in no time; it may be that of the last blank line.
-        last = chunk.rfind(b"\n")
-        blank = last - 1
-        if blank < 0 or chunk[blank] != _LF:
-            blank = chunk.rfind(b"\n\n", 0, last)
-        rest = chunk
-        if blank >= 0:
-            found = self._runs.interpret_blocks(chunk, blank)
-            events = events + found if events else found
-            rest = chunk[blank + 2 :]
-        # What is left of a block waits, if it is little and has no comment for ``on_comment``. But
-        # nothing waits for another blank line once it has waited for one.
-        waits = False
-        end = last + 1 - (len(chunk) - len(rest))  # of the finished lines in it
-        if end > 0:
-            waits = end <= _MAX_WAITING_LINES and (blank >= 0 or not self._has_waiting_lines)
-            if self._tells_comments and waits:
-                waits = rest[0] != _COLON and rest.find(b"\n:", 0, end) < 0
-            if not waits:
-                events += self._interpret_part(rest[:end])
-                rest = rest[end:]
-        self._waiting = rest
-        self._has_waiting_lines = waits
-        self._is_between_blocks = not (rest or interpreter.is_in_block)
-        return events
-
-    def _take_with_cr(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Do the same with lines that end with CR or CRLF, or with this and that."""
-        interpreter = self._interpreter
-        events: list[ServerSentEvent] = []
-        if not interpreter.is_in_block and chunk[_FIRST_SIX] == b"data: ":
-            blank = chunk.rfind(b"\r\n\r\n")
-            found = self._runs.interpret_crlf_blocks(chunk, blank) if blank >= 0 else None
-            if found is not None:
-                events = found
-                chunk = chunk[blank + 4 :]
-        self._waiting, self._has_waiting_lines = b"", False
-        if _LF in chunk or _CR in chunk:
-            if chunk[-1] == _CR:
-                self._skip_lf = self._is_special = True
-            chunk = self._runs.take_long_lines(chunk, events)
-            if _LF in chunk or _CR in chunk:
-                # bytes.splitlines cuts at LF, CR and CRLF and, unlike that of str, nowhere else.
-                lines = chunk.splitlines()
-                chunk = b"" if chunk[-1] in {_LF, _CR} else lines.pop()
-                events += self._runs.interpret_any(lines)
-        self._waiting = chunk
-        self._is_between_blocks = not (chunk or self._is_special or interpreter.is_in_block)
-        return events
-
-    def _interpret_part(self, part: bytes) -> list[ServerSentEvent]:
-        """Interpret finished lines, without CR."""
-        events = self._runs.interpret_data_lines(part)
-        return self._runs.interpret_any(part.splitlines()) if events is None else events
-
-    def _interpret_waiting_lines(self) -> None:
-        """Interpret what could have waited as bytes."""
-        if self._has_waiting_lines and self._waiting:
-            self._has_waiting_lines = False
-            end = self._waiting.rfind(b"\n") + 1
-            lines, self._waiting = self._waiting[:end], self._waiting[end:]
-            self._interpret_part(lines)
+        self._line_size += len(piece)
+        others = 0 if self._line.startswith(b":") else self._size
+        if others + self._line_size > self._max_event_size:
+            raise self._too_large([])
 
     def _too_large(self, events: list[ServerSentEvent]) -> EventTooLargeError:
-        self._interpret_waiting_lines()
         self._failed = self._is_special = True
-        self._is_between_blocks = False
-        self._waiting = b""
-        self._pieces, self._pieces_size = [], 0
+        self._is_idle = False
+        self._line, self._pieces = b"", []
+        self._line_size = self._size = 0
         self._interpreter.abandon_block()
         return EventTooLargeError(
             f"an event takes more than max_event_size={self._max_event_size} bytes",

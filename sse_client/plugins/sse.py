@@ -15,7 +15,7 @@ from sse_client.clock import SYSTEM_CLOCK
 from sse_client.cursors.file import CursorStore  # noqa: TC001  # documentation resolves annotations
 from sse_client.cursors.keeper import PositionKeeper
 from sse_client.event_stream.buffer import BufferPolicy
-from sse_client.event_stream.events import ServerSentEvent, may_be_extra
+from sse_client.event_stream.events import ServerSentEvent, is_extra
 from sse_client.event_stream.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
 from sse_client.plugins.checks import Checks
 from sse_client.session.hooks import Hooks, is_event_id
@@ -230,7 +230,7 @@ class SSEConfig:
         )
 
     def _is_end(self, event: ServerSentEvent) -> bool:
-        return event.data == self.end_of_stream and not may_be_extra(
+        return event.data == self.end_of_stream and not is_extra(
             event,
             show_comment_events=self.show_comment_events,
             show_retry_events=self.show_retry_events,

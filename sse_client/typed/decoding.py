@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from sse_client.errors import DeserializationError
-from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent, may_be_extra
+from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent, is_extra
 from sse_client.typed.plain_json import json_decoder
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Deserializer:
         show_retry_events: bool = False,
     ) -> None:
         self._is_extra = partial(
-            may_be_extra,
+            is_extra,
             show_comment_events=show_comment_events,
             show_retry_events=show_retry_events,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-CHUNKINGS = ["16 KiB", "random", "by event"]
+CHUNKINGS = ["16 KiB", "mid-block", "random", "by event"]
 WORKLOADS = {
     "llm",
     "wikimedia",
@@ -16,6 +16,14 @@ WORKLOADS = {
     "wikimedia-crlf",
     "heartbeats",
     "world",
+}
+SIBLINGS = {
+    "ticks-repeating": "ticks",
+    "ticks-id-last": "ticks",
+    "ticks-no-space": "ticks",
+    "ticks-typed": "ticks",
+    "llm-no-space": "llm",
+    "llm-typed": "llm",
 }
 
 
@@ -48,7 +56,7 @@ def measuring(workloads):
 @pytest.mark.parametrize("chunking", CHUNKINGS)
 def test_each_workload_has_the_events_that_it_expects(workloads, contenders, chunking):
     streams = [*workloads.all_workloads(0.01), workloads.long_line(1)]
-    assert {stream.name for stream in streams} == {*WORKLOADS, "line-1"}
+    assert {stream.name for stream in streams} == {*WORKLOADS, *SIBLINGS, "line-1"}
     for stream in streams:
         chunks = list(workloads.CHUNKINGS[chunking](stream))
         assert b"".join(chunks) == stream.stream
@@ -61,17 +69,56 @@ def test_the_floor_has_the_events_of_the_workload_that_it_knows(
     workloads, contenders, floor, chunking
 ):
     for stream in workloads.all_workloads(0.01):
+        if stream.is_sibling:
+            continue
         chunks = list(workloads.CHUNKINGS[chunking](stream))
         assert floor.floor(stream, chunking).is_right(stream, chunks), stream.name
 
 
-@pytest.mark.parametrize(
-    ("goal", "verdict"), [(2.0, "yes"), (1.9, "no"), (0.9, "below"), (None, "")]
-)
-def test_a_goal_is_met_or_not_or_below_what_can_be(contenders, floor, parsing, goal, verdict):
-    multiples = {contenders.OURS: 2.0, floor.FLOOR: 1.0}
-    cell = parsing.Cell("ticks", "ticks", "random", 1, 1, multiples=multiples, goal=goal)
-    assert cell.verdict() == verdict
+def test_siblings_have_the_shape_of_another_stream(workloads):
+    streams = workloads.all_workloads(0.01)
+    assert {stream.name: stream.shape for stream in streams if stream.is_sibling} == SIBLINGS
+    assert not workloads.long_line(1).is_sibling
+    by_name = {stream.name: stream for stream in streams}
+    for name, shape in SIBLINGS.items():
+        if name != "ticks-repeating":  # whose data is always the same
+            data = [event.data for event in by_name[name].events]
+            assert data == [event.data for event in by_name[shape].events]
+
+
+def test_mid_block_reads_begin_in_the_middle_of_a_block(workloads):
+    for stream in workloads.all_workloads(0.05):
+        chunks = list(workloads.CHUNKINGS["mid-block"](stream))
+        assert len(chunks) > 1
+        assert all(len(chunk) <= workloads.READ_SIZE + 2500 for chunk in chunks)
+        ends = set()
+        position = 0
+        for block in stream.blocks * stream.repeats:
+            position += len(block)
+            ends.add(position)
+        position = 0
+        for chunk in chunks[:-1]:
+            position += len(chunk)
+            assert position not in ends
+
+
+def test_siblings_spread_from_the_fastest_to_the_slowest(parsing):
+    ratios = {"ticks": 1.0, "ticks, no space": 0.8, "ticks, ID last": 1.2}
+    siblings = parsing.Siblings("ticks, random", dict.fromkeys(ratios, 1.0), ratios)
+    assert siblings.spread() == pytest.approx(1.5)
+
+
+def test_siblings_are_grouped_by_shape_and_by_how_they_are_read(workloads, parsing):
+    wanted = {"llm", "world", "llm-typed"}
+    streams = [each for each in workloads.all_workloads(0.001) if each.name in wanted]
+    groups = parsing._all_siblings(streams, rounds=1, tell=lambda _: None)
+    assert {group.title: set(group.seconds) for group in groups} == {
+        **{
+            f"llm, {how}": {"LLM lines, 180 B", "LLM lines, 1 in 10 typed"}
+            for how in workloads.CHUNKINGS
+        },
+        **{f"{stream.title}, reads": {"16 KiB", "mid-block"} for stream in streams},
+    }
 
 
 def test_each_run_has_the_same_streams_and_chunks(workloads):
