@@ -23,6 +23,10 @@ _AFTER_FIVE = slice(5, None)
 _FIRST = slice(1)
 
 
+#: From this many on, the data lines of an unfinished block are joined.
+_MANY_LINES = 4096
+
+
 class Interpreter:
     """The state of the stream and of the unfinished block. For one thread at a time; never blocks.
 
@@ -57,7 +61,8 @@ class Interpreter:
         self._id = self.last_event_id
         self._has_type_or_id = False
         self._has_more = False  # than one data line, a type and an ID
-        self._more_data: list[str] = []
+        self._more_data: list[str] = []  # the others: joined ones, then single ones
+        self._joined = 0
         self._retry: int | None = None
         self._comments: list[str] = []
         self._comments_room = _MAX_COMMENTS_SIZE
@@ -125,6 +130,8 @@ class Interpreter:
             if line:
                 self._data, self._event_type, self._id = data, event_type, id
                 self._has_type_or_id, self._has_more = has_type_or_id, has_more
+                if len(more_data) - self._joined > _MANY_LINES:
+                    self._join_data()
         return events
 
     def interpret_usual_line(self, line: str) -> list[ServerSentEvent] | None:
@@ -137,6 +144,12 @@ class Interpreter:
             is_silent = self._on_comment is None and not self._show_comment_events
             return [] if is_silent and line[_FIRST] == ":" else None
         return [new_event((data, "message", self.last_event_id, None, None))]
+
+    def _join_data(self) -> None:
+        """Join the single data lines: a short one takes many times its size."""
+        single = self._more_data[self._joined :]
+        self._more_data[self._joined :] = ["\n".join(single)]
+        self._joined += 1
 
     def _take_retry(self, digits: str) -> None:
         """Take a reconnection time. It counts at once, not at the end of the block."""
@@ -168,6 +181,7 @@ class Interpreter:
 
     def _forget_more(self) -> None:
         self._more_data.clear()
+        self._joined = 0
         if self._comments:
             self._comments.clear()
             self._comments_room = _MAX_COMMENTS_SIZE
