@@ -937,7 +937,7 @@ class TestWorkForEachByte:
         self, begin: bytes, unit: bytes, size: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         figures = []
-        for count in (64, 256, 1024):
+        for count in (32, 128, 512):
             stream = begin + unit * count
             seen, calls = work_of(pieces_of(stream, size), monkeypatch)
             figures.append((seen / len(stream), calls / len(stream)))
