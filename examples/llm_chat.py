@@ -28,8 +28,11 @@ def ask(url: str, prompt: str) -> None:
         client.sse(url, method="POST", headers=headers, json=question, timeout=60) as session,
     ):
         for event in session.incoming:
-            for choice in event.json()["choices"]:
-                print(choice["delta"].get("content") or "", end="", flush=True)
+            if not event.data:
+                continue  # a keep-alive
+            for choice in event.json().get("choices") or []:
+                text = (choice.get("delta") or {}).get("content")
+                print(text or "", end="", flush=True)
     print()
 
 

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from sse_client.clock import SYSTEM_CLOCK, Clock
+from sse_client.http.address import join_address
 from sse_client.http.causes import name_of
 from sse_client.http.niquests import adapted
 from sse_client.http.own_session import mount_adapters, new_session, renew_locks
-from sse_client.http.request import RequestDescription, SendOptions, Timeout, join_address
+from sse_client.http.request import RequestDescription, SendOptions, Timeout
 from sse_client.plugins.registry import PluginRegistry
 from sse_client.plugins.sse import SSE
 from sse_client.process import CLOSE_TIMEOUT, disown_in_child, stop_all

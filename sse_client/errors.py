@@ -9,6 +9,8 @@ SSEClientError                        everything that this package raises of its
 ├── UnexpectedContentTypeError        a response, but not an event stream
 ├── StreamInterruptedError            the stream broke off instead of ending
 │   └── IdleTimeoutError              nothing came for longer than allowed
+├── TotalTimeoutError                 the stream lasted longer than total_timeout
+├── ErrorEventError                   the server reported an error inside the stream
 ├── EventTooLargeError                an event beyond max_event_size
 ├── ChannelOverflowError              the channel was full, and overflow="error"
 ├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
@@ -24,6 +26,7 @@ info of a URL.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +35,15 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.event_stream.events import ServerSentEvent
+
+
+#: Characters that control a terminal or a log: C0, DEL and C1, line ends of Unicode, and those
+#: that change the direction of text.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode("ascii")
 
 
 class SSEClientError(Exception):
@@ -45,7 +57,8 @@ class SSEClientError(Exception):
     """
 
     def __init__(self, message: str, *, response: requests.Response | None = None) -> None:
-        super().__init__(message)
+        # A message may quote what a server sent, and is printed to terminals and logs.
+        super().__init__(_CONTROLS.sub(_escaped, message))
         self.response = response
         self.buffer = b""
 
@@ -74,11 +87,14 @@ class ConnectionFailedError(SSEClientError):
 
     Attributes:
         permanent: Whether another attempt cannot help, as with a certificate that does not verify.
+        was_sent: Whether the request may have reached the server. If it is False, even a POST can
+            be repeated without doing anything twice.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    def __init__(self, message: str, *, permanent: bool = False, was_sent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.was_sent = was_sent
 
 
 class UnexpectedStatusError(SSEClientError):
@@ -86,9 +102,12 @@ class UnexpectedStatusError(SSEClientError):
 
     Attributes:
         status_code: The HTTP status.
-        body: What was read of the body, at most 64 KiB.
+        body: The beginning of the body, at most ``max_error_body`` bytes (default 64 KiB).
+        body_is_truncated: Whether the body is longer than that, or did not arrive in time.
         retry_after: What the ``Retry-After`` header asks for, in seconds, or None.
     """
+
+    response: requests.Response
 
     def __init__(
         self,
@@ -96,11 +115,13 @@ class UnexpectedStatusError(SSEClientError):
         *,
         response: requests.Response,
         body: bytes = b"",
+        body_is_truncated: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, response=response)
         self.status_code = response.status_code
         self.body = body
+        self.body_is_truncated = body_is_truncated
         self.retry_after = retry_after
 
 
@@ -117,27 +138,48 @@ class CursorExpiredError(UnexpectedStatusError):
         *,
         response: requests.Response,
         body: bytes = b"",
+        body_is_truncated: bool = False,
         retry_after: float | None = None,
         last_event_id: str,
     ) -> None:
-        super().__init__(message, response=response, body=body, retry_after=retry_after)
+        super().__init__(
+            message,
+            response=response,
+            body=body,
+            body_is_truncated=body_is_truncated,
+            retry_after=retry_after,
+        )
         self.last_event_id = last_event_id
 
 
 class UnexpectedContentTypeError(SSEClientError):
-    """The server responded with 200, but not with ``text/event-stream``.
+    """The server responded with 200, but not with an event stream that can be read.
+
+    Either its content type is not one of ``content_types``, or its content encoding cannot be
+    decoded.
 
     Attributes:
         content_type: The Content-Type header, ``""`` if there was none.
-        body: What was read of the body, at most 64 KiB.
+        body: The beginning of the body, at most ``max_error_body`` bytes (default 64 KiB). With a
+            content encoding that cannot be decoded it is encoded.
+        body_is_truncated: Whether the body is longer than that, or did not arrive in time.
     """
 
+    response: requests.Response
+
     def __init__(
-        self, message: str, *, response: requests.Response, content_type: str, body: bytes = b""
+        self,
+        message: str,
+        *,
+        response: requests.Response,
+        content_type: str,
+        body: bytes = b"",
+        body_is_truncated: bool = False,
     ) -> None:
         super().__init__(message, response=response)
         self.content_type = content_type
         self.body = body
+        self.body_is_truncated = body_is_truncated
 
 
 class StreamInterruptedError(SSEClientError):
@@ -163,6 +205,34 @@ class IdleTimeoutError(StreamInterruptedError):
         super().__init__(message, response=response)
         self.timeout = timeout
         self.waited_for = waited_for
+
+
+class TotalTimeoutError(SSEClientError):
+    """The stream lasted longer than ``total_timeout``, connecting and waiting included.
+
+    Attributes:
+        timeout: The limit, in seconds.
+    """
+
+    def __init__(
+        self, message: str, *, timeout: float, response: requests.Response | None = None
+    ) -> None:
+        super().__init__(message, response=response)
+        self.timeout = timeout
+
+
+class ErrorEventError(SSEClientError):
+    """The server reported an error inside the stream, by an event that ``error_event`` names.
+
+    Attributes:
+        event: That event. Its data has the server's explanation.
+    """
+
+    def __init__(
+        self, message: str, *, event: ServerSentEvent, response: requests.Response | None = None
+    ) -> None:
+        super().__init__(message, response=response)
+        self.event = event
 
 
 class EventTooLargeError(SSEClientError):

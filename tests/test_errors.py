@@ -24,6 +24,8 @@ TREE = {
     "UnexpectedContentTypeError": "SSEClientError",
     "StreamInterruptedError": "SSEClientError",
     "IdleTimeoutError": "StreamInterruptedError",
+    "TotalTimeoutError": "SSEClientError",
+    "ErrorEventError": "SSEClientError",
     "EventTooLargeError": "SSEClientError",
     "ChannelOverflowError": "SSEClientError",
     "ReconnectionExhaustedError": "SSEClientError",
@@ -48,7 +50,8 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (SSEClientError("no", response=RESPONSE), {"response": RESPONSE}),
     (errors.PluginNotInstalledError("no"), {"response": None}),
     (errors.DuplicatePluginError("no"), {"response": None}),
-    (errors.ConnectionFailedError("no"), {"permanent": False, "response": None}),
+    (errors.ConnectionFailedError("no"), {"permanent": False, "was_sent": False, "response": None}),
+    (errors.ConnectionFailedError("no", was_sent=True), {"was_sent": True}),
     (errors.ConnectionFailedError("no", permanent=True), {"permanent": True}),
     (
         errors.UnexpectedStatusError("no", response=RESPONSE),
@@ -80,6 +83,11 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (
         errors.IdleTimeoutError("no", timeout=2.5, waited_for="event", response=RESPONSE),
         {"waited_for": "event", "response": RESPONSE},
+    ),
+    (errors.TotalTimeoutError("no", timeout=2.5), {"timeout": 2.5, "response": None}),
+    (
+        errors.ErrorEventError("no", event=ServerSentEvent("a")),
+        {"event": ServerSentEvent("a"), "response": None},
     ),
     (errors.EventTooLargeError("no", limit=10), {"limit": 10, "events": (), "response": None}),
     (

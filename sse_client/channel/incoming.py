@@ -322,15 +322,20 @@ class IncomingChannel(queue.Queue[E]):
 
     # The end.
 
-    def end(self, error: Exception | None = None) -> None:
-        """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe."""
+    def end(self, error: Exception | None = None, *, may_block: bool = False) -> None:
+        """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe.
+
+        Args:
+            error: What the consumers get after the last event.
+            may_block: Whether the calling thread may close the cursor.
+        """
         with self.mutex:
             if not self._ended:
                 self._mark_ended(error)
                 self._wake_everybody()
             is_drained = not self.queue
         if is_drained and self.keeper is not None:
-            self.keeper.drained()
+            self.keeper.drained(may_block=may_block)
 
     def disown(self, error: Exception) -> None:
         """End with this error in a forked child, whatever lock was held at the fork."""

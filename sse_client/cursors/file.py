@@ -48,6 +48,11 @@ class CursorStore(Protocol):
     its end; after that it may begin again with ``load``. It makes one call at a time, but not
     always from the same thread, and each of them keeps the stream or its consumer waiting.
 
+    Closing a session waits for none of them longer than its timeout. A call that still blocks then
+    ends later, on the thread that is in it: the consumer that saves, the reader thread, or a daemon
+    thread. The exit of the interpreter does not wait for it either, and calls ``close`` only if
+    the session's thread still runs.
+
     Any exception means that it did not work: of ``load``, that the position is unknown, which is
     never taken for "from the beginning"; of ``save``, that a later ``load`` may return this ID or
     the one before it. ``CursorError`` says so by its name.

@@ -8,8 +8,10 @@ Two locks, the second never taken under the first:
   for its next event, or whoever acknowledges: the reader thread never waits for a disk. Those who
   come meanwhile wait, and mostly find that their position was saved along with another.
 
-Whoever ends the session does not wait for a save: the thread that is saving sees the end when it
-is done, and then closes the cursor.
+Whoever ends the session does not wait for the cursor, which may block for as long as it likes. A
+thread that is saving sees the end when it is done, and then closes the cursor. If no thread is
+saving, a daemon thread does both: a last save, if one is due, and the closing. For a cursor whose
+``close`` only unlocks a file no thread is needed.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Literal
 
 from sse_client.cursors import claims
-from sse_client.cursors.file import CursorStore, Saved
+from sse_client.cursors.file import CursorStore, LockedCursor, Saved
 from sse_client.cursors.progress import HandedOut, Progress
 from sse_client.errors import CursorError, SessionClosedError
+from sse_client.process import is_ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sse_client.event_stream.events import ServerSentEvent
 
@@ -62,6 +67,8 @@ class PositionKeeper:
 
     def __init__(self, cursor: CursorStore, *, auto_acknowledge: bool = True) -> None:
         self._cursor = cursor
+        #: Whether closing it only unlocks a file, which blocks for nothing.
+        self._closes_at_once = getattr(type(cursor), "close", None) is LockedCursor.close
         self._auto_acknowledge = auto_acknowledge
         self._in_hand = _InHand()
         self._phase = Phase.FOLLOWING
@@ -79,6 +86,9 @@ class PositionKeeper:
         #: Not set as long as the cursor is in use.
         self._given_back = threading.Event()
         self._given_back.set()
+        #: Saves at last and gives the cursor back, so that no thread that closes waits for it.
+        self._closer: threading.Thread | None = None
+        self._lacks_closer = False  # it could not be started
 
     def load(self, default: str) -> str:
         """Return the ID after which the stream begins. Blocks for the cursor.
@@ -133,26 +143,26 @@ class PositionKeeper:
             if is_last:
                 self._advance(Phase.DRAINED)
 
-    def drained(self) -> None:
-        """Take note that no event will be handed out any more. Never blocks for a save."""
+    def drained(self, *, may_block: bool) -> None:
+        """Take note that no event will be handed out any more.
+
+        Args:
+            may_block: Whether the calling thread may close the cursor if it is not needed any more.
+        """
         self._advance(Phase.DRAINED)
-        self._give_back_if_over()
+        if may_block:
+            self._give_back_if_over()
+        else:
+            self._give_back_elsewhere()
 
     def close(self) -> None:
-        """Give the cursor back, as soon as nobody is saving. Never blocks for a save."""
+        """Give the cursor back, as soon as nobody is saving. Never blocks for the cursor."""
         with self._lock:
             self._advance(Phase.CLOSED)
-            # A save has failed before, and is tried once more. It may take long, so not here.
+            # A save has failed before, and is tried once more.
             is_due = self._is_in_use() and not self._saving.locked() and self._unsaved() is not None
-            starts = is_due and not self._is_last_save_due
             self._is_last_save_due = is_due or self._is_last_save_due
-        if starts:
-            saver = threading.Thread(target=self._save_at_last, name="sse-client:save", daemon=True)
-            try:
-                saver.start()
-            except RuntimeError:  # the interpreter is ending
-                self._is_last_save_due = False
-        self._give_back_if_over()
+        self._give_back_elsewhere()
 
     def disown(self) -> None:
         """Leave the cursor to the parent process, in a forked child, whatever lock was held."""
@@ -163,8 +173,16 @@ class PositionKeeper:
 
     def wait_given_back(self, timeout: float) -> None:
         """Wait for ``timeout`` seconds at most until a session that was closed has no cursor."""
-        if self._phase is Phase.CLOSED and self._saver != threading.get_ident():
-            self._given_back.wait(timeout)
+        if self._phase is not Phase.CLOSED or self._saver == threading.get_ident():
+            return
+        deadline = time.monotonic() + timeout
+        closer = self._closer
+        if closer is not None:
+            closer.join(timeout)
+        elif self._lacks_closer and not is_ending():
+            # The reader thread was to give it back as it ended, but had ended before.
+            self._give_back_if_over()
+        self._given_back.wait(max(0.0, deadline - time.monotonic()))
 
     # For the session.
 
@@ -254,14 +272,40 @@ class PositionKeeper:
             raise
         return self._default if loaded is None else loaded
 
-    def _save_at_last(self) -> None:
-        try:
-            self._settle()
-        except CursorError:
-            logger.exception("the last position is not saved")
-        finally:
-            self._is_last_save_due = False
+    def _give_back_elsewhere(self) -> None:
+        """Give the cursor back, if it isn't needed any more, on a thread that may wait for it."""
+        if self._closes_at_once and not self._is_last_save_due:
             self._give_back_if_over()
+            return
+        with self._lock:
+            is_wanted = self._is_last_save_due or self._is_over()
+            # A thread that is saving, or closing the cursor, sees the end when it is done.
+            if self._closer or self._saving.locked() or not (self._is_in_use() and is_wanted):
+                return
+            closer = threading.Thread(
+                target=self._close_at_last, name="sse-client:save", daemon=True
+            )
+            self._closer = closer
+        try:
+            closer.start()
+        except RuntimeError:  # the interpreter is ending
+            self._closer, self._lacks_closer = None, True
+            self._is_last_save_due = False
+
+    def _close_at_last(self) -> None:
+        while True:
+            try:
+                if self._is_last_save_due:
+                    self._settle()
+            except CursorError:
+                logger.exception("the last position is not saved")
+            finally:
+                self._is_last_save_due = False
+                self._give_back_if_over()
+            with self._lock:
+                if not self._is_last_save_due:  # else it was closed once more meanwhile
+                    self._closer = None
+                    return
 
     def _give_back_if_over(self) -> None:
         # Who finds the lock taken leaves it to the one who has it, and who comes here after it.
@@ -283,8 +327,10 @@ class PositionKeeper:
             claims.give_back(self._cursor, self)
             self._given_back.set()
 
-    def __del__(self) -> None:
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Give the cursor back if the session was abandoned; nothing is saved here."""
+        if is_exiting():
+            return  # it was not closed within the time that the exit had for it
         if self._is_in_use() and self._phase is not Phase.DISOWNED:
             self._cursor.close()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import weakref
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ else:
     def _is_at(file: FileIO, path: Path) -> bool:
         """Return whether this is still the file of that name."""
         try:
-            return os.path.samestat(os.fstat(file.fileno()), path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), path.lstat())
         except FileNotFoundError:
             return False
 
@@ -86,7 +87,8 @@ class FileLock:
         """Take the lock, unless it is held already.
 
         Raises:
-            CursorError: Somebody else holds it, or it was taken before ``os.fork``.
+            CursorError: Somebody else holds it, it was taken before ``os.fork``, or the lock file
+                is not a regular file.
             OSError: The file can't be made or locked.
         """
         if self._file is None:
@@ -124,8 +126,13 @@ class FileLock:
 
     def _open_locked(self) -> FileIO:
         while True:
-            file: FileIO = open(self._path, "a+b", buffering=0, opener=open_private)  # noqa: SIM115  # kept
+            # Before the file is opened, which means something to a device or a pipe. Windows has
+            # no other way to find a link.
+            with contextlib.suppress(FileNotFoundError):
+                self._refuse_other_kinds(self._path.lstat())
+            file: FileIO = open(self._path, "a+b", buffering=0, opener=_open_no_link)  # noqa: SIM115  # kept
             try:
+                self._refuse_other_kinds(os.fstat(file.fileno()))  # it may be another by now
                 self._lock_or_raise(file)
                 if _is_at(file, self._path):
                     return file
@@ -142,8 +149,21 @@ class FileLock:
                 raise
             raise self._error(f"is in use by {_holder(file)}") from None
 
+    def _refuse_other_kinds(self, status: os.stat_result) -> None:
+        """Accept a regular file only: what a link leads to would be overwritten."""
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+            raise self._error(f"cannot be locked: {self._path} is {kind}")
+
     def _error(self, what: str) -> CursorError:
         return CursorError(f"{self._guarded} {what}", path=str(self._guarded))
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file as ``open_private`` does, but follow no link and wait for no other end."""
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"):  # which not every system has
+        flags |= getattr(os, name, 0)
+    return open_private(path, flags)
 
 
 def _holder(file: FileIO) -> str:

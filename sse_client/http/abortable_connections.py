@@ -54,6 +54,9 @@ class SocketWatcher(Protocol):
     def connected(self) -> None:
         """Take note that the socket is connected."""
 
+    def sending(self) -> None:
+        """Take note that the request is about to be sent: the connection is ready."""
+
     def reads_response_from(self, sock: socket.socket) -> None:
         """Take note of a socket from which a response is about to be read."""
 
@@ -161,6 +164,7 @@ class AbortableConnection(HTTPConnection):
             raise
         finally:
             _opening.tls_socket = None
+        watcher.sending()
         if tls is not None and not (self.is_verified or self.proxy_is_verified):
             watcher.unverified(self.host)
             self.is_verified = True  # or its pool would warn of each connection
@@ -219,6 +223,8 @@ class AbortableConnection(HTTPConnection):
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Send a request, with the query that urllib3 was not given. Blocks."""
+        if _opening.watcher is not None and self.sock is not None:
+            _opening.watcher.sending()
         super().request(method, url + _opening.query, *args, **kwargs)
 
     def response_class(  # type: ignore[override]  # a class otherwise, which is called the same way

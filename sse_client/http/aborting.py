@@ -34,11 +34,13 @@ class AbortableSocket:
 
     Attributes:
         header_timeout: How long the header of a response may take, in seconds; None for any time.
+        was_sent: Whether the request may have been sent.
         unverified, clock: As they were given.
     """
 
     def __init__(self, unverified: Callable[[str], None], clock: Clock) -> None:
         self.header_timeout: float | None = None
+        self.was_sent = False
         self.unverified = unverified
         self.clock = clock
         # Guards the three below, and that no socket is shut down after it was closed here. It is
@@ -75,6 +77,10 @@ class AbortableSocket:
         Linux lets such a socket "connect" at once, and then never be ready.
         """
         self.raise_if_aborted()
+
+    def sending(self) -> None:
+        """Take note that the request is about to be sent."""
+        self.was_sent = True
 
     def reads_response_from(self, sock: socket.socket) -> None:
         """Take note of the socket from which the header of the response is about to be read."""

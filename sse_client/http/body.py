@@ -124,6 +124,8 @@ class ChunkDecoder:
         """
         if self._error is not None:
             raise self._error
+        if self.has_ended:
+            return b""
         parts: list[bytes] = []
         if self._line:
             data = self._line + data
@@ -147,8 +149,10 @@ class ChunkDecoder:
                     self._left = 0
                     self._keep_line(data[position:])
                     return
+                _check_line(end - position)
                 # An LF alone is tolerated, as everywhere.
-                digits_end = end - 1 if data[end - 1] == _CR else end
+                has_cr = end > position and data[end - 1] == _CR
+                digits_end = end - 1 if has_cr else end
                 size = _size_of(data[position:digits_end])
                 position = end + 1
                 if not size:
@@ -175,15 +179,20 @@ class ChunkDecoder:
             if line in {b"", b"\r"}:
                 self.has_ended = True
                 return
+            _check_line(len(line))
             self._trailers_size += len(line) + 1
-        if self._trailers_size > MAX_TRAILERS_SIZE:
-            raise ProtocolError("the trailers are too long")
+            if self._trailers_size > MAX_TRAILERS_SIZE:
+                raise ProtocolError("the trailers are too long")
         self._keep_line(begin)
 
     def _keep_line(self, begin: bytes) -> None:
-        if len(begin) > _MAX_LINE:
-            raise ProtocolError("a line between the chunks is too long")
+        _check_line(len(begin))
         self._line = begin
+
+
+def _check_line(length: int) -> None:
+    if length > _MAX_LINE:
+        raise ProtocolError("a line between the chunks is too long")
 
 
 def _size_of(line: bytes) -> int:

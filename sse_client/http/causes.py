@@ -6,12 +6,13 @@ Nothing here lets a query, user info or a header into a message.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
 from sse_client.errors import ConnectionFailedError, StreamInterruptedError
 
@@ -39,7 +40,10 @@ def _public_parts(url: str) -> _PublicParts | None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    # Without its scheme, an address has its user info in what then counts as the path.
+    # Without its scheme, an address has its user info in what then counts as the path. A password
+    # may reach into the query.
+    if not host and not url.startswith("/") and "@" in parts.query + parts.fragment:
+        return None
     path = parts.path if host else parts.path.rpartition("@")[2]
     return _PublicParts(parts.scheme, host, port, path)
 
@@ -101,19 +105,51 @@ def making_request() -> Iterator[None]:
 
 def cannot_be_sent(error: ValueError, url: str) -> ValueError:
     """Return the error of a request that is refused before it is sent; not to be chained."""
-    missing = isinstance(error, requests.exceptions.MissingSchema)
-    hint = " (url must begin with http:// or https://)" if missing else ""
-    kind = type(error).__name__
-    return ValueError(f"the request to {redact_url(url)} can't be sent: {kind}{hint}")
+    return ValueError(f"the request to {redact_url(url)} can't be sent: {type(error).__name__}")
 
 
-def connection_failed(error: BaseException, url: str) -> ConnectionFailedError:
-    """Return the error of a request that had no response."""
+def connection_failed(
+    error: BaseException, url: str, *, was_sent: bool = False, proxy: str | None = None
+) -> ConnectionFailedError:
+    """Return the error of a request that had no response.
+
+    Args:
+        error: What requests or urllib3 raised.
+        url: Where the request was to go.
+        was_sent: Whether it may have reached the server.
+        proxy: The address of the proxy on the way, if there is one.
+    """
+    was_sent = was_sent and not _never_connected(error)
     hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
+    target = redact_url(url)
+    if proxy is not None:
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
+        target = f"{target} through the proxy {redact_url(proxy)}"
+    problem = f"no response from {target}" if was_sent else f"cannot connect to {target}"
     return ConnectionFailedError(
-        f"cannot connect to {redact_url(url)}: {reason_of(error)}",
+        f"{problem}: {_missing_package(error, proxy) or reason_of(error)}",
         permanent=isinstance(root_cause(error), hopeless),
+        was_sent=was_sent,
     )
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Return whether the error itself shows that there was no connection."""
+    # The last two are what transports other than urllib3 raise.
+    never_sent = (
+        *(NewConnectionError, ssl.SSLCertVerificationError),
+        *(ConnectionRefusedError, socket.gaierror),
+    )
+    return isinstance(error, requests.ConnectTimeout) or isinstance(root_cause(error), never_sent)
+
+
+def _missing_package(error: BaseException, proxy: str | None) -> str | None:
+    """Return which package is missing to use a proxy, None if that is not the reason."""
+    is_socks = proxy is not None and proxy.lower().startswith("socks")
+    if is_socks and isinstance(error, requests.exceptions.InvalidSchema):
+        return "a SOCKS proxy needs the package PySocks: pip install 'sse-client[socks]'"
+    return None
 
 
 def stream_interrupted(error: BaseException, response: requests.Response) -> StreamInterruptedError:

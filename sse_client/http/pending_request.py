@@ -17,14 +17,29 @@ class PendingRequest(requests.Request):
     #: lets through what it raises.
     raise_if_aborted: Callable[[], None]
 
-    #: The names of the headers that no redirect takes to another origin; ``Authorization`` and
-    #: ``Cookie`` are among them in any case. A plugin may add its own.
+    #: The names of the headers that no redirect takes to another origin: those of the call and of
+    #: ``DefaultRequest``, except for a few that hold no secrets. ``Authorization`` and ``Cookie``
+    #: are among them in any case. A plugin may add its own.
     private_headers: frozenset[str] = frozenset()
 
 
-def names_of_callables(values: Mapping[str, Any]) -> set[str]:
-    """Return the names whose values are called for each request: in such headers tokens travel."""
-    return {name for name, value in values.items() if callable(value)}
+#: Headers that hold no secret, so that a redirect takes them to any origin.
+_PUBLIC_HEADERS = frozenset(
+    {
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control"),
+        *("content-encoding", "content-language", "content-type", "last-event-id", "pragma"),
+        *("user-agent",),
+    }
+)
+
+
+def private_names(headers: Mapping[str, Any]) -> set[str]:
+    """Return the names of the headers that may hold a secret, as a token or an API key."""
+    return {
+        name
+        for name, value in headers.items()
+        if callable(value) or name.lower() not in _PUBLIC_HEADERS
+    }
 
 
 def resolve_values(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -115,8 +115,12 @@ def _register_managers_of(adapter: Any) -> None:
 
 def watch_pool(
     session: requests.Session, prepared: requests.PreparedRequest, settings: Mapping[str, Any]
-) -> None:
-    """Have the pool that will serve this request make connections that can be aborted."""
+) -> bool:
+    """Have the pool that will serve this request make connections that can be aborted.
+
+    Returns:
+        Whether its connections report when the request is sent.
+    """
     begin_hop()
     adapter = session.get_adapter(prepared.url or "")
     sender: object = session
@@ -130,9 +134,10 @@ def watch_pool(
         _register_managers_of(adapter)
         pool = sender.pool_for(prepared, settings["proxies"])
     else:
-        return  # someone else's transport: it can be aborted once it has responded
+        return False  # someone else's transport: it can be aborted once it has responded
     if not isinstance(pool, StreamPool):
         _watch_connections(pool)
+    return _is_of_urllib3(pool)
 
 
 def _watch_connections(pool: Any) -> None:

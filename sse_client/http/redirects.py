@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from sse_client.errors import ConnectionFailedError
 from sse_client.http.private_names import cookies_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import requests
+
+#: Segments of a path that mean this folder and the one above (WHATWG URL, section 4.1).
+_SINGLE_DOT = {".", "%2e"}
+_DOUBLE_DOT = {"..", ".%2e", "%2e.", "%2e%2e"}
 
 _PRIVATE = ("Authorization", "Cookie", "Proxy-Authorization")
 
@@ -37,13 +42,62 @@ def keep_secrets_from_others(
     hooks["response"] = [*hooks.get("response", ()), hide]
 
 
+def check_target(session: requests.Session, response: requests.Response) -> None:
+    """Refuse a redirect whose target cannot be parsed; requests would quote it in its error.
+
+    Raises:
+        ConnectionFailedError: The target is not a URL.
+    """
+    try:
+        _ = urlsplit(session.get_redirect_target(response) or "").port
+    except ValueError:
+        raise _refused("an address that cannot be parsed") from None
+
+
+def location_url(target: str) -> str:
+    """Return the URL of a redirect as it is to be requested (Fetch, "location URL").
+
+    Raises:
+        ConnectionFailedError: The scheme is neither http nor https.
+    """
+    parts = urlsplit(target)
+    if parts.scheme not in {"http", "https"}:
+        raise _refused("another scheme: redirects are followed to http and https only")
+    path = _without_dot_segments(parts.path)
+    if path == parts.path:
+        return target
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, parts.fragment))
+
+
+def _refused(target: str) -> ConnectionFailedError:
+    return ConnectionFailedError(
+        f"the server redirected to {target}", permanent=True, was_sent=True
+    )
+
+
+def _without_dot_segments(path: str) -> str:
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for position, segment in enumerate(segments, 1):
+        is_double = segment.lower() in _DOUBLE_DOT
+        if is_double:
+            del kept[-1:]
+        if is_double or segment.lower() in _SINGLE_DOT:
+            if position == len(segments):
+                kept.append("")
+        else:
+            kept.append(segment)
+    return "/" + "/".join(kept) if segments else path
+
+
 def _hide(
     session: requests.Session, names: Iterable[str], response: requests.Response, **_: object
 ) -> None:
     """Take the secrets out of the request from which requests makes the next one."""
-    target = session.get_redirect_target(response)
     request: Any = response.request
-    if target is None or not _leaves_origin(session, request.url, urljoin(response.url, target)):
+    strips_auth: Any = session.should_strip_auth
+    target = session.get_redirect_target(response)
+    if target is None or not strips_auth(request.url, urljoin(response.url, target)):
         return
     # An auth that has met a challenge sent a copy, but the next one is made of the first.
     for each in (response, *response.history):
@@ -59,11 +113,3 @@ def _take_out(request: Any, names: Iterable[str]) -> None:
     for cookie in list(jar or ()):
         if not cookie.domain:  # of the call, to go to whatever address that names
             jar.clear(cookie.domain, cookie.path, cookie.name)
-
-
-def _leaves_origin(session: requests.Session, url: str, target: str) -> bool:
-    strips_auth: Any = session.should_strip_auth
-    try:
-        return bool(strips_auth(url, target))
-    except ValueError:
-        return False  # it is no address, and will be refused in a moment

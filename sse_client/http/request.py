@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from sse_client.http.causes import name_of
-from sse_client.http.pending_request import PendingRequest, names_of_callables, resolve_values
+from sse_client.http.headers import check_headers, check_names
+from sse_client.http.pending_request import PendingRequest, private_names, resolve_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +68,7 @@ class RequestDescription:
         """Check what would else be refused later, and without its name."""
         if self.headers is not None and not isinstance(self.headers, Mapping):
             raise TypeError(f"headers must be a mapping, not {type(self.headers).__name__}")
+        check_names(self.headers)
         is_pair = isinstance(self.auth, tuple) and len(self.auth) == _PAIR
         if self.auth is not None and not is_pair and not callable(self.auth):
             wanted = "a pair (user, password), a callable or None"
@@ -88,7 +90,7 @@ class RequestDescription:
             raise_if_aborted: Raises once the request isn't wanted any more.
 
         Raises:
-            ValueError: The data was read already.
+            ValueError: The data was read already, or a header cannot be sent.
         """
         if self._was_made and self.is_made_once:
             raise ValueError("data was read already: give a function that returns it anew")
@@ -98,18 +100,20 @@ class RequestDescription:
             resolved = resolve_values(params)
             # With a mapping, and with that alone, requests merges those of its session.
             params = dict(resolved) if isinstance(params, Mapping) else resolved
+        headers = dict(resolve_values(self.headers or {}))
+        check_headers(headers)
         request = PendingRequest(
             self.method.upper(),
             self.url,
             params=params,
-            headers=dict(resolve_values(self.headers or {})),
+            headers=headers,
             data=data() if callable(data) else data,
             json=json() if callable(json) else json,
             auth=self.auth,
             cookies=self.cookies,
         )
         request.raise_if_aborted = raise_if_aborted
-        request.private_headers = frozenset(names_of_callables(self.headers or {}))
+        request.private_headers = frozenset(private_names(self.headers or {}))
         return request
 
     def last_event_id(self, defaults: Mapping[str, Any]) -> str | None:
@@ -173,24 +177,3 @@ def _check_path(name: str, path: object, wanted: str) -> None:
         raise TypeError(f"{name} must be {wanted}, not {type(path).__name__}")
     if not os.path.exists(path):  # noqa: PTH110  # Path takes "" for ".", and raises where it may not look
         raise ValueError(f"{name} must be {wanted}: there is no {str(path)!r}")
-
-
-def join_address(
-    url: str | None, scheme: str, host: str | None, port: int | None, path: str
-) -> str:
-    """Return the address, given whole or in parts."""
-    if url is not None:
-        given: object = url
-        if not isinstance(given, str):
-            raise TypeError(f"url must be a str, not {type(given).__name__}")
-        if host is not None or port is not None or (scheme, path) != ("http", "/"):
-            raise TypeError("give either url, or scheme, host, port and path")
-        return url
-    if scheme not in {"http", "https"}:
-        raise ValueError(f"scheme must be 'http' or 'https', not {scheme!r}")
-    if host is None:
-        if path == "/" or port is not None:
-            raise TypeError("url is missing, or host")
-        return path  # which DefaultRequest completes
-    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"{scheme}://{shown}{'' if port is None else f':{port}'}/{path.removeprefix('/')}"

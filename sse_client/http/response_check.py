@@ -1,10 +1,9 @@
-"""Whether a response is an event stream, and what is read and reported of one that is not."""
+"""The check of a response: an event stream is accepted, any other becomes an error."""
 
 from __future__ import annotations
 
 import contextlib
-from datetime import timezone
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -17,8 +16,15 @@ from sse_client.errors import (
 )
 from sse_client.http.body import READ_SIZE
 from sse_client.http.causes import redact_url, stream_interrupted
+from sse_client.http.content_type import (
+    DEFAULT_CONTENT_TYPES,
+    ContentTypes,
+    is_event_stream,
+    undecodable_encoding,
+)
 from sse_client.http.niquests import reader_of
 from sse_client.http.private_names import content_was_read, set_content
+from sse_client.http.retry_after import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,92 +33,108 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Clock
 
-#: How much of a refused response's body is read: enough to see the reason.
+#: How much of the body of a refused response is read, in bytes: enough to see the reason.
 MAX_ERROR_BODY = 64 * 1024
 
-#: How long the body of a refused response may take, in seconds, before what came is enough.
-_ERROR_BODY_TIMEOUT = 2.0
+#: How long reading the body of a refused response may take, in seconds.
+ERROR_BODY_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRules:
+    """Which responses are event streams, and how much of any other is read."""
+
+    content_types: ContentTypes = DEFAULT_CONTENT_TYPES
+    max_error_body: int = MAX_ERROR_BODY
+    error_body_timeout: float = ERROR_BODY_TIMEOUT
 
 
 def check_response(
     response: requests.Response,
+    rules: ResponseRules,
     read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Raise unless the response is 204, or 200 with an event stream (WHATWG HTML, 9.2.3)."""
     status = response.status_code
-    content_type = response.headers.get("Content-Type", "")
-    is_event_stream = content_type.partition(";")[0].strip().lower() == "text/event-stream"
-    if status == 204 or (status == 200 and is_event_stream):
+    if status == 204:
         return
-    body = read_body(response, read_within, clock)
+    undecodable = undecodable_encoding(response) if status == 200 else None
+    if status == 200 and not undecodable and is_event_stream(response, rules.content_types):
+        return
+    body, is_truncated = read_body(response, rules, read_within, clock)
     response.close()
     target = redact_url(response.url)
     if status == 200:
-        shown = content_type or "no content type"
+        content_type = response.headers.get("Content-Type", "")
+        if undecodable:
+            message = f"{target} responded with {_encoding_problem(*undecodable)}"
+        else:
+            shown = content_type or "no content type"
+            message = f"{target} responded with {shown}, not with {_wanted(rules.content_types)}"
         raise UnexpectedContentTypeError(
-            f"{target} responded with {shown}, not with text/event-stream",
+            message,
             response=response,
             content_type=content_type,
             body=body,
+            body_is_truncated=is_truncated,
         )
     raise UnexpectedStatusError(
         f"{target} responded with {status} {response.reason or ''}".rstrip(),
         response=response,
         body=body,
-        retry_after=_retry_after(response, clock),
+        body_is_truncated=is_truncated,
+        retry_after=retry_after(response, clock),
     )
+
+
+def _wanted(content_types: ContentTypes) -> str:
+    if callable(content_types):
+        return "a type that content_types admits"
+    names = " or ".join(sorted(name or "no type" for name in content_types)) or "any"
+    return f"{names} (the option content_types admits others)"
+
+
+def _encoding_problem(encoding: str, package: str | None) -> str:
+    problem = f"the content encoding {encoding!r}, which cannot be decoded"
+    return f"{problem} without the package {package!r}" if package else problem
 
 
 def read_body(
     response: requests.Response,
+    rules: ResponseRules,
     read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> bytes:
-    """Read a bounded part of the body, in a bounded time, and make it the response's content."""
+) -> tuple[bytes, bool]:
+    """Read a bounded part of the body, in a bounded time, and make it the response's content.
+
+    Returns:
+        What was read, and whether there is more.
+    """
+    limit = rules.max_error_body
     if content_was_read(response):
-        return (response.content or b"")[:MAX_ERROR_BODY]
+        content = response.content or b""
+        return content[:limit], len(content) > limit
     body = b""
-    is_whole = False
-    deadline = Deadline.after(_ERROR_BODY_TIMEOUT, clock)
+    is_complete = False
+    deadline = Deadline.after(rules.error_body_timeout, clock)
     with contextlib.suppress(HTTPError, OSError, ValueError):
-        while len(body) < MAX_ERROR_BODY:
+        while len(body) <= limit:  # one byte more shows that there is more
             left = deadline.seconds_left()
             if not left:
                 break
             if read_within is not None:
                 read_within(left)
-            chunk = reader_of(response.raw, MAX_ERROR_BODY - len(body))()
+            chunk = reader_of(response.raw, limit + 1 - len(body))()
             if not chunk:
-                is_whole = True
+                is_complete = True
                 break
             body += chunk
-    if not is_whole:
+    body = body[:limit]
+    if not is_complete:
         response.raw.close()  # or its connection would go back to the pool in mid-body
     set_content(response, body)
-    return body
-
-
-def _retry_after(response: requests.Response, clock: Clock) -> float | None:
-    """Read Retry-After, in seconds or as a date (RFC 9110, section 10.2.3)."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:18])
-    when = _seconds_of(value)
-    if when is None:
-        return None
-    # Against the server's own clock, if it tells: ours may be wrong.
-    now = _seconds_of(response.headers.get("Date", ""))
-    return max(0.0, when - (clock.time() if now is None else now))
-
-
-def _seconds_of(http_date: str) -> float | None:
-    """Read a date of HTTP, which is always in GMT (RFC 9110, section 5.6.7)."""
-    try:
-        date = parsedate_to_datetime(http_date)
-        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    return body, not is_complete
 
 
 def read_chunks(response: requests.Response) -> Iterator[bytes]:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
+from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from sse_client.clock import SYSTEM_CLOCK
+from sse_client.clock import SYSTEM_CLOCK, Deadline
 from sse_client.errors import IdleTimeoutError
 from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
+from sse_client.http.address import check_url
 from sse_client.http.body import body_reader
 from sse_client.http.causes import (
     cannot_be_sent,
@@ -30,12 +32,12 @@ from sse_client.http.causes import (
     root_cause,
     stream_interrupted,
 )
-from sse_client.http.headers import set_stream_headers
+from sse_client.http.headers import check_headers, header_error, set_stream_headers
 from sse_client.http.niquests import close_response, socket_of
 from sse_client.http.pools import keep_out_of_pool, watch_pool
 from sse_client.http.private_names import is_of_urllib3_future
-from sse_client.http.redirects import keep_secrets_from_others
-from sse_client.http.response_check import check_response, read_body
+from sse_client.http.redirects import check_target, keep_secrets_from_others, location_url
+from sse_client.http.response_check import ResponseRules, check_response, read_body
 from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
@@ -43,11 +45,26 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Clock
     from sse_client.http.pending_request import PendingRequest
-    from sse_client.http.request import SendOptions
+    from sse_client.http.request import SendOptions, Timeout
 
 #: How long the header of a response may take, in seconds, where no option says so. Generous, since
 #: some servers send it with the first event alone; Firefox waits as long.
 DEFAULT_HEADER_TIMEOUT = 300.0
+
+
+#: What is left of a time that is over, in seconds: a timeout of 0 is refused.
+_LEAST_TIMEOUT = 0.001
+
+
+class ReadLimits(Protocol):
+    """By when the reading of a stream must be over."""
+
+    @property
+    def deadline(self) -> float | None:
+        """The moment on the clock's ``monotonic``; None for none. It may move between reads."""
+
+    def error(self, response: requests.Response) -> Exception:
+        """Return what to raise once the moment has passed."""
 
 
 class StreamConnection:
@@ -86,14 +103,30 @@ class StreamConnection:
         self._clock = clock
         self._response: requests.Response | None = None
         self._taken_connection: object = None
+        self._arrived: requests.Response | None = None
+        self._proxy: str | None = None
+        self._rules = ResponseRules()
         self._socket = AbortableSocket(on_unverified, clock)
         self._raise_if_aborted = self._socket.raise_if_aborted
 
-    def open(self, last_event_id: str, event_timeout: float | None) -> requests.Response:
+    def open(
+        self,
+        last_event_id: str,
+        rules: ResponseRules,
+        *,
+        header_timeout: float | None,
+        time_left: float | None,
+        on_request: Callable[[PendingRequest], None],
+    ) -> requests.Response:
         """Send the request and wait for the header of the response. Blocks.
 
-        The whole header has to come within the read time-out, and within ``event_timeout``: no
-        event comes before it. Without both there is a default.
+        Args:
+            last_event_id: The ID to send, ``""`` for none.
+            rules: Which responses are accepted.
+            header_timeout: How long the whole header may take, in seconds; the read part of the
+                ``timeout`` limits it, too. Without both there is a default.
+            time_left: How long all of it may take, in seconds; None for any time.
+            on_request: Called with the request, which it may change.
 
         Returns:
             A response with status 204, or one with 200 and an event stream.
@@ -105,37 +138,45 @@ class StreamConnection:
             ValueError: The request can't be sent as it is.
             Exception: Whatever else the user's own callables raised.
         """
-        limits = [limit for limit in (self._options.read_timeout, event_timeout) if limit]
+        self._rules = rules
+        self._edit_request = on_request
+        deadline = None if time_left is None else Deadline.after(time_left, self._clock)
+        limits = [self._options.read_timeout, header_timeout, time_left]
         # On the clock of a test the default would be one more wait, which nobody has asked for.
         default = DEFAULT_HEADER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
-        self._socket.header_timeout = min(limits, default=default)
-        request, response = self._exchange(last_event_id)
+        self._socket.header_timeout = min((limit for limit in limits if limit), default=default)
+        request, response = self._exchange(last_event_id, deadline)
         if response.status_code == 401:
             # A new token may take its time, and the connection may serve somebody else by then.
             self.close()
             with making_request():
                 is_repeated = self._on_unauthorized(request, response)
             if is_repeated:
-                _, response = self._exchange(last_event_id)
+                _, response = self._exchange(last_event_id, deadline)
         try:
-            check_response(response, self._bound_of(response), self._clock)
+            check_response(response, rules, self._bound_of(response), self._clock)
         finally:
             self._raise_if_aborted()
         return response
 
-    def _exchange(self, last_event_id: str) -> tuple[PendingRequest, requests.Response]:
+    def _exchange(
+        self, last_event_id: str, deadline: Deadline | None
+    ) -> tuple[PendingRequest, requests.Response]:
         """Make the request, send it, and wait for the header of the response, whatever it is."""
         request, prepared = self._prepare(last_event_id)
         keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:
-            with watched_by(self._socket):
-                response = self._send(prepared)
+            with watched_by(self._socket), self._responses_closed_on_error():
+                response = self._send(prepared, deadline)
         except (requests.RequestException, HTTPError, OSError) as error:
             self._raise_if_aborted()
-            raise connection_failed(error, prepared.url or "") from printable_cause(error)
+            raise connection_failed(
+                error, prepared.url or "", was_sent=self._socket.was_sent, proxy=self._proxy
+            ) from printable_cause(error)
         except ValueError as error:
             # A header that an auth or a cookie has set; the message would spell it out.
-            raise cannot_be_sent(error, prepared.url or "") from None
+            named = header_error(prepared.headers)
+            raise named or cannot_be_sent(error, prepared.url or "") from None
         self._adopt(response)
         self._raise_if_aborted()
         self._on_response(response)
@@ -144,25 +185,32 @@ class StreamConnection:
     def _prepare(self, last_event_id: str) -> tuple[PendingRequest, requests.PreparedRequest]:
         with making_request():
             request = self._make_request(self._raise_if_aborted)
-        url = request.url or ""
-        try:
             set_stream_headers(request, self._session, last_event_id)
+            self._edit_request(request)
+        url = request.url or ""
+        check_url(url)
+        headers: Any = CaseInsensitiveDict(self._session.headers)
+        headers.update(request.headers or {})
+        check_headers(headers)
+        try:
             prepared = self._session.prepare_request(request)
         except ValueError as error:
-            # An address, a header or an auth that is refused; the message would spell it out.
+            # An address or an auth that is refused; the message would spell it out.
             raise cannot_be_sent(error, url) from None
         except (requests.RequestException, OSError) as error:
             raise connection_failed(error, url) from printable_cause(error)
-        if redact_url(prepared.url or "").partition("://")[0] not in {"http", "https"}:
-            raise ValueError(f"url must be an http or https address, not {redact_url(url)!r}")
         return request, prepared
 
-    def _send(self, prepared: requests.PreparedRequest) -> requests.Response:
+    def _send(
+        self, prepared: requests.PreparedRequest, deadline: Deadline | None
+    ) -> requests.Response:
         """Send, and follow redirects as requests does, one at a time to watch each connection."""
         session, options = self._session, self._options
         hooks: Any = prepared.hooks
         bound = self._bound_redirect_body
-        hooks["response"] = [bound, *hooks.get("response", ()), bound]
+        # After each hook, which may have sent another request, as an auth does.
+        own = [step for hook in hooks.get("response", ()) for step in (hook, self._note_arrived)]
+        hooks["response"] = [bound, *own, bound]
         history: list[requests.Response] = []
         while True:
             settings: Any = session.merge_environment_settings(
@@ -172,11 +220,11 @@ class StreamConnection:
                 verify=options.verify,
                 cert=options.cert,
             )
-            watch_pool(session, prepared, settings)
+            self._proxy = select_proxy(prepared.url or "", settings["proxies"])
+            self._socket.was_sent = not watch_pool(session, prepared, settings)
             self._raise_if_aborted()
-            response = session.send(
-                prepared, timeout=options.timeout, allow_redirects=False, **settings
-            )
+            timeout = _shortened(options.timeout, deadline)
+            response = session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
             response.history = history[:]
             following = response.next if options.allow_redirects else None
             if following is None:
@@ -191,19 +239,31 @@ class StreamConnection:
                 following.headers["Authorization"] = authorization
             # The pool of a proxy adds its own; requests adds it also where no proxy comes next.
             following.headers.pop("Proxy-Authorization", None)
+            following.url = location_url(following.url or "")
             prepared = following
+
+    @contextlib.contextmanager
+    def _responses_closed_on_error(self) -> Iterator[None]:
+        """Close what has arrived if a hook of the user's own raises."""
+        try:
+            yield
+        except BaseException:
+            if self._arrived is not None:
+                self._arrived.close()
+            raise
+
+    def _note_arrived(self, response: requests.Response, **_: object) -> None:
+        self._arrived = response
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
         # requests would read all of it, of whatever size, in whatever time; and so does an auth
         # that responds to a challenge on the same connection.
+        self._arrived = response
         if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._bound_of(response), self._clock)
+            read_body(response, self._rules, self._bound_of(response), self._clock)
         if response.is_redirect:
             close_response(response.raw, keep_out_of_pool(response.raw))
-            try:
-                urlsplit(self._session.get_redirect_target(response) or "")
-            except ValueError:  # of which requests would spell out what it can't parse
-                raise requests.exceptions.InvalidURL("not an address") from None
+            check_target(self._session, response)
 
     def _adopt(self, response: requests.Response) -> None:
         """Make the response the one that is read, aborted and closed."""
@@ -213,31 +273,30 @@ class StreamConnection:
         # The response's own: a hook may have sent other requests in between.
         self._socket.adopt(socket_of(raw))
 
-    def chunks(
-        self, event_timeout: float | None, last_event_at: Callable[[], float]
-    ) -> Iterator[bytes]:
+    def chunks(self, limits: ReadLimits) -> Iterator[bytes]:
         """Yield what arrives, as soon as it does. Blocks in between.
 
         Args:
-            event_timeout: How long no event may come, in seconds.
-            last_event_at: When the last one came, on the clock's ``monotonic``.
+            limits: By when the reading must be over, asked before each read.
 
         Raises:
             StreamInterruptedError: The connection broke off.
             IdleTimeoutError: Nothing came for too long.
             ConnectionAborted: ``abort`` was called.
+            Exception: What ``limits`` raises once its deadline has passed.
         """
         response = self._response
         assert response is not None, "open comes first"
         read = body_reader(response.raw)
         read_within = self._bound_of(response)
-        left = math.inf  # until there has to be an event
+        left = math.inf  # until the deadline
         try:
             while True:
-                if event_timeout is not None:
-                    left = last_event_at() + event_timeout - self._clock.monotonic()
+                deadline = limits.deadline
+                if deadline is not None:
+                    left = deadline - self._clock.monotonic()
                     if left <= 0:
-                        raise self._idle("event", event_timeout)
+                        raise limits.error(response)
                     read_within(left)
                 chunk = read()
                 self._raise_if_aborted()
@@ -250,23 +309,20 @@ class StreamConnection:
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
                 read_timeout = self._options.read_timeout
-                if event_timeout is not None:
+                deadline = limits.deadline
+                if deadline is not None:
                     # The read may have waited several times, each for no longer than that.
-                    is_over = last_event_at() + event_timeout <= self._clock.monotonic()
+                    is_over = deadline <= self._clock.monotonic()
                     if is_over or left <= (read_timeout or left):
-                        raise self._idle("event", event_timeout) from error
-                raise self._idle("bytes", read_timeout or 0.0) from error
+                        raise limits.error(response) from error
+                timeout = read_timeout or 0.0
+                raise IdleTimeoutError(
+                    f"no bytes came from {redact_url(response.url)} for {timeout:g} s",
+                    timeout=timeout,
+                    waited_for="bytes",
+                    response=response,
+                ) from error
             raise stream_interrupted(error, response) from printable_cause(error)
-
-    def _idle(self, waited_for: str, timeout: float) -> IdleTimeoutError:
-        response = self._response
-        target = redact_url(response.url if response is not None else "")
-        return IdleTimeoutError(
-            f"no {waited_for} came from {target} for {timeout:g} s",
-            timeout=timeout,
-            waited_for=waited_for,
-            response=response,
-        )
 
     def abort(self) -> None:
         """Make the thread that works on the connection stop. Thread-safe, and does not block.
@@ -294,3 +350,12 @@ class StreamConnection:
 
     def _limit_wait(self, seconds: float) -> None:
         self._socket.limit_wait(min(seconds, self._options.read_timeout or seconds))
+
+
+def _shortened(timeout: Timeout, deadline: Deadline | None) -> Timeout:
+    """Return a timeout of requests that does not reach beyond a deadline."""
+    if deadline is None:
+        return timeout
+    left = max(deadline.seconds_left(), _LEAST_TIMEOUT)
+    connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    return min(connect or left, left), min(read or left, left)

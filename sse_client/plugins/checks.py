@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, get_args
 
 from sse_client.cursors.file import CursorStore
+from sse_client.http.content_type import extract_mime_type
 from sse_client.typed.decoding import Deserializer, Library
 
 
@@ -19,6 +20,9 @@ class Checks:
 
     def _value(self, name: str) -> Any:  # noqa: ANN401  # of any kind: that is what is checked
         return getattr(self._config, name)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self._config, name, value)  # it is frozen, but still being made
 
     def kind(self, name: str, kind: type) -> None:
         """Refuse what is not of a class."""
@@ -74,28 +78,44 @@ class Checks:
             raise ValueError(f"{name} must be at least {least}, not {value}")
 
     def number(self, name: str, *, least: float) -> None:
-        """Refuse what is no finite number, or too small."""
+        """Refuse what is not a finite number, or too small; turn an int into a float."""
         value = self._value(name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._wrong_kind(name, "a number")
-        if not (value >= least and math.isfinite(value)):
+        number = _as_float(value)
+        if not (number >= least and math.isfinite(number)):
             raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value}")
+        self._set(name, number)
 
     def duration(self, name: str, *, optional: bool = False, above_zero: bool = False) -> None:
-        """Refuse what is no duration, and turn it into seconds."""
+        """Refuse what is not a duration, and turn it into seconds."""
         value = self._value(name)
         if optional and value is None:
             return
         if isinstance(value, timedelta):
             value = value.total_seconds()
-            object.__setattr__(self._config, name, value)  # while it is being made
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._wrong_kind(
                 name, "seconds (a number) or a timedelta" + " or None" * optional
             )
-        if not (math.isfinite(value) and value >= 0) or (above_zero and not value):
+        seconds = _as_float(value)
+        if not (math.isfinite(seconds) and seconds >= 0) or (above_zero and not seconds):
             least = "above 0" if above_zero else "of 0 or more"
             raise ValueError(f"{name} must be a finite duration {least} seconds, not {value}")
+        self._set(name, seconds)
+
+    def content_types(self, name: str) -> None:
+        """Refuse what is neither a collection of content types and None nor a function."""
+        value = self._value(name)
+        if callable(value):
+            return
+        if isinstance(value, str | bytes) or not isinstance(value, Collection):
+            raise self._wrong_kind(name, "a collection of content types, or a function")
+        for each in value:
+            if each is not None and not (isinstance(each, str) and extract_mime_type(each)):
+                raise ValueError(
+                    f"{name} must hold content types such as 'text/plain', not {each!r}"
+                )
 
     def statuses(self, name: str) -> None:
         """Refuse what are no HTTP statuses."""
@@ -108,3 +128,11 @@ class Checks:
 
     def _wrong_kind(self, name: str, wanted: str) -> TypeError:
         return TypeError(f"{name} must be {wanted}, not {type(self._value(name)).__name__}")
+
+
+def _as_float(value: float) -> float:
+    """Return a number as a float, so that arithmetic with it never raises OverflowError."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from requests.structures import CaseInsensitiveDict
 
-from sse_client.http.pending_request import names_of_callables, resolve_values
+from sse_client.http.headers import check_names
+from sse_client.http.pending_request import private_names, resolve_values
 from sse_client.plugins.registry import Plugin
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class DefaultRequest(Plugin):
         for name, option in {"headers": headers, "params": params}.items():
             if option is not None and not isinstance(option, Mapping):
                 raise TypeError(f"{name} must be a mapping, not {type(option).__name__}")
+        check_names(headers)
         self._base_url = base_url
         self._headers = dict(headers or {})
         self._params = dict(params or {})
@@ -73,7 +75,7 @@ class DefaultRequest(Plugin):
             if name not in headers:
                 headers.update(resolve_values({name: value}))
         request.headers = headers
-        request.private_headers |= names_of_callables(self._headers)
+        request.private_headers |= private_names(self._headers)
         if self._params:
             self._add_params(request)
 

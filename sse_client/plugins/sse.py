@@ -17,12 +17,21 @@ from sse_client.cursors.keeper import PositionKeeper
 from sse_client.event_stream.buffer import BufferPolicy
 from sse_client.event_stream.events import ServerSentEvent, is_extra
 from sse_client.event_stream.parser import DEFAULT_MAX_EVENT_SIZE, EventStreamParser
+from sse_client.http.content_type import DEFAULT_CONTENT_TYPES, ContentTypes
+from sse_client.http.pending_request import PendingRequest
+from sse_client.http.response_check import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY, ResponseRules
 from sse_client.plugins.checks import Checks
 from sse_client.session.hooks import Hooks, is_event_id
 from sse_client.session.options import DEFAULT_CURSOR_EXPIRED_STATUSES, StreamOptions
 from sse_client.session.reader import StreamReader
-from sse_client.session.reconnection import DEFAULT_RETRY_STATUSES, Reconnect, ReconnectionPolicy
+from sse_client.session.reconnection import (
+    DEFAULT_RETRY_STATUSES,
+    Reconnect,
+    ReconnectionPolicy,
+    RetryIf,
+)
 from sse_client.session.sse_session import SSESession
+from sse_client.session.time_limits import TimeLimits
 from sse_client.typed.channel import TypedChannel
 from sse_client.typed.decoding import Deserialize, Deserializer
 
@@ -40,8 +49,12 @@ ExpiredHook = Callable[[SSESession], "str | None"]
 CommentHook = Callable[[SSESession, str], object]
 EndOfStream = str | Callable[[ServerSentEvent], object]
 
-#: The methods that may be replayed unasked (RFC 9110, section 9.2.2).
-_REPLAYED_METHODS = frozenset({"GET", "HEAD"})
+RequestHook = Callable[[SSESession, PendingRequest], object]
+ErrorEvent = str | Callable[[ServerSentEvent], object]
+CountsAsEvent = Callable[[ServerSentEvent], object]
+
+#: The safe methods, which may be repeated automatically (RFC 9110, section 9.2.2; RFC 10008).
+_REPEATED_METHODS = frozenset({"GET", "HEAD", "QUERY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +69,25 @@ class SSEConfig:
         max_reconnection_attempts: How many attempts may fail in a row before it gives up with
             ``ReconnectionExhaustedError``; None for any number, 0 to never reconnect.
         reconnect: ``"always"``, also when the server ends the stream; ``"on_error"``, only when it
-            breaks; ``"never"``. None is always for GET and HEAD, and never for other methods.
+            breaks; ``"never"``. None means always for GET, HEAD and QUERY, and never for other
+            methods. A proxy can make a break look like an end, so prefer ``end_of_stream`` where
+            the server sends a mark.
         reconnection_backoff: The factor by which the wait grows with each failed attempt.
         max_reconnection_time: What it grows to at most.
         reconnection_jitter: The part of the wait that is added to it at most, by chance.
         reconnection_deadline: Gives up once an outage has lasted so long; None for never.
-        retry_statuses: The statuses that are worth another attempt. ``Retry-After`` is obeyed.
+        retry_statuses: The statuses that are worth another attempt. ``Retry-After`` is respected.
+        retry_if: ``retry_if(error, attempt)`` decides whether an error is worth another attempt;
+            ``attempt`` is the number of that attempt in its outage, from 1. It returns True, False,
+            the wait before the attempt (seconds or ``timedelta``), or None to apply the other
+            options. It can also retry the first connection, but never repeats a request that has
+            been accepted and that ``reconnect`` does not repeat. The limits of attempts and time
+            still hold. It is called on the reader thread; what it raises ends the session.
         retry_first_connection: Whether to try again when the very first connection fails, instead
-            of raising at once. With ``reconnect="never"`` it has no say.
-        reset_after: An outage is over once a connection has held so long, or an event has arrived.
+            of raising at once: with any method, until the first response is accepted.
+        reset_after: An outage is over once an event or an event ID has arrived, or the connection
+            has lasted this long. From the third consecutive connection that breaks within this
+            time, such connections count as failed attempts even if events arrived.
         show_comment_events: Whether to deliver blocks that have only comments.
         show_retry_events: Whether to deliver blocks that have only a ``retry``.
         types: Of which type the data of events is: one for all, or a mapping from names of events
@@ -84,13 +107,32 @@ class SSEConfig:
         capacity_bytes: The most bytes of the stream that it holds.
         overflow: What happens when it is full: ``"block"`` lets the server feel it,
             ``"drop_oldest"`` and ``"drop_newest"`` lose events, ``"error"`` ends the session.
-        event_timeout: How long no event may come, although the connection is alive, before it is
-            given up for lost; None for any time. The header of a response, too, has to be whole
-            within it, and within the read part of ``timeout``; without both, within 300 seconds.
-            The time that consumers and ``on_comment`` take does not count.
+        first_event_timeout: How long the first event of a connection may take; it replaces
+            ``event_timeout`` until then. None means ``event_timeout``.
+        event_timeout: How long no event may come before the connection counts as lost, although it
+            is alive; None for any time. The header of a response must be complete within
+            ``first_event_timeout``, or else ``event_timeout``, and within the read part of
+            ``timeout``; without any of them, within 300 seconds. The time that consumers and hooks
+            take does not count.
+        total_timeout: How long the whole stream may take, counted from the call of ``sse``, with
+            all its connections and waits. Then ``TotalTimeoutError`` is raised after the events
+            that have arrived. None for any time.
+        counts_as_event: A function that is called with each event and selects those that reset
+            ``first_event_timeout`` and ``event_timeout``, so that ``event: ping`` does not. None
+            selects all. It is called on the reader thread; what it raises ends the session.
         end_of_stream: The data, or a test, of the event that ends the session cleanly; that event
             is not delivered. ``""`` is an event whose data is empty, never one of comments or of a
-            retry alone.
+            retry alone. If it is given, an end without that event is a break, however clean it
+            looks: it raises ``StreamInterruptedError`` unless the session reconnects.
+        error_event: The name, or a test, of the event by which the server reports an error. It is
+            not delivered: ``ErrorEventError``, which carries it, is raised after all earlier
+            events, and the session ends, unless ``retry_if`` decides otherwise.
+        content_types: The content types that are accepted as an event stream: a collection of
+            names, in which None admits a missing type; or a function that is called with the name
+            in lower case, or with None, and decides. Parameters are ignored. Of several types in a
+            header the last valid one counts.
+        max_error_body: The maximum size of an error's ``body``, in bytes.
+        error_body_timeout: How long reading that body may take.
         buffer_policy: What an error's ``buffer`` shows of what was read before it.
         last_event_id: The ID after which the stream is to begin.
         cursor: Where the position is kept, so that a new process goes on behind the last event that
@@ -104,12 +146,17 @@ class SSEConfig:
             holds the position: also that of a thread that ends without coming back.
         cursor_expired_statuses: The statuses with which the server refuses a last event ID; they
             mean that only where one was sent.
+        on_request: ``on_request(session, request)``: an attempt is about to be made. The hook may
+            change the request (method, URL, headers, body); ``Last-Event-ID`` is already set. What
+            it raises fails the attempt, as in ``Plugin.on_request``.
         on_open: ``on_open(session)``: a connection has been opened.
         on_disconnect: ``on_disconnect(session, error, delay)``: a connection was lost or an attempt
             failed, with ``error`` (None: the stream ended); the next comes after ``delay``
             seconds, or never if that is None. A stream that ends cleanly for good is told to
             ``on_close`` alone.
-        on_comment: ``on_comment(session, text)``: a comment line came, such as a heartbeat.
+        on_comment: ``on_comment(session, text)``: a comment line has arrived, such as a heartbeat.
+            It is called as soon as the line is complete, possibly before earlier events of the
+            same read are in ``incoming``.
         on_cursor_expired: ``on_cursor_expired(session)``: the server has refused
             ``session.last_event_id``. It returns the ID after which to go on, ``""`` to start
             afresh, or None to give up with ``CursorExpiredError``, as without a hook. The next
@@ -133,6 +180,7 @@ class SSEConfig:
     reconnection_jitter: float = 0.25
     reconnection_deadline: Duration | None = None
     retry_statuses: Collection[int] = DEFAULT_RETRY_STATUSES
+    retry_if: RetryIf | None = None
     retry_first_connection: bool = False
     reset_after: Duration = 5.0
     show_comment_events: bool = False
@@ -143,13 +191,21 @@ class SSEConfig:
     capacity: int = DEFAULT_CAPACITY
     capacity_bytes: int = DEFAULT_CAPACITY_BYTES
     overflow: Overflow = "block"
+    first_event_timeout: Duration | None = None
     event_timeout: Duration | None = None
+    total_timeout: Duration | None = None
+    counts_as_event: CountsAsEvent | None = None
     end_of_stream: EndOfStream | None = None
+    error_event: ErrorEvent | None = None
+    content_types: ContentTypes = DEFAULT_CONTENT_TYPES
+    max_error_body: int = MAX_ERROR_BODY
+    error_body_timeout: Duration = ERROR_BODY_TIMEOUT
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
     last_event_id: str = ""
     cursor: CursorStore | None = None
     auto_acknowledge: bool = True
     cursor_expired_statuses: Collection[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
+    on_request: RequestHook | None = None
     on_open: OpenHook | None = None
     on_disconnect: DisconnectHook | None = None
     on_comment: CommentHook | None = None
@@ -176,7 +232,11 @@ class SSEConfig:
         check.integer("capacity", least=1)
         check.integer("capacity_bytes", least=1)
         check.choice("overflow", get_args(Overflow))
-        check.duration("event_timeout", optional=True, above_zero=True)
+        for timeout in ("first_event_timeout", "event_timeout", "total_timeout"):
+            check.duration(timeout, optional=True, above_zero=True)
+        check.content_types("content_types")
+        check.integer("max_error_body", least=0)
+        check.duration("error_body_timeout")
         check.kind("buffer_policy", BufferPolicy)
         check.kind("last_event_id", str)
         if not is_event_id(self.last_event_id):
@@ -184,10 +244,15 @@ class SSEConfig:
         check.cursor("cursor")
         check.kind("auto_acknowledge", bool)
         check.statuses("cursor_expired_statuses")
-        for hook in ("on_open", "on_disconnect", "on_comment", "on_cursor_expired", "on_close"):
-            check.function(hook)
-        if not isinstance(self.end_of_stream, str):
-            check.function("end_of_stream")
+        for function in (
+            "retry_if",
+            "counts_as_event",
+            *(hook.name for hook in dataclasses.fields(Hooks)),
+        ):
+            check.function(function)
+        for event in ("end_of_stream", "error_event"):
+            if not isinstance(getattr(self, event), str):
+                check.function(event)
 
     def replace(self, options: Mapping[str, Any]) -> SSEConfig:
         """Return the same with some options set anew.
@@ -205,7 +270,7 @@ class SSEConfig:
         chosen = {name: getattr(self, name) for name in names}
         chosen["retry_statuses"] = frozenset(self.retry_statuses)
         if self.reconnect is None:
-            chosen["reconnect"] = "always" if method.upper() in _REPLAYED_METHODS else "never"
+            chosen["reconnect"] = "always" if method.upper() in _REPEATED_METHODS else "never"
 
         def new_parser(last_event_id: str, on_comment: Callable[[str], None]) -> EventStreamParser:
             return EventStreamParser(
@@ -220,14 +285,27 @@ class SSEConfig:
             policy=ReconnectionPolicy(**chosen),
             new_parser=new_parser,
             last_event_id=self.last_event_id,
-            event_timeout=cast("float | None", self.event_timeout),
+            limits=TimeLimits(
+                first_event=cast("float | None", self.first_event_timeout),
+                event=cast("float | None", self.event_timeout),
+                total=cast("float | None", self.total_timeout),
+                counts_as_event=self.counts_as_event,
+            ),
             end_of_stream=self._is_end
             if isinstance(self.end_of_stream, str)
             else self.end_of_stream,
+            end_mark=repr(self.end_of_stream) if isinstance(self.end_of_stream, str) else "",
+            error_event=self._is_error if isinstance(self.error_event, str) else self.error_event,
+            response_rules=ResponseRules(
+                self.content_types, self.max_error_body, cast("float", self.error_body_timeout)
+            ),
             cursor_expired_statuses=frozenset(self.cursor_expired_statuses),
             buffer_policy=self.buffer_policy,
             clock=clock,
         )
+
+    def _is_error(self, event: ServerSentEvent) -> bool:
+        return event.event == self.error_event
 
     def _is_end(self, event: ServerSentEvent) -> bool:
         return event.data == self.end_of_stream and not is_extra(
@@ -248,6 +326,7 @@ class DataOptions(TypedDict, total=False):
     reconnection_jitter: float
     reconnection_deadline: Duration | None
     retry_statuses: Collection[int]
+    retry_if: RetryIf | None
     retry_first_connection: bool
     reset_after: Duration
     deserialize: Deserialize | None
@@ -255,13 +334,21 @@ class DataOptions(TypedDict, total=False):
     capacity: int
     capacity_bytes: int
     overflow: Overflow
+    first_event_timeout: Duration | None
     event_timeout: Duration | None
+    total_timeout: Duration | None
+    counts_as_event: CountsAsEvent | None
     end_of_stream: EndOfStream | None
+    error_event: ErrorEvent | None
+    content_types: ContentTypes
+    max_error_body: int
+    error_body_timeout: Duration
     buffer_policy: BufferPolicy
     last_event_id: str
     cursor: CursorStore | None
     auto_acknowledge: bool
     cursor_expired_statuses: Collection[int]
+    on_request: RequestHook | None
     on_open: OpenHook | None
     on_disconnect: DisconnectHook | None
     on_comment: CommentHook | None
@@ -323,7 +410,8 @@ class SSE:
         """Make a session that is still to be started, and its reader."""
         config = self.config.replace(options)
         stream = config.stream_options(method, clock)
-        reconnects = stream.policy.reconnect != "never" and config.max_reconnection_attempts != 0
+        repeats = stream.policy.reconnect != "never" or config.retry_first_connection
+        reconnects = repeats and config.max_reconnection_attempts != 0
         if has_one_body and reconnects:
             raise ValueError(
                 "data can be read only once, but this stream reconnects: "

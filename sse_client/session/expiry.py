@@ -49,11 +49,11 @@ class CursorExpiry:
         """Return the loss, as what it is if the last event ID was refused."""
         if not self._has_expired(loss):
             return loss
-        assert loss.response is not None, "it has expired by the response of the server"
         error = CursorExpiredError(
             f"{loss}: it cannot go on behind the last event ID",
             response=loss.response,
             body=loss.body,
+            body_is_truncated=loss.body_is_truncated,
             retry_after=loss.retry_after,
             last_event_id=last_event_id,
         )
@@ -65,6 +65,5 @@ class CursorExpiry:
         return (
             isinstance(loss, UnexpectedStatusError)
             and loss.status_code in self._statuses
-            and loss.response is not None
             and "Last-Event-ID" in loss.response.request.headers
         )

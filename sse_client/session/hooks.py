@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sse_client.http.pending_request import PendingRequest
+
 logger = logging.getLogger("sse_client")
 
 
@@ -16,6 +18,7 @@ logger = logging.getLogger("sse_client")
 class Hooks:
     """What is called on the reader thread, with the session first; ``SSEConfig`` documents each."""
 
+    on_request: Callable[[Any, PendingRequest], object] | None = None
     on_open: Callable[[Any], object] | None = None
     on_disconnect: Callable[[Any, Exception | None, float | None], object] | None = None
     on_comment: Callable[[Any, str], object] | None = None
@@ -31,7 +34,8 @@ def is_event_id(text: str) -> bool:
 class HookCaller:
     """Calls the hooks with the session, without keeping it alive. For the reader thread.
 
-    A hook that raises is logged, and does not end the stream.
+    A hook that raises is logged, and does not end the stream; but what ``on_request`` raises fails
+    the attempt.
 
     Args:
         hooks: The hooks.
@@ -45,6 +49,13 @@ class HookCaller:
         self._find_session = find_session
         #: Whether ``commented`` is worth a call, and a look at the clock around it.
         self.hears_comments = hooks.on_comment is not None
+
+    def requesting(self, request: PendingRequest) -> None:
+        """Let the hook change a request that is about to be sent."""
+        hook = self._hooks.on_request
+        session = None if hook is None else self._find_session()
+        if hook is not None and session is not None:
+            hook(session, request)
 
     def opened(self) -> None:
         """Report that a connection was opened."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.event_stream.buffer import BufferPolicy
+from sse_client.http.response_check import ResponseRules
+from sse_client.session.time_limits import TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +30,11 @@ class StreamOptions:
     policy: ReconnectionPolicy
     new_parser: Callable[[str, Callable[[str], None]], EventStreamParser]
     last_event_id: str = ""
-    event_timeout: float | None = None
+    limits: TimeLimits = field(default_factory=TimeLimits)
     end_of_stream: Callable[[ServerSentEvent], object] | None = None
+    end_mark: str = ""
+    error_event: Callable[[ServerSentEvent], object] | None = None
+    response_rules: ResponseRules = field(default_factory=ResponseRules)
     cursor_expired_statuses: frozenset[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
     clock: Clock = SYSTEM_CLOCK

@@ -37,7 +37,14 @@ from typing import TYPE_CHECKING
 
 from sse_client.channel.incoming import ChannelClosed, IncomingChannel
 from sse_client.clock import Deadline
-from sse_client.errors import SessionClosedError, SSEClientError
+from sse_client.errors import (
+    ConnectionFailedError,
+    ErrorEventError,
+    SessionClosedError,
+    SSEClientError,
+    StreamInterruptedError,
+    TotalTimeoutError,
+)
 from sse_client.event_stream.buffer import DiagnosticBuffer
 from sse_client.event_stream.parser import EventStreamParser, parse_event_batches
 from sse_client.http.aborting import ConnectionAborted
@@ -47,6 +54,7 @@ from sse_client.session.expiry import CursorExpiry
 from sse_client.session.reconnection import Reconnection
 from sse_client.session.state import Opening, ReadyState, Request, StreamState
 from sse_client.session.statistics import Statistics
+from sse_client.session.time_limits import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,13 +101,21 @@ class StreamReader:
         self._doorbell = channel.room
         self._state = StreamState(self._doorbell)
         self._clock = options.clock
-        self._delivery = Delivery(channel, self._state, self.statistics, options.end_of_stream)
+        self._timekeeper = Timekeeper(options.limits, self._clock, name)
+        self._delivery = Delivery(
+            channel,
+            self._state,
+            self.statistics,
+            self._timekeeper,
+            self._clock,
+            is_end=options.end_of_stream,
+            is_error=options.error_event,
+        )
         self._options = options
         self._reconnection = Reconnection(options.policy, self._clock.monotonic, self._clock.random)
         self._buffer = DiagnosticBuffer(options.buffer_policy)
         self._parser: EventStreamParser | None = None
         self._last_event_id = options.last_event_id
-        self._last_event_at = 0.0
         self._expiry = CursorExpiry(options.cursor_expired_statuses)
         self._thread = threading.Thread(target=self._run, name=f"sse-client:{name}", daemon=True)
 
@@ -199,16 +215,9 @@ class StreamReader:
     def _follow(self) -> Exception | None:
         """Follow the stream to its end, over any number of connections; return its error."""
         while True:
-            loss: Exception | None = None
-            try:
-                if self._stream_once():
-                    return None
-            except ConnectionAborted:
-                pass  # to reconnect, unless it is to end
-            except ChannelClosed:
-                raise
-            except Exception as error:  # noqa: BLE001  # the policy knows which to retry
-                loss = error
+            has_ended, loss = self._attempt()
+            if has_ended:
+                return None
             if self._state.take_reconnect() or self._goes_on_elsewhere(loss):
                 continue
             loss = self._expiry.named(loss, self._last_event_id)
@@ -227,6 +236,41 @@ class StreamReader:
             )
             self.hooks.disconnected(loss, verdict.delay)
             self._wait(verdict.delay)
+            if self._timekeeper.total_left == 0.0:
+                return self._total_timeout(loss)
+
+    def _attempt(self) -> tuple[bool, Exception | None]:
+        """Follow one connection; return whether the stream has ended with it, or what it lost."""
+        loss: Exception | None
+        try:
+            if self._stream_once():
+                return True, None
+            loss = self._missing_mark()
+        except ConnectionAborted:
+            loss = None  # to reconnect, unless it is to end
+        except ChannelClosed:
+            raise
+        except Exception as error:  # noqa: BLE001  # the policy knows which to retry
+            loss = error
+        may_be_cut_short = isinstance(loss, ConnectionFailedError | StreamInterruptedError)
+        if may_be_cut_short and self._timekeeper.total_left == 0.0:
+            loss = self._total_timeout(loss)
+        return False, loss
+
+    def _missing_mark(self) -> StreamInterruptedError | None:
+        """Return the error of an end without the mark that announces it, None if there is none."""
+        if self._options.end_of_stream is None:
+            return None
+        mark = f" {self._options.end_mark}" if self._options.end_mark else ""
+        return StreamInterruptedError(
+            f"the stream of {self.name} ended without its mark{mark}", response=self.response
+        )
+
+    def _total_timeout(self, loss: Exception | None) -> TotalTimeoutError:
+        """Return the error of a stream that has lasted too long, caused by what stopped it."""
+        error = self._timekeeper.total_error(self.response)
+        error.__cause__ = loss
+        return error
 
     def _goes_on_elsewhere(self, loss: Exception | None) -> bool:
         """Ask after which ID to go on, in place of a refused one; return whether to go on."""
@@ -247,7 +291,13 @@ class StreamReader:
         try:
             self._state.raise_if_stopped()
             self.statistics.attempts += 1
-            response = connection.open(self._last_event_id, self._options.event_timeout)
+            response = connection.open(
+                self._last_event_id,
+                self._options.response_rules,
+                header_timeout=self._options.limits.header,
+                time_left=self._timekeeper.total_left,
+                on_request=self.hooks.requesting,
+            )
             self.response = response
             if response.status_code == _NO_CONTENT:
                 return True
@@ -267,18 +317,23 @@ class StreamReader:
         """Deliver the events of one connection; return whether its end was announced."""
         self._parser = parser = self._options.new_parser(self._last_event_id, self._comment)
         self._buffer.clear()
-        self._last_event_at = self._clock.monotonic()
-        chunks = connection.chunks(self._options.event_timeout, lambda: self._last_event_at)
+        self._timekeeper.opened()
+        chunks = connection.chunks(self._timekeeper)
         try:
             for batch in parse_event_batches(self._counted(chunks, parser), parser=parser):
-                self._reconnection.event_arrived()
-                ended = self._delivery.deliver(batch)
-                # Only from now on: the time that the consumers took is not the server's.
-                self._last_event_at = self._clock.monotonic()
-                if ended:
+                self._reconnection.progressed()
+                began = self._clock.monotonic()
+                if self._delivery.deliver(batch):
                     return True
+                self._timekeeper.delivered(batch, began)
+        except ErrorEventError as error:
+            error.response = self.response
+            raise
+        else:
             return False
         finally:
+            if parser.last_event_id != self._last_event_id:
+                self._reconnection.progressed()  # also by a block that has nothing but an ID
             self._last_event_id = parser.last_event_id
             self._parser = None
             if parser.reconnection_time is not None:
@@ -295,14 +350,16 @@ class StreamReader:
     def _comment(self, text: str) -> None:
         self.statistics.comments += 1
         if self.hooks.hears_comments:
-            begun = self._clock.monotonic()
+            began = self._clock.monotonic()
             self.hooks.commented(text)
-            # Nor is the time of a hook the server's.
-            self._last_event_at += self._clock.monotonic() - begun
+            self._timekeeper.pause(self._clock.monotonic() - began)
 
     def _wait(self, delay: float) -> None:
         """Wait before the next attempt, unless it is wanted now or never."""
         deadline = Deadline.after(delay, self._clock)
+        total = self._timekeeper.total_deadline
+        if total is not None and total < deadline.moment:
+            deadline = Deadline(total, self._clock)
         while self._state.request is Request.NONE and not deadline.has_passed:
             self._clock.wait_until(self._doorbell, deadline.moment)
         self._state.raise_if_stopped()
@@ -314,7 +371,7 @@ class StreamReader:
             error.buffer = self._buffer.snapshot()
         channel = self._channel()
         if channel is not None:
-            channel.end(error)
+            channel.end(error, may_block=True)
         # Without an error it was a 204: whoever ended it has settled it, too.
         self._state.settle(Opening.ACCEPTED if error is None else Opening.FAILED)
         logger.debug("%s: closed%s", self.name, f" with {type(error).__name__}" if error else "")

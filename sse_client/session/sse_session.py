@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn
 from sse_client.errors import SessionClosedError
 from sse_client.event_stream.events import ServerSentEvent, TypedServerSentEvent
 from sse_client.event_stream.parser import EventStreamParser, parse_event_stream
-from sse_client.http.response_check import check_response, read_chunks
+from sse_client.http.content_type import DEFAULT_CONTENT_TYPES, ContentTypes
+from sse_client.http.response_check import ResponseRules, check_response, read_chunks
 from sse_client.process import CLOSE_TIMEOUT
 from sse_client.session.hooks import HookCaller, Hooks
 from sse_client.session.state import Opening, ReadyState
@@ -174,8 +175,11 @@ class SSESession(Generic[E_co]):
         it does not wait). No event is delivered after it (WHATWG HTML, section 9.2.2, ``close()``).
 
         Args:
-            timeout: How long to wait for the thread, in seconds. It ends at once, unless it is in
-                the system's resolver: then it ends silently when that returns.
+            timeout: How long to wait for the thread and the ``cursor``, in seconds. The thread ends
+                at once, unless it is in the system's resolver: then it ends silently when that
+                returns. A cursor that blocks in ``save`` or ``close`` goes on doing so after that,
+                on the thread of the consumer that saves or on a daemon thread, and stays in use
+                until it returns.
             drain: Let the consumers take what has arrived, instead of dropping it. A ``cursor`` is
                 then closed once they have acknowledged all of it.
         """
@@ -242,7 +246,10 @@ def _finder(
 
 
 def iter_events(
-    response: requests.Response, *, parser: EventStreamParser | None = None
+    response: requests.Response,
+    *,
+    parser: EventStreamParser | None = None,
+    content_types: ContentTypes = DEFAULT_CONTENT_TYPES,
 ) -> Iterator[ServerSentEvent]:
     """Read the events of a streamed response that you already have. No thread, no reconnection.
 
@@ -256,16 +263,18 @@ def iter_events(
 
     Args:
         response: A response of requests, asked for with ``stream=True``.
-        parser: A new parser with options of your own.
+        parser: A new parser with your own options.
+        content_types: The content types that are accepted, as the option of that name.
 
     Yields:
         Each event, as soon as it has arrived.
 
     Raises:
         UnexpectedStatusError: The status is neither 200 nor 204.
-        UnexpectedContentTypeError: It is no event stream.
+        UnexpectedContentTypeError: It is not an event stream, or is encoded in a way that cannot be
+            decoded.
         StreamInterruptedError: It broke off; IdleTimeoutError: its read timeout ran out.
         EventTooLargeError: An event exceeds the parser's ``max_event_size``.
     """
-    check_response(response)
+    check_response(response, ResponseRules(content_types))
     yield from parse_event_stream(read_chunks(response), parser=parser)

@@ -548,3 +548,12 @@ def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
     assert channel.offer(events("b"), 1) == ()
     assert ([event.data for event in channel.queue], channel.dropped) == (["b"], 0)
     assert channel.unfinished_tasks == 2  # the one that was taken is still worked on
+
+
+def test_room_that_a_consumer_makes_just_before_the_wait_is_noticed():
+    mutex = threading.RLock()
+    waiters = RoomWaiters(mutex, deque(["event"]), Doorbell())
+    looks = iter([True, False, False])  # full at first, and no longer when it looks again
+    with mutex:
+        waiters.wait_while(looks.__next__, None)
+    assert next(looks, None) is None

@@ -37,10 +37,10 @@ def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
 def test_an_event_that_is_doubled_is_noticed(monkeypatch, certificates, seed):
     opens, counter = StreamConnection.open, itertools.count(1)
 
-    def go_back(self, last_event_id, event_timeout):
+    def go_back(self, last_event_id, rules, **options):
         goes_back = next(counter) > 20 and last_event_id > "1"
         last_event_id = f"{int(last_event_id) - 1}" if goes_back else last_event_id
-        return opens(self, last_event_id, event_timeout)
+        return opens(self, last_event_id, rules, **options)
 
     monkeypatch.setattr(StreamConnection, "open", go_back)
     assert "came again" in violations(certificates, seed)

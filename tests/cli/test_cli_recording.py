@@ -17,7 +17,7 @@ import requests
 from command_line import A_FILE, NASTY, PATIENCE, follow, parse, started, with_file
 from support import sse_client_for_tests
 
-from sse_client import ServerSentEvent
+from sse_client import CursorError, ServerSentEvent
 from sse_client.cli import serve
 from sse_client.cli.recording import Recording, read_blocks
 
@@ -166,6 +166,16 @@ def test_a_killed_recorder_neither_loses_nor_doubles_an_event(server, file):
     assert follow("record", server.url, str(file)) == 0
     recorded = [event.id for event in parse(file.read_bytes())]
     assert recorded == [str(number) for number in range(1, total + 1)]
+
+
+def test_the_lock_of_a_recording_follows_no_link(file, tmp_path):
+    target = tmp_path / "precious"
+    target.write_bytes(b"precious")
+    (tmp_path / "recording.txt.lock").symlink_to(target)
+    with pytest.raises(CursorError, match=r"recording.txt.lock is a symbolic link"):
+        Recording(str(file))
+    assert target.read_bytes() == b"precious"
+    assert not file.exists()
 
 
 # Blocks.

@@ -756,6 +756,71 @@ class TestLock:
             assert cursor.load() is None
         os.close(elsewhere)
 
+    @pytest.fixture
+    def lock_file(self, kind, path):
+        """Where the lock file will be; it is not there."""
+        with new_cursor(kind, path) as cursor:
+            cursor.load()
+            return lock_of(kind, path)
+
+    def refused(self, kind, path):
+        with pytest.raises(CursorError) as caught:
+            new_cursor(kind, path).load()
+        assert caught.value.path == str(path)
+        return str(caught.value)
+
+    @pytest.mark.parametrize("is_there", [True, False])
+    def test_does_not_follow_a_symbolic_link(self, kind, path, lock_file, tmp_path, is_there):
+        target = tmp_path / "precious"
+        if is_there:
+            target.write_bytes(b"precious")
+        lock_file.symlink_to(target)
+        said = self.refused(kind, path)
+        assert said == f"{path} cannot be locked: {lock_file} is a symbolic link"
+        assert lock_file.is_symlink()
+        assert target.exists() is is_there
+        assert not is_there or target.read_bytes() == b"precious"
+
+    @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+    def test_takes_regular_files_only(self, kind, path, lock_file, make):
+        make(lock_file)
+        said = self.refused(kind, path)
+        assert said == f"{path} cannot be locked: {lock_file} is not a regular file"
+        assert lock_file.exists()
+
+    def test_does_not_follow_a_link_that_is_put_there_meanwhile(
+        self, kind, path, lock_file, tmp_path, monkeypatch
+    ):
+        target = tmp_path / "precious"
+        target.write_bytes(b"precious")
+        opened = filelock.open_private
+
+        def late(path, flags):
+            lock_file.symlink_to(target)
+            return opened(path, flags)
+
+        monkeypatch.setattr(filelock, "open_private", late)
+        assert "cannot load the position" in self.refused(kind, path)
+        assert target.read_bytes() == b"precious"
+
+    def test_takes_no_pipe_that_is_put_there_meanwhile(self, kind, path, lock_file, monkeypatch):
+        opened = filelock.open_private
+
+        def late(path, flags):
+            os.mkfifo(lock_file)
+            return opened(path, flags)
+
+        monkeypatch.setattr(filelock, "open_private", late)
+        assert "is not a regular file" in self.refused(kind, path)
+
+    def test_that_became_a_link_to_its_own_file_is_not_held(self, kind, path, lock_file, tmp_path):
+        moved = tmp_path / "moved"
+        with new_cursor(kind, path) as cursor:
+            cursor.load()
+            lock_file.rename(moved)
+            lock_file.symlink_to(moved)
+        assert lock_file.is_symlink()  # it is not ours to remove
+
     def test_that_nobody_holds_is_given_back_without_a_word(self, path):
         lock = filelock.FileLock(path, path)
         lock.release()

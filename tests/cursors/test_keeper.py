@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 
 import pytest
@@ -27,6 +28,8 @@ from sse_client import (
     SessionClosedError,
     SQLiteCursor,
     UnexpectedStatusError,
+    merge,
+    process,
 )
 from sse_client.cursors.keeper import PositionKeeper
 from sse_client.process import disown_all
@@ -509,6 +512,255 @@ def test_a_cursor_that_cannot_be_closed_is_logged(server, client, cursor, caplog
     client.sse(server.url, cursor=cursor).close()
 
 
+# A cursor that blocks.
+
+#: Much more than the second that closing may take, and much less than one per session.
+BOUND = 3.0
+
+
+class Stuck(Cursor):
+    """A cursor that blocks in ``close``, until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Gate()
+
+    def close(self):
+        self.gate()
+        super().close()
+
+
+def seconds_of(function):
+    began = time.monotonic()
+    in_thread(function)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def stuck(server):
+    """Five cursors that block; they are let go at the end."""
+    server.handler = lambda exchange: (exchange.send_event(*numbered(1, 1)), exchange.stall())
+    cursors = [Stuck() for _ in range(5)]
+    yield cursors
+    for cursor in cursors:
+        cursor.gate.opened()
+
+
+@pytest.mark.parametrize("drain", [False, True])
+@pytest.mark.parametrize("auto_acknowledge", [False, True])
+def test_closing_is_bounded_if_the_cursor_blocks_in_close(
+    server, client, stuck, drain, auto_acknowledge
+):
+    session = client.sse(server.url, cursor=stuck[0], auto_acknowledge=auto_acknowledge)
+    event = session.incoming.get()
+    if drain:
+        session.acknowledge(event)
+    assert seconds_of(lambda: session.close(drain=drain)) < BOUND
+    stuck[0].gate.came.await_()
+    assert session.state is ReadyState.CLOSED
+    assert seconds_of(lambda: session.close(timeout=0.0)) < BOUND
+    stuck[0].gate.opened()
+    session.incoming.keeper._given_back.wait(PATIENCE)
+    assert stuck[0].calls.count("close") == 1
+
+
+def test_closing_is_bounded_if_the_cursor_of_an_ended_stream_blocks(server, client, stuck):
+    server.handler = None
+    server.serve(numbered(1, 1))
+    session = client.sse(server.url, cursor=stuck[0])
+    assert session.incoming.get().id == "1"
+    session._reader.join(PATIENCE)
+    assert seconds_of(session.close) < BOUND
+    stuck[0].gate.came.await_()
+
+
+def test_closing_is_bounded_if_the_cursor_blocks_in_a_save(server, client, cursor):
+    gate = cursor.during_save = Gate()
+    server.serve(numbered(1, 2), then="stall")
+    session = client.sse(server.url, cursor=cursor)
+    consumer = Running(lambda: [session.incoming.get() for _ in range(2)])
+    gate.came.await_()
+    assert seconds_of(session.close) < BOUND
+    assert cursor.is_open
+    gate.opened()
+    assert isinstance(consumer.outcome(), ChannelClosed)
+    assert cursor.calls == ["load", "1", "close"]
+
+
+def test_closing_is_bounded_if_the_last_save_blocks(server, client, cursor):
+    gate = Gate()
+    server.serve(numbered(1, 2), then="stall")
+    session = client.sse(server.url, cursor=cursor)
+    failed_once(session, cursor)
+    cursor.fail, cursor.during_save = None, gate
+    assert seconds_of(session.close) < BOUND
+    gate.came.await_()
+    assert cursor.is_open
+    gate.opened()
+    session.close()
+    assert cursor.calls == ["load", "1", "1", "close"]
+
+
+@pytest.mark.parametrize("how", ["client", "merge", "block"])
+def test_closing_many_is_bounded_if_their_cursors_block(server, client, stuck, how):
+    sessions = [client.sse(server.url, cursor=cursor) for cursor in stuck]
+    for session in sessions:
+        session.incoming.get()
+    merged = merge(sessions)
+    close = {
+        "client": client.close,
+        "merge": merged.close,
+        "block": lambda: merged.__exit__(*[None] * 3),
+    }
+    assert seconds_of(close[how]) < BOUND
+    for cursor in stuck:
+        cursor.gate.came.await_()
+
+
+def test_shutting_the_channel_down_does_not_wait_for_the_cursor(server, client, stuck):
+    session = client.sse(server.url, cursor=stuck[0])
+    assert seconds_of(lambda: session.incoming.shutdown(immediate=True)) < BOUND
+    stuck[0].gate.came.await_()
+    session.close(timeout=0.0)
+
+
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_without_another_thread_only_the_exit_leaves_the_cursor_of_an_ended_stream(
+    server, client, cursor, monkeypatch, is_exit
+):
+    """As from Python 3.12 on, where no thread can be started once the main thread has ended."""
+    server.serve(numbered(1, 1))
+    session = client.sse(server.url, cursor=cursor)
+    session.incoming.get()
+    session._reader.join(PATIENCE)
+
+    def refuse(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_is_ending", False)
+        patch.setattr(process, "_live", weakref.WeakSet([session._reader]))
+        patch.setattr(threading.Thread, "start", refuse)
+        if is_exit:
+            process._end()
+        else:
+            session.close()
+    assert cursor.calls == (["load"] if is_exit else ["load", "close"])
+    session.close()
+    assert cursor.calls == ["load", "close"]
+
+
+def test_the_exit_of_the_interpreter_closes_no_cursor_in_a_finaliser(cursor):
+    keeper = PositionKeeper(cursor)
+    keeper.load("")
+    keeper.__del__(lambda: True)
+    assert cursor.calls == ["load"]
+    keeper.close()
+    keeper.wait_given_back(PATIENCE)
+
+
+def test_no_thread_is_left_for_a_cursor_that_does_not_block(server, client, cursor):
+    server.serve(numbered(1, 1), then="stall")
+    with client.sse(server.url, cursor=cursor) as session:
+        session.incoming.get()
+    # Without a wait: closing has waited for its threads.
+    assert not [each for each in threading.enumerate() if each.name.startswith("sse-client")]
+    assert cursor.calls == ["load", "close"]
+
+
+def test_a_file_is_unlocked_without_a_thread(server, client, tmp_path, monkeypatch):
+    server.serve(numbered(1, 1), then="stall")
+    session = client.sse(server.url, cursor=FileCursor(tmp_path / "position"))
+    session.incoming.get()
+    session._reader.stop()
+    assert not (tmp_path / "position.lock").exists()
+    assert not [each for each in threading.enumerate() if each.name == "sse-client:save"]
+    session.close()
+
+
+def test_a_cursor_that_was_closed_once_more_meanwhile_is_saved_once_more(cursor):
+    keeper = PositionKeeper(cursor, auto_acknowledge=False)
+    keeper.load("")
+    one, two = numbered(1, 2)
+    for event in (one, two):
+        keeper.hand_out(event, is_last=False)
+    cursor.fail = OSError("full")
+    with pytest.raises(CursorError):
+        keeper.acknowledge(one)
+    give_back = keeper._give_back_if_over
+
+    def fail_late():
+        """Acknowledge what cannot be saved, as the closer has just done its work."""
+        give_back()
+        if keeper._is_last_save_due:
+            return
+        keeper._give_back_if_over = give_back
+        keeper._given_back.clear()
+        cursor.fail = None
+        keeper.close()
+
+    keeper._give_back_if_over = fail_late
+    keeper.close()
+    keeper.wait_given_back(PATIENCE)
+    assert cursor.calls == ["load", "1", "1", "close", "1", "close"]
+
+
+SCRIPT = """
+import sys, threading
+from sse_client import HttpClient, SSE
+
+url, place, when = sys.argv[1:]
+
+saving = threading.Event()
+
+class Stuck:
+    def load(self):
+        return None
+
+    def save(self, event_id):
+        saving.set()
+        if place == "save":
+            threading.Event().wait()
+
+    def close(self):
+        print("close", flush=True)
+        if place == "close":
+            threading.Event().wait()
+
+client = HttpClient().install(SSE, reconnect="never")
+session = client.sse(url, cursor=Stuck())
+if place == "save":
+    threading.Thread(target=lambda: list(session.incoming), daemon=True).start()
+    saving.wait()
+else:
+    session.incoming.get()
+if when == "ended":
+    session._reader.join(20)
+if when == "closed":
+    session.close()
+print("exit", flush=True)
+"""
+
+
+@pytest.mark.parametrize("place", ["save", "close", "nowhere"])
+@pytest.mark.parametrize("when", ["open", "ended", "closed"])
+def test_the_exit_of_the_interpreter_is_bounded(server, place, when):
+    server.serve(numbered(1, 2), then="end" if when == "ended" else "stall")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, server.url, place, when],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "exit" in done.stdout
+    # It is in use where a save blocks, and no thread can close it from Python 3.12 on if the
+    # session's thread has ended.
+    if when != "ended" or sys.version_info < (3, 12):
+        assert done.stdout.count("close") == (place != "save")
+
+
 # Where it begins.
 
 
@@ -595,7 +847,9 @@ def test_the_cursor_is_closed_when_all_is_processed(server, client, cursor, how)
         server.respond(204)
     if how == "error":
         server.respond(404)
-    options = {"reconnect": "always"} if how in {"204", "error"} else {"end_of_stream": "[DONE]"}
+    options = {"end_of_stream": "[DONE]"} if how == "mark" else {}
+    if how in {"204", "error"}:
+        options["reconnect"] = "always"
     session = client.sse(server.url, cursor=cursor, **options)
     assert [next(session.incoming).id for _ in range(2)] == ["1", "2"]
     session._reader.join(PATIENCE)
@@ -949,6 +1203,13 @@ def test_a_reconnection_is_refused_and_starts_afresh(server, client):
     assert cursor.saved == ["1", "2", "1", "5", "6"]
 
 
+def test_the_error_says_whether_its_body_is_complete(server, client):
+    server.respond(410, body=b"gone")
+    with pytest.raises(CursorExpiredError) as caught:
+        sessions_with(client, server, max_error_body=3)
+    assert (caught.value.body, caught.value.body_is_truncated) == (b"gon", True)
+
+
 def test_a_reconnection_that_is_refused_ends_the_session(server, client):
     server.serve(numbered(1, 2), then="drop")
     server.respond(410)
@@ -1017,11 +1278,13 @@ def test_an_ended_session_that_is_disowned_takes_the_cursor_from_nobody(cursor):
     ended, following = PositionKeeper(cursor), PositionKeeper(cursor)
     ended.load("")
     ended.close()
+    ended.wait_given_back(PATIENCE)
     following.load("")
     ended.disown()
     with pytest.raises(ValueError, match="own"):
         PositionKeeper(cursor).load("")
     following.close()
+    following.wait_given_back(PATIENCE)
     assert cursor.calls == ["load", "close", "load", "close"]
 
 
@@ -1032,11 +1295,11 @@ def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
 
     def come_first():
         keeper._is_over = is_over
-        keeper.close()
+        keeper.drained(may_block=True)
         return True
 
     keeper._is_over = come_first
-    keeper.close()
+    keeper.drained(may_block=True)
     assert cursor.calls == ["load", "close"]
 
 

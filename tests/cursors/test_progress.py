@@ -191,3 +191,36 @@ def test_any_order_of_many_ends_at_the_last():
     for event in shuffled:
         progress.acknowledge(event)
     assert (progress.position, progress.unacknowledged) == ("5000", 0)
+
+
+#: So many equal events that a search through them for each one would take minutes.
+MANY = 200_000
+
+
+@pytest.mark.parametrize("order", ["oldest first", "newest first", "shuffled"])
+def test_a_step_takes_the_same_time_however_many_equal_events_there_are(order):
+    event = ServerSentEvent("tick")
+    progress = Progress("")
+    links = [progress.hand_out(event) for _ in range(MANY)]
+    if order == "newest first":
+        links.reverse()
+    elif order == "shuffled":
+        random.Random(4).shuffle(links)
+    for link in links:
+        assert progress.finish(link)
+    assert progress.unacknowledged == 0
+    with pytest.raises(ValueError, match="was acknowledged already"):
+        progress.acknowledge(event)
+
+
+def test_the_oldest_of_equal_events_is_found_after_others_of_them_were_finished():
+    progress = Progress("")
+    events = [ServerSentEvent("tick", id="1") for _ in range(MANY)]
+    links = [progress.hand_out(event) for event in events]
+    kept = set(range(0, MANY, 2))
+    for number in set(range(MANY)) - kept:
+        progress.finish(links[number])
+    for number in sorted(kept):
+        progress.acknowledge(events[0])
+        assert links[number].event is None
+    assert (progress.position, progress.unacknowledged) == ("1", 0)

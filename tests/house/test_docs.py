@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,9 +21,9 @@ import pytest
 from commands import find_command, needs
 from pages import ADDRESS, ROOT, Block, read_blocks
 from processes import Process
-from support import PATIENCE
+from support import PATIENCE, Running
 
-from sse_client import HttpClient, ReadyState, ServerSentEvent
+from sse_client import SSE, ErrorEventError, HttpClient, ReadyState, ServerSentEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,26 @@ NOT_RUN = {
 
 ONE = ServerSentEvent("one", id="1", retry=10)
 TWO = ServerSentEvent("two", id="2", event="news")
+
+
+def chunk(content: str | None = None, **fields: object) -> str:
+    """Make a chunk of a model's response, as OpenAI sends it."""
+    delta = {"role": "assistant", "content": ""} if content is None else {"content": content}
+    return json.dumps({"error": None, "choices": [{"index": 0, "delta": delta}], **fields})
+
+
+#: What a model's API sends: words, chunks without any, as of Azure's filters, and a keep-alive.
+TOKENS = [
+    json.dumps({"choices": [], "prompt_filter_results": [{"error": {"code": "filter_error"}}]}),
+    chunk(),
+    chunk("Hel"),
+    chunk("lo"),
+    ServerSentEvent(""),
+    json.dumps({"choices": [{"finish_reason": None, "content_filter_offsets": {}}]}),
+    json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}),
+    json.dumps({"choices": [], "usage": {"total_tokens": 7}}),
+    json.dumps({"usage": {"total_tokens": 7}}),
+]
 
 
 def name_of(block: Block) -> str:
@@ -109,8 +130,42 @@ def changes(server: SSEServer) -> None:
 
 
 def tokens_of_a_model(server: SSEServer) -> None:
-    words = [{"choices": [{"delta": {"content": word}}]} for word in ("Hel", "lo")]
-    server.serve([*map(json.dumps, words), "[DONE]"], then="stall")
+    server.serve([*TOKENS, "[DONE]"], then="stall")
+
+
+def a_busy_model(server: SSEServer) -> None:
+    server.respond(429, {"Retry-After": "0"})
+    server.serve([*TOKENS, "[DONE]"], then="stall")
+
+
+def a_model_that_writes_of_errors(server: SSEServer) -> None:
+    server.serve([chunk("error"), chunk(' "error":'), "[DONE]"], then="stall")
+
+
+#: How servers report an error during generation.
+REPORTS = {
+    "OpenAI": '{"error": {"message": "overloaded"}}',
+    "OpenRouter": chunk("", error={"code": 502, "message": "disconnected"}),
+    "vLLM": '{"object": "error", "message": "too long"}',
+    "named": ServerSentEvent('{"type": "overloaded_error"}', event="error"),
+    "not JSON": ServerSentEvent("Internal error", event="error"),
+}
+
+
+def a_model_behind_a_gateway_that_fails(server: SSEServer) -> None:
+    server.serve(TOKENS, then="end")
+
+
+def a_model_that_is_cut_off(server: SSEServer) -> None:
+    server.serve(TOKENS, then="drop")
+
+
+def a_model_that_refuses(server: SSEServer) -> None:
+    server.respond(400, {"Content-Type": "application/json"}, '{"error": "no such model"}')
+
+
+def a_gateway_that_refuses_with_200(server: SSEServer) -> None:
+    server.respond(200, {"Content-Type": "application/json"}, '{"error": "no such model"}')
 
 
 def prices(server: SSEServer) -> None:
@@ -139,6 +194,21 @@ def two_streams(server: SSEServer) -> None:
             exchange.end()
 
     server.handler = answer
+
+
+def two_events_through_a_proxy(server: SSEServer) -> None:
+    """Send two events to whoever asks for an address of another host, as a proxy is asked."""
+
+    def respond(exchange: Exchange) -> None:
+        assert exchange.request.target == "http://events.example/stream"
+        if exchange.request.headers.get("Last-Event-ID"):
+            exchange.respond(204)
+        else:
+            exchange.send_event(ONE)
+            exchange.send_event(TWO)
+            exchange.end()
+
+    server.handler = respond
 
 
 def expired_token(server: SSEServer) -> None:
@@ -185,13 +255,14 @@ CASES = [
     Case("tutorial.md", 4, one_event_and_refusal, "one\nthe server refuses with 403\n"),
     Case("tutorial.md", 5, one_event_and_refusal, "one\nrefused with 403 b''\n"),
     Case("tutorial.md", 6, one_event_and_silence, "one\n"),
+    Case("connection.md", 0, two_events, "one\ntwo\n"),
     Case(
         "connection.md",
-        0,
+        1,
         one_event_and_overload,
         "one\ngave up after 3 attempts: UnexpectedStatusError\n",
     ),
-    Case("connection.md", 1, two_events, "one\ntwo\n"),
+    Case("connection.md", 2, two_events, "one\ntwo\n"),
     Case("guarantees.md", 0, two_events, "processed 1\nprocessed 2\n"),
     Case(
         "howto/wikimedia.md",
@@ -203,6 +274,7 @@ CASES = [
     Case("howto/llm.md", 0, tokens_of_a_model, "Hello"),
     Case("howto/tokens.md", 0, expired_token, "one\ntwo\n"),
     Case("howto/tokens.md", 1, two_events, "one\ntwo\n", files={"api-key": "a key\n"}),
+    Case("howto/proxies.md", 0, two_events_through_a_proxy, "one\ntwo\n"),
     Case("howto/stop.md", 0, one_event_and_silence, "one\nstopped\n"),
     Case("howto/typed.md", 0, prices, "ABC 12.5\nmessage hello\n"),
     Case("howto/typed.md", 1, lists, "3\nskipped: no list\n3\n"),
@@ -240,6 +312,9 @@ CASES = [
 #: Has more to show than what it prints.
 LEDGER = "guarantees.md#1"
 
+#: Needs a server on a Unix socket.
+UNIX_SOCKET = "howto/proxies.md#1"
+
 #: Run until they are told to end.
 SERVICES = ["howto/stop.md#1", "howto/systemd.md#0"]
 
@@ -247,7 +322,7 @@ SERVICES = ["howto/stop.md#1", "howto/systemd.md#0"]
 def test_each_python_block_is_run():
     pages = {str(block.page.relative_to(DOCS)) for block in documented("python")}
     found = {f"{page}#{number}" for page in pages for number in range(len(blocks_of(page)))}
-    assert found == {*map(str, CASES), *SERVICES, LEDGER}
+    assert found == {*map(str, CASES), *SERVICES, LEDGER, UNIX_SOCKET}
 
 
 def test_each_other_block_has_its_reason():
@@ -280,6 +355,89 @@ def test_a_block_prints_what_it_should(case, server, capsys, tmp_path, monkeypat
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(case.output.splitlines())
 
 
+def print_response(server: SSEServer, monkeypatch: pytest.MonkeyPatch, **replaced: str) -> None:
+    """Run the program that prints a model's response."""
+    monkeypatch.setenv("API_KEY", "a-key")
+    blocks_of("howto/llm.md")[0].run(server.url, replaced)["client"].close()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (a_busy_model, "Hello"),
+        (a_model_that_writes_of_errors, 'error "error":'),
+        (a_model_behind_a_gateway_that_fails, "Hello\n(the response is incomplete)\n"),
+        (a_model_that_is_cut_off, "Hello\n(the response is incomplete)\n"),
+        (a_model_that_refuses, '\nrefused: 400 {"error": "no such model"}\n'),
+        (a_gateway_that_refuses_with_200, '\nrefused: 200 {"error": "no such model"}\n'),
+    ],
+)
+def test_the_program_for_models_shows_how_a_response_ends(
+    script, expected, server, capsys, monkeypatch
+):
+    script(server)
+    print_response(server, monkeypatch)
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+def test_the_program_for_models_prints_what_came_before_an_error(
+    report, server, capsys, monkeypatch
+):
+    server.serve([*TOKENS, report], then="end")
+    print_response(server, monkeypatch)
+    shown = report.data if isinstance(report, ServerSentEvent) else report
+    assert capsys.readouterr().out == f"Hello\nthe server reports: {shown}\n"
+
+
+def test_the_program_for_models_gives_up_on_a_service_that_stays_busy(server, capsys, monkeypatch):
+    for _ in range(2):
+        server.respond(429, {"Retry-After": "0"})
+    limit = "max_reconnection_attempts=1, reconnection_time=0.01"
+    print_response(server, monkeypatch, **{"max_reconnection_attempts=3": limit})
+    shown = capsys.readouterr().out
+    assert shown.startswith("\nno response: gave up after 1 failed")
+    assert "429" in shown
+
+
+#: What the table of the page says: the options, and a response that ends with them.
+OTHER_MODELS = {
+    "OpenAI Responses": [
+        ServerSentEvent('{"response": {"error": null}}', event="response.created"),
+        ServerSentEvent('{"delta": "Hello"}', event="response.output_text.delta"),
+        ServerSentEvent('{"response": {}}', event="response.completed"),
+        ServerSentEvent('{"response": {}}', event="response.incomplete"),
+    ],
+    "Anthropic Messages": [
+        ServerSentEvent('{"type": "ping"}', event="ping"),
+        ServerSentEvent('{"delta": {"text": "Hello"}}', event="content_block_delta"),
+        ServerSentEvent('{"type": "message_stop"}', event="message_stop"),
+        ServerSentEvent('{"type": "error", "error": {}}', event="error"),
+    ],
+}
+
+
+def table_of_models() -> dict[str, list[str]]:
+    """Return the cells of the page's table, without the code's quotes, by the name of the API."""
+    lines = (DOCS / "howto/llm.md").read_text("utf-8").splitlines()
+    rows = [[cell.strip(" `") for cell in line.split(" | ")] for line in lines if line[:1] == "|"]
+    return {row[0].strip("| "): row[1:] for row in rows}
+
+
+@pytest.mark.parametrize("api", OTHER_MODELS)
+def test_the_table_of_models_gives_options_that_work(api, server):
+    end, error, _ = table_of_models()[api]
+    options = {"end_of_stream": eval(end), "error_event": eval(error)}
+    *events, last, failed = OTHER_MODELS[api]
+    server.serve([*events, last], then="stall")
+    server.serve([*events, failed], then="stall")
+    with HttpClient().install(SSE, **options) as client:
+        with client.sse(server.url, method="POST") as session:
+            assert list(session.incoming) == events
+        with client.sse(server.url, method="POST") as session, pytest.raises(ErrorEventError):
+            list(session.incoming)
+
+
 def test_the_ledger_holds_the_work_and_the_position(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     two_events(server)
@@ -290,6 +448,31 @@ def test_the_ledger_holds_the_work_and_the_position(server, tmp_path, monkeypatc
         assert database.execute("SELECT entry FROM ledger").fetchall() == [("one",), ("two",)]
         assert database.execute("SELECT id FROM position").fetchall() == [("2",)]
     database.close()
+
+
+def test_a_stream_comes_through_a_unix_socket(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    requests: list[bytes] = []
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    responses = [stream + str(event).encode() for event in (ONE, TWO)]
+    responses.append(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def serve() -> None:
+        for response in responses:
+            connection, _ = listener.accept()
+            with connection:
+                requests.append(connection.recv(65536))
+                connection.sendall(response)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("app.sock")
+        listener.listen()
+        listener.settimeout(PATIENCE)
+        serving = Running(serve)
+        blocks_of("howto/proxies.md")[1].run("")
+        assert serving.outcome() is None
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert [b"Last-Event-ID: 1" in request for request in requests] == [False, True, False]
 
 
 def test_an_error_shows_what_was_read_last(server, capsys):

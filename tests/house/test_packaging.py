@@ -22,7 +22,13 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
 #: The extras for those who use the package; the others are for those who change it.
-EXTRAS = {"pydantic": "pydantic", "msgspec": "msgspec", "redis": "redis", "cli": "rich"}
+EXTRAS = {
+    "pydantic": "pydantic",
+    "msgspec": "msgspec",
+    "redis": "redis",
+    "cli": "rich",
+    "socks": "socks",
+}
 
 #: Building and installing, on a busy machine and over a slow line, in seconds.
 PATIENCE = 300

@@ -12,6 +12,7 @@ from urllib3.exceptions import ReadTimeoutError
 from sse_client import IdleTimeoutError, StreamInterruptedError
 from sse_client.http.request import SendOptions
 from sse_client.http.stream_connection import StreamConnection
+from sse_client.session.time_limits import Timekeeper, TimeLimits
 
 LATE = [TimeoutError("timed out"), ReadTimeoutError(None, None, "timed out")]
 
@@ -43,9 +44,11 @@ def error_of(clock, late, *, event_timeout, read_timeout, before=0.0, during=0.0
     connection._response = requests.Response()
     connection._response.url = "http://127.0.0.1/"
     connection._response.raw = SimpleNamespace(read1=read1)
-    last_event_at = clock.monotonic() - before
+    timekeeper = Timekeeper(TimeLimits(event=event_timeout), clock, "127.0.0.1")
+    timekeeper.opened()
+    timekeeper.pause(-before)
     with pytest.raises((IdleTimeoutError, StreamInterruptedError)) as caught:
-        next(connection.chunks(event_timeout, lambda: last_event_at))
+        next(connection.chunks(timekeeper))
     return caught.value
 
 

@@ -6,7 +6,7 @@ import io
 import random
 import threading
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,6 +65,29 @@ BROKEN = {
 }
 
 
+#: What is cut at every place: all of the above that is short, and more.
+SMALL = {
+    **{name: wire for name, (wire, _) in (*BODIES.items(), *BROKEN.items()) if len(wire) < 200},
+    "an empty line before a size": b"\n5\r",
+    "an empty line before a chunk": b"\n5\r\nhello\r\n" + END,
+    "a CR alone": b"\r",
+    "a CR at the end of a wrong size": b"5\nhello\r\nx\r",
+    "a trailer with a CR alone": b"0\r\nA\r\r\n\r\n",
+}
+
+
+def outcome_of(pieces: list[bytes]) -> tuple[bytes, str, bool, bool]:
+    """Return the body, the message of the error, and whether the end has come."""
+    decoder = ChunkDecoder()
+    body, problem = b"", ""
+    try:
+        for piece in [*pieces, b""]:
+            body += decoder.feed(piece)
+    except ProtocolError as error:
+        problem = str(error)
+    return body, problem, decoder.has_last_chunk, decoder.has_ended
+
+
 def cuts_of(wire: bytes) -> Iterator[list[bytes]]:
     yield [wire]
     yield [wire[at : at + 1] for at in range(len(wire))]
@@ -119,6 +142,41 @@ class TestChunkDecoder:
             with pytest.raises(ProtocolError):
                 found.extend(decoded(pieces))
             assert b"".join(found) == body, pieces
+
+    @pytest.mark.parametrize("name", SMALL)
+    def test_gives_the_same_result_for_every_two_way_cut(self, name):
+        wire = SMALL[name]
+        expected = outcome_of([wire])
+        assert outcome_of([wire[at : at + 1] for at in range(len(wire))]) == expected
+        for at in range(1, len(wire)):
+            assert outcome_of([wire[:at], wire[at:]]) == expected, at
+
+    def test_gives_the_same_result_for_every_cut_of_every_short_body(self):
+        for length in range(1, 6):
+            for characters in product(b"\r\n012;x", repeat=length):
+                wire = bytes(characters)
+                expected = outcome_of([wire])
+                assert outcome_of([wire[at : at + 1] for at in range(length)]) == expected, wire
+                for at in range(1, length):
+                    assert outcome_of([wire[:at], wire[at:]]) == expected, (wire, at)
+
+    def test_drops_what_is_fed_after_the_end(self):
+        decoder = ChunkDecoder()
+        assert decoder.feed(END) == b""
+        assert decoder.feed(b"x" * 100_000) == b""
+        assert decoder.has_ended
+
+    @pytest.mark.parametrize("before", [b"5;", b"0\r\nA: "], ids=["an extension", "a trailer"])
+    def test_limits_a_line_wherever_it_is_cut(self, before):
+        line = before + b"x" * 8192 + b"\r\n"
+        after = b"hello\r\n" + END if before == b"5;" else b"\r\n"
+        for at in (1, 4000, len(line) - 2, len(line) - 1, len(line)):
+            with pytest.raises(ProtocolError, match="too long"):
+                decode([line[:at], line[at:] + after])
+
+    def test_limits_trailers_that_arrive_together_with_their_end(self):
+        with pytest.raises(ProtocolError, match="too long"):
+            decode([b"0\r\n" + b"A: b\r\n" * 50_000 + b"\r\n"])
 
     def test_takes_a_long_trailer_a_byte_at_a_time(self):
         wire = b"0\r\n" + b"A: " + b"x" * 4000 + b"\r\n\r\n"

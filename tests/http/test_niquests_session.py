@@ -192,6 +192,17 @@ def test_a_failure_to_connect_is_told_as_that_without_the_address(client, sessio
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
     assert not caught.value.permanent
     assert "secret" not in str(caught.value)
+    assert not caught.value.was_sent
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_a_request_that_may_have_been_sent_is_told_as_that(client, session, server, resets):
+    server.handler = lambda exchange: exchange.reset()
+    url = server.url if resets else "http://127.0.0.1:1/"
+    with pytest.raises(ConnectionFailedError) as caught:
+        client.sse(url)
+    assert caught.value.was_sent is resets
+    assert ("cannot connect to " in str(caught.value)) is not resets
 
 
 @pytest.mark.parametrize(
@@ -210,7 +221,7 @@ def test_a_plain_request_raises_what_requests_would(client, session, error, kind
 
 
 def test_an_address_that_it_refuses_is_a_wrong_value(client):
-    with pytest.raises(ValueError, match="InvalidURL") as caught:
+    with pytest.raises(ValueError, match="the scheme is 'odd'") as caught:
         client.sse("odd://?token=secret")
     assert "secret" not in str(caught.value)
 

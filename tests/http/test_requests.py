@@ -70,7 +70,8 @@ class TestHeaders:
         server.respond(204)
         follow(client, server)
         assert sent(server, "Accept") == ["text/event-stream"] * 3
-        assert sent(server, "Cache-Control") == ["no-store"] * 3
+        assert sent(server, "Cache-Control") == ["no-cache"] * 3
+        assert sent(server, "Pragma") == ["no-cache"] * 3
         assert sent(server, "Accept-Encoding") == ["identity"] * 3
         assert {request.method for request in server.requests} == {"GET"}
 
@@ -295,7 +296,7 @@ class TestRedirects:
     )
     def test_to_what_is_no_http_address_are_final(self, client, server, location):
         server.redirect(location)
-        with pytest.raises(ConnectionFailedError, match="cannot connect to ") as caught:
+        with pytest.raises(ConnectionFailedError, match="redirected to ") as caught:
             client.sse(server.url, retry_first_connection=True)
         assert caught.value.permanent
 
@@ -573,7 +574,19 @@ class TestRetryAfter:
 
     @pytest.mark.parametrize(
         ("value", "seconds"),
-        [("0", 0.0), ("7", 7.0), ("120", 120.0), (" 5 ", 5.0), ("9" * 30, float("9" * 18))],
+        [
+            ("0", 0.0),
+            ("7", 7.0),
+            ("120", 120.0),
+            (" 5 ", 5.0),
+            ("9" * 30, float("9" * 18)),
+            ("1.5", 2.0),
+            (".2", 1.0),
+            ("5, 6", 6.0),
+            ("6, 5", 6.0),
+            ("7, soon", 7.0),
+            ("3., 0.0", 3.0),
+        ],
     )
     def test_may_be_seconds(self, client, server, value, seconds):
         assert self.retry_after(client, server, value) == seconds
@@ -623,12 +636,17 @@ class TestRetryAfter:
     @pytest.mark.parametrize(
         "value",
         [
-            *("", "soon", "-5", "1.5", "5s", "1e3", "0x10", "+5", "\u0665", "\u00b2", "5, 6"),
+            *("", "soon", "-5", "5s", "1e3", "0x10", "+5", "\u0665", "\u00b2", ".", "1.5.0"),
             *("99 Foo 2030", "Tue, 45 Jan 2030 12:00:00 GMT", "2030-01-01T12:00:00Z"),
         ],
     )
     def test_that_is_neither_is_ignored(self, client, server, value):
         assert self.retry_after(client, server, value) is None
+
+    def test_of_several_values_is_the_latest_time(self, client, server):
+        dates = ", ".join(http_date(seconds, NOON) for seconds in (90, 30))
+        for value in (f"5, {dates}", f"{dates}, 5", f"{http_date(30, NOON)}, 90"):
+            assert self.retry_after(client, server, value, Date=http_date(0, NOON)) == 90.0
 
     def test_that_is_missing_is_none(self, client, server):
         server.respond(503)

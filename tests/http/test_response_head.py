@@ -466,8 +466,7 @@ class TestBody:
         assert isinstance(error, IdleTimeoutError)
         assert error.waited_for == "event"
 
-    def test_of_an_error_that_trickles_does_not_keep_the_caller(self, server, monkeypatch):
-        monkeypatch.setattr("sse_client.http.response_check._ERROR_BODY_TIMEOUT", LIMIT)
+    def test_of_an_error_that_trickles_does_not_keep_the_caller(self, server):
         head = b"HTTP/1.1 503 Busy\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
 
         def handle(exchange):

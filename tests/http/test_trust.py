@@ -183,9 +183,22 @@ class TestRedirectsToAnotherOrigin:
         address = other.url.replace("127.0.0.1", "localhost")
         self.check(client, (server, other, address))
 
-    def test_take_plain_headers_along(self, client, pair):
-        _, second = self.follow(client, pair, headers={"X-Plain": "yes"})
-        assert second.requests[0].headers["X-Plain"] == "yes"
+    def test_take_headers_along_that_hold_no_secret(self, client, pair):
+        _, second = self.follow(client, pair, headers={"Accept-Language": "ka", "User-Agent": "x"})
+        assert second.requests[0].headers["Accept-Language"] == "ka"
+        assert second.requests[0].headers["User-Agent"] == "x"
+
+    @pytest.mark.parametrize("value", [CANARY, lambda: CANARY], ids=["static", "callable"])
+    def test_take_no_other_header_of_the_call_along(self, client, pair, value):
+        first, second = self.follow(client, pair, headers={"X-Api-Key": value})
+        assert first.requests[0].headers["X-Api-Key"] == CANARY
+        assert "X-Api-Key" not in second.requests[0].headers
+
+    def test_take_no_other_header_of_default_request_along(self, client, pair):
+        client.install(DefaultRequest, headers={"X-Api-Key": CANARY})
+        first, second = self.follow(client, pair)
+        assert first.requests[0].headers["X-Api-Key"] == CANARY
+        assert "X-Api-Key" not in second.requests[0].headers
 
     def test_take_the_last_event_id_along(self, client, pair):
         _, second = self.follow(client, pair, last_event_id="7")

@@ -36,6 +36,14 @@ _LOOK_AGAIN = 0.02
 
 NGINX = find_command("nginx")
 
+NODE = find_command("node")
+
+#: Where ``.ci/run`` installs a server of the TypeScript SDK of MCP.
+EVERYTHING = (
+    HERE.parent.parent
+    / "build/npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+)
+
 _NGINX_CONF = Template("""
 daemon off;
 $user
@@ -189,6 +197,21 @@ class Flask(Server):
 class HttpServer(Server):
     def command(self) -> list[str]:
         return [sys.executable, "http_app.py", str(self.port)]
+
+
+class Mcp(Server):
+    def command(self) -> list[str]:
+        # What a failed test has left open is not waited for.
+        options = ["--port", str(self.port), "--timeout-graceful-shutdown", "5"]
+        return [sys.executable, "-m", "uvicorn", "mcp_app:app", *options]
+
+
+class Everything(Server):
+    """The server of the TypeScript SDK that has everything, as npm has installed it."""
+
+    def command(self) -> list[str]:
+        assert NODE is not None
+        return ["env", f"PORT={self.port}", NODE, str(EVERYTHING), "streamableHttp"]
 
 
 class Nginx(Server):

@@ -50,16 +50,3 @@ def test_a_documented_server_is_followed_to_its_end(framework, tmp_path, capsys)
     with Documented(tmp_path, module, code) as server:
         client.run(server.url)["client"].close()
     assert capsys.readouterr().out == "1 event 1\n2 event 2\n3 event 3\n"
-
-
-class Mcp(Server):
-    def command(self):
-        return [sys.executable, "-m", "uvicorn", "mcp_app:app", "--port", str(self.port)]
-
-
-def test_the_documented_client_talks_to_a_server_of_the_mcp_sdk(tmp_path, capsys):
-    (block,) = python_blocks("mcp.md")
-    with Mcp(tmp_path) as server:
-        block.run(server.url)["client"].close()
-    told = capsys.readouterr().out.splitlines()
-    assert told == ["tools: ['add']", "notified: notifications/message", "2 + 3 = 5"]

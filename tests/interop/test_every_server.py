@@ -112,6 +112,6 @@ def test_the_request_asks_for_an_event_stream(client, origin):
     asked = origin.requests[0]
     assert asked[":method"] == "GET"
     assert asked["accept"] == "text/event-stream"
-    assert asked["cache-control"] == "no-store"
+    assert asked["cache-control"] == "no-cache"
     assert asked["accept-encoding"] == "identity"
     assert asked["user-agent"].startswith("sse-client/")

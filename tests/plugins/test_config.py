@@ -19,7 +19,9 @@ from sse_client import (
     SQLiteCursor,
     SSEConfig,
 )
+from sse_client.http.response_check import ResponseRules
 from sse_client.session.reconnection import DEFAULT_RETRY_STATUSES
+from sse_client.session.time_limits import TimeLimits
 
 
 def hook(*_):
@@ -47,7 +49,10 @@ DEFAULTS = {
     "max_reconnection_time": 30.0,
     "reconnection_jitter": 0.25,
     "reconnection_deadline": None,
-    "retry_statuses": frozenset({408, 425, 429, 500, 502, 503, 504}),
+    "retry_statuses": frozenset(
+        {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530}
+    ),
+    "retry_if": None,
     "retry_first_connection": False,
     "reset_after": 5.0,
     "show_comment_events": False,
@@ -58,13 +63,21 @@ DEFAULTS = {
     "capacity": 1024,
     "capacity_bytes": 64 * 1024 * 1024,
     "overflow": "block",
+    "first_event_timeout": None,
     "event_timeout": None,
+    "total_timeout": None,
+    "counts_as_event": None,
     "end_of_stream": None,
+    "error_event": None,
+    "content_types": frozenset({"text/event-stream"}),
+    "max_error_body": 64 * 1024,
+    "error_body_timeout": 2.0,
     "buffer_policy": BufferPolicy.off(),
     "last_event_id": "",
     "cursor": None,
     "auto_acknowledge": True,
     "cursor_expired_statuses": frozenset({410}),
+    "on_request": None,
     "on_open": None,
     "on_disconnect": None,
     "on_comment": None,
@@ -78,16 +91,24 @@ DURATIONS = {
     "max_reconnection_time": (False, True),
     "reconnection_deadline": (True, True),
     "reset_after": (False, True),
+    "first_event_timeout": (True, False),
     "event_timeout": (True, False),
+    "total_timeout": (True, False),
+    "error_body_timeout": (False, True),
+}
+
+#: Numbers, which become floats: an integer's power has no largest value.
+NUMBERS = {
+    "reconnection_backoff": [1, 1.0, 3.5],
+    "reconnection_jitter": [0, 0.0, 1, 2.5],
 }
 
 #: What each of the others takes, and what is of the wrong type, or of a wrong value.
 TAKEN = {
     "max_reconnection_attempts": [None, 0, 1, 10**6],
     "reconnect": [None, "always", "on_error", "never"],
-    "reconnection_backoff": [1, 1.0, 3.5],
-    "reconnection_jitter": [0, 0.0, 1, 2.5],
     "retry_statuses": [(), [503], {500, 599}, frozenset({100}), range(500, 505)],
+    "retry_if": [None, hook],
     "retry_first_connection": [True, False],
     "show_comment_events": [True, False],
     "show_retry_events": [True, False],
@@ -97,12 +118,17 @@ TAKEN = {
     "capacity": [1, 10**9],
     "capacity_bytes": [1, 10**12],
     "overflow": ["block", "drop_oldest", "drop_newest", "error"],
+    "counts_as_event": [None, hook],
     "end_of_stream": [None, "[DONE]", "", hook],
+    "error_event": [None, "error", "", hook],
+    "content_types": [(), ["text/plain"], [None, "A/B; c=d"], (None,), hook],
+    "max_error_body": [0, 1, 10**9],
     "buffer_policy": [BufferPolicy.off(), BufferPolicy.all()],
     "last_event_id": ["", "7", " é€\U0001f600\t\x01"],
     "cursor": [None, FileCursor("position.json"), SQLiteCursor("positions.db", "x"), Store()],
     "auto_acknowledge": [True, False],
     "cursor_expired_statuses": [(), [410], {404, 410}, frozenset({412})],
+    "on_request": [None, hook],
     "on_open": [None, hook],
     "on_disconnect": [None, hook],
     "on_comment": [None, hook],
@@ -115,6 +141,7 @@ WRONG_TYPES = {
     "reconnection_backoff": ["2", None, True, timedelta(1)],
     "reconnection_jitter": ["0.1", None, False],
     "retry_statuses": [503, "503", b"503", None],
+    "retry_if": [1, "yes", True],
     "retry_first_connection": [1, None, "yes"],
     "show_comment_events": [0, None],
     "show_retry_events": [0, None],
@@ -122,12 +149,17 @@ WRONG_TYPES = {
     "max_event_size": ["1", 1.5, True, None],
     "capacity": ["1", 2.0, True, None],
     "capacity_bytes": ["1", 2.0, True, None],
+    "counts_as_event": [1, "ping"],
     "end_of_stream": [1, b"[DONE]"],
+    "error_event": [1, b"error"],
+    "content_types": ["text/plain", b"text/plain", None, 1],
+    "max_error_body": ["1", 1.5, True, None],
     "buffer_policy": [None, "off", BufferPolicy],
     "last_event_id": [None, 7, b"7"],
     "cursor": ["position.json", FileCursor, object()],
     "auto_acknowledge": [0, None],
     "cursor_expired_statuses": [410, "410", None],
+    "on_request": [1, "print"],
     "on_open": [1, "print"],
     "on_disconnect": [1, "print"],
     "on_comment": [1, "print"],
@@ -138,10 +170,12 @@ WRONG_TYPES = {
 WRONG_VALUES = {
     "max_reconnection_attempts": [-1],
     "reconnect": ["", "sometimes", True],
-    "reconnection_backoff": [0.99, 0, -1, float("inf"), float("nan")],
+    "reconnection_backoff": [0.99, 0, -1, 10**400, float("inf"), float("nan")],
     "reconnection_jitter": [-0.01, float("inf"), float("nan")],
     "retry_statuses": [[99], [600], [503.0], ["503"], [None], [500, 1000]],
     "types": [{"": int}],
+    "content_types": [[""], ["text"], [b"text/plain"], [1], ["*/*"]],
+    "max_error_body": [-1],
     "deserialize": ["", "orjson"],
     "max_event_size": [0, -1],
     "capacity": [0, -1],
@@ -176,7 +210,7 @@ class TestDefaults:
 
     def test_every_option_is_tested_here(self):
         names = {field.name for field in dataclasses.fields(SSEConfig)}
-        assert names == set(DEFAULTS) == {*DURATIONS, *TAKEN}
+        assert names == set(DEFAULTS) == {*DURATIONS, *NUMBERS, *TAKEN}
         # Words are told by their value alone; types that are none, in test_typed.
         assert {*DURATIONS, *WRONG_TYPES, "reconnect", "overflow", "types"} == names
 
@@ -191,6 +225,12 @@ class TestRightValues:
         assert getattr(SSEConfig().replace({name: value}), name) is value
         assert getattr(SSE(**{name: value}).config, name) is value
 
+    @pytest.mark.parametrize(("name", "value"), cases(NUMBERS))
+    def test_of_numbers_become_floats(self, name, value):
+        for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
+            assert getattr(config, name) == value
+            assert type(getattr(config, name)) is float
+
     @pytest.mark.parametrize("name", DURATION_NAMES)
     @pytest.mark.parametrize(
         ("value", "seconds"),
@@ -199,7 +239,7 @@ class TestRightValues:
     def test_of_durations_are_numbers_of_seconds_or_timedeltas(self, name, value, seconds):
         for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
             assert getattr(config, name) == seconds
-            assert not isinstance(getattr(config, name), timedelta)
+            assert type(getattr(config, name)) is float
 
     @pytest.mark.parametrize("name", DURATION_NAMES)
     def test_of_some_durations_are_none_or_zero(self, name):
@@ -238,7 +278,8 @@ class TestWrongValues:
 
     @pytest.mark.parametrize("name", DURATION_NAMES)
     @pytest.mark.parametrize(
-        "value", [-0.001, -1, timedelta(seconds=-1), float("inf"), float("nan"), float("-inf")]
+        "value",
+        [-0.001, -1, 10**400, timedelta(seconds=-1), float("inf"), float("nan"), float("-inf")],
     )
     def test_of_durations_are_refused_by_the_option_s_name(self, name, value):
         with pytest.raises(ValueError, match=f"^{name} must be a finite duration"):
@@ -324,11 +365,11 @@ class TestPerCall:
 
 
 class TestStreamOptions:
-    @pytest.mark.parametrize("method", ["GET", "get", "HEAD"])
+    @pytest.mark.parametrize("method", ["GET", "get", "HEAD", "QUERY", "query"])
     def test_streams_that_may_be_replayed_always_reconnect(self, method):
         assert SSEConfig().stream_options(method).policy.reconnect == "always"
 
-    @pytest.mark.parametrize("method", ["POST", "post", "PUT", "PATCH", "DELETE", "QUERY"])
+    @pytest.mark.parametrize("method", ["POST", "post", "PUT", "PATCH", "DELETE"])
     def test_others_never_do_unless_they_are_told_to(self, method):
         assert SSEConfig().stream_options(method).policy.reconnect == "never"
         for chosen in ("always", "on_error", "never"):
@@ -345,6 +386,7 @@ class TestStreamOptions:
             "reconnection_jitter": 0.5,
             "reconnection_deadline": 6.0,
             "retry_statuses": [503],
+            "retry_if": hook,
             "retry_first_connection": True,
             "reset_after": 7.0,
         }
@@ -356,13 +398,22 @@ class TestStreamOptions:
             return event.data == "x"
 
         options = SSEConfig(
+            first_event_timeout=timedelta(minutes=2),
             event_timeout=timedelta(seconds=9),
+            total_timeout=timedelta(hours=1),
+            counts_as_event=hook,
             end_of_stream=ended,
+            error_event=hook,
+            content_types=["text/plain"],
+            max_error_body=5,
+            error_body_timeout=timedelta(seconds=1),
             buffer_policy=BufferPolicy.last_event(),
             last_event_id="7",
             cursor_expired_statuses=[404, 410],
         ).stream_options("GET")
-        assert options.event_timeout == 9.0
+        assert options.limits == TimeLimits(120.0, 9.0, 3600.0, hook)
+        assert options.response_rules == ResponseRules(["text/plain"], 5, 1.0)
+        assert options.error_event is hook
         assert options.end_of_stream is ended
         assert options.buffer_policy == BufferPolicy.last_event()
         assert options.last_event_id == "7"

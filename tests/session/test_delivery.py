@@ -5,14 +5,25 @@ from __future__ import annotations
 from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
 
 from sse_client import IncomingChannel, ServerSentEvent
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.session.delivery import Delivery
 from sse_client.session.state import StreamState
 from sse_client.session.statistics import Statistics
+from sse_client.session.time_limits import Timekeeper, TimeLimits
 
 
 def test_the_bytes_of_a_batch_with_room_for_a_part_of_it_are_counted_once():
     channel = IncomingChannel(capacity=2, capacity_bytes=100)
-    delivery = Delivery(channel, StreamState(channel.room), Statistics(), None)
+    timekeeper = Timekeeper(TimeLimits(), SYSTEM_CLOCK, "127.0.0.1")
+    delivery = Delivery(
+        channel,
+        StreamState(channel.room),
+        Statistics(),
+        timekeeper,
+        SYSTEM_CLOCK,
+        is_end=None,
+        is_error=None,
+    )
     delivery.undelivered_bytes = 60
     delivering = Running(lambda: delivery.deliver([ServerSentEvent(each) for each in "abc"]))
     assert channel.get().data == "a"

@@ -93,7 +93,7 @@ def test_reconnecting_on_demand_ends_an_outage_that_is_over():
     course.opened()
     course.after(None)
     course.opened()
-    course.event_arrived()
+    course.progressed()
     now[0] = 7200.0
     course.opened()  # by session.reconnect(), which asks nobody
     assert course.after(None).delay is not None

@@ -7,7 +7,6 @@ import logging
 import queue
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,9 +30,11 @@ from sse_client import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.http.request import SendOptions
 from sse_client.http.stream_connection import StreamConnection
 from sse_client.session.state import MOVES
+from sse_client.session.time_limits import Timekeeper, TimeLimits
 
 if TYPE_CHECKING:
     from sse_client.testing import SSEServer
@@ -567,8 +568,11 @@ def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
     connection._response = requests.Response()
     connection._response.url = "http://127.0.0.1/"
     connection._response.raw = io.BytesIO()
+    timekeeper = Timekeeper(TimeLimits(event=5.0), SYSTEM_CLOCK, "127.0.0.1")
+    timekeeper.opened()
+    timekeeper.pause(-6)
     with pytest.raises(IdleTimeoutError, match="no event came"):
-        next(connection.chunks(5.0, lambda: time.monotonic() - 6))
+        next(connection.chunks(timekeeper))
 
 
 def test_the_time_of_an_on_comment_hook_is_not_the_servers(sse_memory, sse_clock):
