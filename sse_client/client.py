@@ -234,7 +234,7 @@ class HttpClient:
             host: A host name or address.
             port: A port, if not the scheme's own.
             path: The path, with a query if there is one.
-            method: The HTTP method. Streams other than GET and HEAD do not reconnect unless
+            method: The HTTP method. Streams other than GET, HEAD and QUERY do not reconnect unless
                 ``reconnect`` says so.
             params: As in requests; a callable value is called for each attempt.
             headers: As in requests; a callable value is called for each attempt. A

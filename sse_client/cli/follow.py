@@ -67,7 +67,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         f"       sse-client {' | '.join(COMMANDS)}  (each has a --help of its own)",
         description="Follow a stream of Server-Sent Events and print the data of each, one event "
         "a line, with \\n for a line feed in it. When the connection is lost, it is opened again, "
-        "and the stream goes on behind the last event.",
+        "and the stream resumes after the last event. A proxy can make a broken stream look like "
+        "one that has ended: only --end-of-stream tells them apart.",
         epilog="S is in seconds. Exit status: 0 ended, 1 failed, 2 wrong usage, 130 Ctrl-C.",
     )
     parser.add_argument("url", metavar="URL", type=_url)

@@ -67,6 +67,7 @@ def add_session_options(parser: Parser) -> None:
         "--reconnect",
         metavar="always|on_error|never",
         type=values.one_of("always", "on_error", "never"),
+        help="a proxy can hide a break",
     )
     again.add_argument(
         "--max-reconnection-attempts",
