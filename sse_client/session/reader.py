@@ -185,7 +185,7 @@ class StreamReader:
         if self.is_current():
             return
         deadline = Deadline.after(timeout)
-        if self._thread.ident is not None:
+        if self._thread.ident is not None and timeout > 0:  # join() calls current_thread(), too
             self._thread.join(timeout)
         channel = self._channel()
         if channel is not None and channel.keeper is not None:
@@ -193,7 +193,9 @@ class StreamReader:
 
     def is_current(self) -> bool:
         """Return whether this is called on the reader thread."""
-        return self._thread is threading.current_thread()
+        # Not current_thread(): it would permanently list an object for a thread that is ending, on
+        # which a finaliser runs after Python has removed the thread from its list.
+        return self._thread.ident == threading.get_ident()
 
     def reconnect(self) -> None:
         """Have the thread drop its connection, or its wait, and open the next now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import gc
 import json
@@ -239,6 +240,20 @@ def test_an_interruption_anywhere_in_the_loop_costs_neither_an_event_nor_its_end
             taken, came = running.outcome()
             assert taken == ["a", "a", "b", "b"], at
     assert at > 20
+
+
+def test_a_merge_that_is_dropped_by_an_ending_thread_leaves_no_trace_of_the_thread(streams):
+    merged = [merge(sessions_of(streams))]
+    dropped = threading.Event()
+
+    def drop():
+        merged.clear()
+        dropped.set()
+
+    # Started below `threading`, as a thread is that `threading` does not list any longer.
+    _thread.start_new_thread(drop, ())
+    assert dropped.wait(PATIENCE)
+    assert not [each for each in threading.enumerate() if isinstance(each, threading._DummyThread)]
 
 
 class TestEnd:
