@@ -75,7 +75,9 @@ def test_the_status_is_a_table(redis, numbered, capsys):
             client, numbered.url, redis=redis.url, stream="orders", lease_time=0.3
         ) as started,
     ):
-        wait_for(lambda: redis.client.hget("sse-client:{orders}:status", "state"))
+        wait_for(
+            lambda: "relaying" in str(redis.client.hget("sse-client:{orders}:status", "state"))
+        )
         wait_for(lambda: redis.client.xlen("orders") == 4)
         with incoming_from_redis(redis.url, "orders", group="g", count=1) as incoming:
             next(incoming)

@@ -520,12 +520,13 @@ def test_silence_is_noticed(server):
     server.serve([ServerSentEvent("b", id="2")], then="stall")
     lost = Signal()
     with sse_client_for_tests(on_disconnect=lost) as client:
-        session = client.sse(server.url, timeout=(10, 0.05))
+        # The header has to arrive within this time, too.
+        session = client.sse(server.url, timeout=(10, 0.5))
         assert [session.incoming.get().data for _ in range(2)] == ["a", "b"]
         lost.await_()
     error = lost.calls[0][1]
     assert isinstance(error, IdleTimeoutError)
-    assert (error.waited_for, error.timeout) == ("bytes", 0.05)
+    assert (error.waited_for, error.timeout) == ("bytes", 0.5)
 
 
 def test_heartbeats_are_no_events(server):
