@@ -50,8 +50,8 @@ class SSEClientError(Exception):
     """The root of all errors of this package.
 
     Attributes:
-        response: The ``requests.Response`` that the error is about, or None. Up to 64 KiB of the
-            body of a refused response were read, and are in ``response.content``.
+        response: The ``requests.Response`` that the error is about, or None. Its
+            ``content`` is the ``body`` that was read of a refused response.
         buffer: What was read of the stream before the error, as bytes, within what the session's
             ``buffer_policy`` kept; empty without one.
     """
