@@ -188,7 +188,8 @@ class TestTheParts:
         server.serve(["one"], then="stall")
         with client.sse(host="127.0.0.1", port=server.port, path=path) as session:
             assert session.incoming.get().data == "one"
-        assert server.requests[0].target == target
+        # Older versions of requests make one slash of two at the beginning.
+        assert server.requests[0].target in {target, target.replace("//", "/")}
 
     @pytest.mark.parametrize("scheme", ["ftp", "", "http:", "HTTP", None])
     def test_scheme_is_http_or_https(self, client, scheme):
