@@ -33,6 +33,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(urllib3|ssl|os|pathlib|redis|pydantic|msgspec)\..*"),
     ("py:class", r"(Callable|Iterable|Iterator|Sequence|Mapping|Generator|Collection|Path)"),
     ("py:class", r"(Unpack|Auth|Certificate|Cookies|Headers|Params|Proxies|Timeout|Overflow)"),
+    ("py:class", r"(ContentTypes)"),
     (
         "py:(class|exc|obj)",
         r"(timedelta|TracebackType|_?[A-Z](_co)?|sse_client(\.\w+)+\.[A-Z](_co)?)",
