@@ -158,6 +158,17 @@ def test_a_lease_that_somebody_else_was_faster_to_take_is_left(redis, client, mo
     worker.close()
 
 
+def test_a_round_takes_no_more_than_the_share_that_is_missing(redis, client, monkeypatch):
+    worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one", "two", "three"])
+    taken = []
+    monkeypatch.setattr(
+        worker, "_relay_stream", lambda each, lease: (taken.append(each.stream), lease.release())
+    )
+    worker._take(2)
+    assert len(taken) == 2
+    worker.close()
+
+
 def test_the_workers_report_how_their_streams_are(redis, client, numbered):
     numbered.offer(5)
     server = connection_module.RedisServer(redis.url)
