@@ -55,7 +55,7 @@ def main() -> None:
             with SSEServer(answer) as server:
                 ask(server.url, prompt)
     except SSEClientError as error:
-        # A POST is never sent again unasked: a response that breaks off is an error.
+        # A POST is not repeated automatically: a response that breaks off is an error.
         sys.exit(f"\nno whole response: {error}")
 
 

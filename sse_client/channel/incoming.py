@@ -44,7 +44,7 @@ else:
 
 
 class ChannelClosed(SSEClientError, _ShutDown):
-    """The channel is closed and drained: no event will come any more.
+    """The channel is closed and drained: no further event will arrive.
 
     From Python 3.13 on it is a ``queue.ShutDown``, too.
     """

@@ -27,7 +27,7 @@ def give_back(cursor: object, user: object) -> None:
 
 
 def renew_lock() -> None:
-    """Make the lock anew in a forked child, where a thread that is gone may hold the old one."""
+    """Replace the lock in a forked child: a thread of the parent may have held the old one."""
     global _lock  # noqa: PLW0603  # a forked child's own
     _lock = threading.RLock()
 

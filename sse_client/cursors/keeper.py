@@ -42,7 +42,7 @@ class Phase(enum.IntEnum):
     """How far the session is, as to its position. It only ever moves down this list."""
 
     FOLLOWING = 0
-    #: No event will be handed out any more; those that were may still be acknowledged.
+    #: No further event will be handed out; earlier ones may still be acknowledged.
     DRAINED = 1
     #: It was closed: the same, but the cursor is given back at once.
     CLOSED = 2
@@ -144,10 +144,10 @@ class PositionKeeper:
                 self._advance(Phase.DRAINED)
 
     def drained(self, *, may_block: bool) -> None:
-        """Take note that no event will be handed out any more.
+        """Take note that no further event will be handed out.
 
         Args:
-            may_block: Whether the calling thread may close the cursor if it is not needed any more.
+            may_block: Whether the calling thread may close the cursor if it is no longer needed.
         """
         self._advance(Phase.DRAINED)
         if may_block:
@@ -210,7 +210,7 @@ class PositionKeeper:
             return None if position == self._saved else position
 
     def _is_over(self) -> bool:
-        """Return whether the cursor isn't needed any more."""
+        """Return whether the cursor is no longer needed."""
         with self._lock:
             if self._phase is Phase.DRAINED:
                 return not self._progress.unacknowledged and self._unsaved() is None
@@ -273,7 +273,7 @@ class PositionKeeper:
         return self._default if loaded is None else loaded
 
     def _give_back_elsewhere(self) -> None:
-        """Give the cursor back, if it isn't needed any more, on a thread that may wait for it."""
+        """Give the cursor back on a thread that may wait for it, if it is no longer needed."""
         if self._closes_at_once and not self._is_last_save_due:
             self._give_back_if_over()
             return

@@ -49,7 +49,7 @@ class SQLiteCursor(LockedCursor):
         TypeError, ValueError: ``path`` or ``name`` is none.
     """
 
-    # Each call opens the database anew, and a new one has a rollback journal. A write-ahead log
+    # Each call opens the database again, and a new one has a rollback journal. A write-ahead log
     # would save three times as fast, but only through a connection that stays open, and that
     # survives no fork: SQLite forbids even to close it in a child. So nothing is open in between,
     # any thread may call, a database that was removed is noticed, and it stays a single file.

@@ -228,7 +228,7 @@ new_event: Callable[[tuple[str, str, str, int | None, str | None]], ServerSentEv
 def is_extra(event: ServerSentEvent, *, show_comment_events: bool, show_retry_events: bool) -> bool:
     """Return whether this is an event of only comments or only a retry, if those are shown.
 
-    An event whose data is there, but empty, cannot be told from it.
+    An event that has data, but empty data, looks the same.
     """
     if event.data or event.event != "message":
         return False

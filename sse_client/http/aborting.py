@@ -119,7 +119,7 @@ class AbortableSocket:
 
 def _shut_down(sock: socket.socket | None) -> None:
     stand_in: object = sock
-    with contextlib.suppress(OSError):  # not connected yet, or not any more
+    with contextlib.suppress(OSError):  # not connected yet, or no longer
         if isinstance(stand_in, socket.socket):
             # Not sock.shutdown(): over TLS that would drop the TLS layer first.
             socket.socket.shutdown(stand_in, socket.SHUT_RDWR)

@@ -38,7 +38,7 @@ def keep_secrets_from_others(
     """
     hooks: Any = prepared.hooks
     hide = partial(_hide, session, (*_PRIVATE, *private))
-    # At the end: a hook before it may have sent the request anew, as an auth does.
+    # At the end: a hook before it may have sent the request again, as an auth does.
     hooks["response"] = [*hooks.get("response", ()), hide]
 
 

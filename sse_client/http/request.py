@@ -84,10 +84,10 @@ class RequestDescription:
         return hasattr(self.data, "read") or hasattr(self.data, "__next__")
 
     def make(self, raise_if_aborted: Callable[[], None]) -> PendingRequest:
-        """Make a request, asking each callable anew.
+        """Make a request, calling each callable again.
 
         Args:
-            raise_if_aborted: Raises once the request isn't wanted any more.
+            raise_if_aborted: Raises once the request is no longer wanted.
 
         Raises:
             ValueError: The data was read already, or a header cannot be sent.

@@ -74,7 +74,7 @@ class StreamConnection:
 
     Args:
         session: The session of requests to send with.
-        make_request: Called to describe the request, so that callable values are asked anew. It is
+        make_request: Called to describe the request, so that callable values are called. It is
             given a function that raises once the connection was aborted.
         options: How to send it.
         on_response: Called with the response before it is looked at.
