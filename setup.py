@@ -1,4 +1,4 @@
-"""Everything about the package is in setup.cfg."""
+"""The package is described in setup.cfg."""
 
 from setuptools import setup
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from contenders import LIMIT, NAMES, OURS, OURS_SINGLY
 from floor import FLOOR
+from open_streams import GREATEST_CLOSE, GREATEST_SIZE, OpenStreams
 from parsing import (
     GREATEST_EXPONENT,
     GREATEST_SIBLING_RATIO,
@@ -21,11 +22,12 @@ from parsing import (
     Parsing,
     Siblings,
 )
-from streams import GREATEST_CLOSE, GREATEST_SIZE, OpenStreams
 from whole_way import GREATEST_DELAY, Latencies, WholeWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from live import LiveStreams
 
 _PACKAGES = (
     "sse-client",
@@ -34,6 +36,8 @@ _PACKAGES = (
     "launchdarkly-eventsource",
     "httpx-sse",
     "httpx",
+    "httpx2",
+    "aiohttp",
     "sseclient-py",
     "requests-sse",
     "openai",
@@ -85,6 +89,7 @@ class Report:
     whole_way: WholeWay | None = None
     latency: Latencies | None = None
     streams: OpenStreams | None = None
+    live: LiveStreams | None = None
     machine: dict[str, Any] = field(default_factory=_machine)
 
     def heading(self) -> str:
@@ -107,6 +112,8 @@ class Report:
             parts += _latency(self.latency)
         if self.streams is not None:
             parts += _streams(self.streams)
+        if self.live is not None:
+            parts += self.live.tables()
         return "\n".join(parts)
 
     def json(self) -> str:
@@ -117,7 +124,7 @@ class Report:
         return json.dumps(figures, indent=2)
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table, its first two columns aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     lines = []
@@ -158,7 +165,7 @@ def _parsing(result: Parsing) -> list[str]:
         "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
         "MB/s: of the limit; floor: of a parser that knows the stream and proves nothing;",
         "! wrong events; never: not in time; lead: best right peer by ours\n",
-        _table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead"], rows),
+        table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead"], rows),
         *_siblings(result.siblings),
     ]
     if result.exponents:
@@ -190,7 +197,7 @@ def _siblings(groups: list[Siblings]) -> list[str]:
     most = GREATEST_SIBLING_RATIO
     return [
         f"SIBLINGS: our nanoseconds for an event, and the slowest by the fastest, at most {most}\n",
-        _table(["in common", "streams", "ratio", ""], rows),
+        table(["in common", "streams", "ratio", ""], rows),
     ]
 
 
@@ -219,7 +226,7 @@ def _whole_way(result: WholeWay) -> list[str]:
         rows += [[backlog.title, name, *([""] * 5), "failed"] for name in backlog.wrong]
     heading = ["framing", "client", "events/s", "CPU s/M", "of bare", "of ours", "goal", ""]
     title = "THE WHOLE WAY of a backlog over loopback, " + _pinning(pinned=result.pinned)
-    return [title + "\n", _table(heading, rows)]
+    return [title + "\n", table(heading, rows)]
 
 
 def _latency(result: Latencies) -> list[str]:
@@ -243,7 +250,7 @@ def _latency(result: Latencies) -> list[str]:
         rows += [[framing.title, name, *([""] * 5), "failed"] for name in framing.wrong]
     heading = ["framing", "client", "median ms", "p99 ms", "above bare", "goal", "", ""]
     title = "LATENCY of an event each 5 ms, " + _pinning(pinned=result.pinned)
-    return [title + "\n", _table(heading, rows)]
+    return [title + "\n", table(heading, rows)]
 
 
 def _streams(result: OpenStreams) -> list[str]:
@@ -266,5 +273,5 @@ def _streams(result: OpenStreams) -> list[str]:
     heading = ["open", "client", "KiB each", "threads each", "ms to close", "threads left"]
     return [
         f"OPEN STREAMS; goals: {GREATEST_SIZE:g} KiB and a thread each, {closing}, nothing left\n",
-        _table([*heading, "fds left", ""], rows),
+        table([*heading, "fds left", ""], rows),
     ]

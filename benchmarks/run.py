@@ -7,12 +7,13 @@ import importlib
 import sys
 from pathlib import Path
 
+import live
+import open_streams
 import parsing
-import streams
 import whole_way
 from report import Report
 
-SECTIONS = ("parsing", "whole-way", "latency", "streams")
+SECTIONS = ("parsing", "whole-way", "latency", "streams", "live")
 
 
 def main() -> None:
@@ -28,7 +29,9 @@ def main() -> None:
     if "latency" in wanted:
         report.latency = whole_way.measure_latency(quick=options.quick, tell=_tell)
     if "streams" in wanted:
-        report.streams = streams.measure(quick=options.quick, tell=_tell)
+        report.streams = open_streams.measure(quick=options.quick, tell=_tell)
+    if "live" in wanted and sys.platform == "linux":
+        report.live = live.measure(quick=options.quick, tell=_tell)
     _tell("")
     print(report.tables())
     if options.json is not None:

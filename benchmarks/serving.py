@@ -46,7 +46,7 @@ class Server:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._port, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(theirs, _cores()[0]), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, cores()[0]), daemon=True)
 
     def __enter__(self) -> Callable[[str], str]:
         """Start it, and return what makes a URL of a path."""
@@ -68,7 +68,7 @@ class Server:
 @contextlib.contextmanager
 def apart_from_server() -> Iterator[bool]:
     """Run this process on another core than the server; say whether that is possible."""
-    _, core = _cores()
+    _, core = cores()
     if core is None:
         yield False
         return
@@ -85,11 +85,12 @@ def backlog(count: int) -> list[bytes]:
     return list(itertools.islice(itertools.cycle(all_workloads(0.01)[0].blocks), count))
 
 
-def _cores() -> tuple[int, int] | tuple[None, None]:
+def cores() -> tuple[int, int] | tuple[None, None]:
+    """Return the core of the server and that of the client, if there are two."""
     if not hasattr(os, "sched_getaffinity"):
         return None, None
-    cores = sorted(os.sched_getaffinity(0))
-    return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
+    available = sorted(os.sched_getaffinity(0))
+    return (available[0], available[1]) if len(available) > 1 else (None, None)
 
 
 def _serve(port: Connection, core: int | None) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
-from sse_client import __version__  # noqa: E402  # from the tree, whatever is installed
+from folded_overloads import named_values  # noqa: E402  # once it can be found
+from sse_client import __version__, client  # noqa: E402  # from the tree
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -23,31 +24,56 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "benchmark_charts",
+    "folded_overloads",
     "state_diagram",
+    "stream_options",
+    "stream_picture",
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
-# What our signatures name, and what no inventory can be fetched for: the build needs no network.
+# What our signatures name, and what no inventory can be fetched for:
+# the build needs no network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|datetime|enum|http|queue|requests|threading|types|typing)\..*"),
-    ("py:.*", r"(urllib3|ssl|os|pathlib|redis|pydantic|msgspec)\..*"),
-    ("py:class", r"(Callable|Iterable|Iterator|Sequence|Mapping|Generator|Collection|Path)"),
-    ("py:class", r"(Unpack|Auth|Certificate|Cookies|Headers|Params|Proxies|Timeout|Overflow)"),
-    ("py:class", r"(ContentTypes)"),
+    (
+        "py:.*",
+        r"(collections|datetime|enum|http|queue|requests|threading|types|typing)\..*",
+    ),
+    ("py:.*", r"(urllib3|ssl|os|pathlib|redis|pydantic|msgspec|opentelemetry)\..*"),
+    (
+        "py:class",
+        r"(Callable|Iterable|Iterator|Sequence|Mapping|Generator|Collection|Path)",
+    ),
+    (
+        "py:class",
+        r"(Unpack|Auth|Certificate|Cookies|Headers|Params|Proxies|Timeout|Overflow)",
+    ),
+    (
+        "py:class",
+        r"(ContentTypes|Q\.args|Q\.kwargs|(sse_client\.relay\.status\.)?OwnFigures)",
+    ),
     (
         "py:(class|exc|obj)",
         r"(timedelta|TracebackType|_?[A-Z](_co)?|sse_client(\.\w+)+\.[A-Z](_co)?)",
     ),
     # Names of our own for what is passed through, or for kinds of arguments.
-    ("py:class", r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)"),
     (
         "py:class",
-        r"(PositionKeeper|SessionLike|ResponseHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)",
+        r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)",
+    ),
+    (
+        "py:class",
+        r"(PositionKeeper|SessionOpening|SessionLike|ResponseHeaders|Framing|Wire|Clock|Doorbell|BaseAdapter)",
     ),
     ("py:class", r"(.*\.)?(PendingRequest|RecordedRequest|RequestHeaders)"),
     ("py:class", r"(.*\.)?(RedisAddress|RedisServer|GroupOptions)"),
     ("py:class", r"(DataArguments|TypeForm|Deserialize|Deserializer)"),
-    ("py:exc", r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)"),
+    ("py:class", r"(TracerProvider|MeterProvider)"),
+    (
+        "py:exc",
+        r"(AssertionError|ImportError|KeyError|OSError|TypeError|ValueError|StopIteration)",
+    ),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -62,6 +88,10 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
+toc_object_entries_show_parents = "hide"
+# What goes over the wire, and what a program prints, is to be read.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # the usual one shows imported names like links
 html_title = f"sse_client {release}"
@@ -75,13 +105,16 @@ _COLON = "\ue000"
 
 def setup(app: Sphinx) -> None:
     """Mend what autodoc and napoleon make of our docstrings and signatures."""
-    app.connect("autodoc-process-docstring", _hide_colon, priority=400)  # before napoleon
+    app.connect(
+        "autodoc-process-docstring", _hide_colon, priority=400
+    )  # before napoleon
     app.connect("autodoc-process-docstring", _show_colon, priority=600)
     app.connect("autodoc-process-signature", _leave_out_factories)
 
 
 def _hide_colon(_app: Sphinx, what: str, *arguments: Any) -> None:  # noqa: ANN401  # lines last
-    # A property's first line is a sentence: what comes before a colon would be taken for a type.
+    # A property's first line is a sentence. Sphinx would take what comes before a colon
+    # for a type.
     lines = arguments[-1]
     if what in {"attribute", "data", "property"} and lines:
         lines[0] = lines[0].replace(":", _COLON)
@@ -92,7 +125,15 @@ def _show_colon(*arguments: Any) -> None:  # noqa: ANN401  # the same
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
+#: What nobody constructs: its signature would name parts of the inside.
+_NOT_CONSTRUCTED = ("sse_client.SSESession", "sse_client.MergedSessions")
+
+
 def _leave_out_factories(*arguments: Any) -> tuple[str, str] | None:  # noqa: ANN401  # the last two
     # Sphinx can't read a signature that has one, and shows it as it is.
     signature, returned = arguments[-2:]
-    return (signature.replace("<factory>", "..."), returned) if signature else None
+    if arguments[2] in _NOT_CONSTRUCTED:
+        return "", ""
+    if not signature:
+        return None
+    return named_values(signature.replace("<factory>", "..."), client), returned

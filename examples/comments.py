@@ -1,8 +1,8 @@
-"""See the comments and the reconnection times that a server sends between its events.
+"""Print the comments and the reconnection times that a server sends between its events.
 
     python examples/comments.py http://127.0.0.1:8080/events
 
-Without an address it follows a server of its own.
+Without an address it follows its own server.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sse_client.testing import SSEServer
 
 
 def follow(url: str) -> None:
-    """Print all that comes; without the two options there would be events with data alone."""
+    """Print everything. Without the two options there would be only events with data."""
     client = HttpClient()
     client.install(SSE, show_comment_events=True, show_retry_events=True)
 
@@ -29,13 +29,13 @@ def follow(url: str) -> None:
 
 
 def main() -> None:
-    """Follow the address given, or a server of our own."""
+    """Follow the given address, or our own server."""
     if len(sys.argv) > 1:
         follow(sys.argv[1])
         return
     with SSEServer() as server:
         server.serve([b": hello\n\n", b"retry: 100\n\n", b": and goodbye\ndata: one\n\n"])
-        server.respond(204)  # there are no more
+        server.respond(204)  # no more events
         follow(server.url_for("/events"))
 
 

@@ -2,7 +2,8 @@
 
     API_KEY=... python examples/llm_chat.py https://llm.example/v1/chat/completions
 
-The response to a POST is a stream that "[DONE]" ends. Without an address it asks its own server.
+The response to a POST is a stream that ends with "[DONE]". Without an address it asks its own
+server.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def ask(url: str, prompt: str) -> None:
-    """Print the tokens as they come."""
+    """Print the tokens as they arrive."""
     question = {"messages": [{"role": "user", "content": prompt}], "stream": True}
     headers = {"Authorization": f"Bearer {os.environ.get('API_KEY', '')}"}
     with (
@@ -36,27 +37,27 @@ def ask(url: str, prompt: str) -> None:
     print()
 
 
-def answer(exchange: Exchange) -> None:
-    """Play a model that says the last message again, a word at a time."""
+def respond(exchange: Exchange) -> None:
+    """Simulate a model that repeats the last message, word by word."""
     words = json.loads(exchange.request.body)["messages"][-1]["content"].split()
     for word in ["You", "said:", *words]:
         exchange.send(json.dumps({"choices": [{"delta": {"content": f"{word} "}}]}))
-        exchange.wait_closed(timeout=0.05)  # thinks, as long as somebody listens
+        exchange.wait_closed(timeout=0.05)  # think, unless the client has gone
     exchange.send("[DONE]")
 
 
 def main() -> None:
-    """Ask the address given, or a server of our own."""
+    """Ask the given address, or our own server."""
     prompt = "Hello, stream!"
     try:
         if len(sys.argv) > 1:
             ask(sys.argv[1], prompt)
         else:
-            with SSEServer(answer) as server:
+            with SSEServer(respond) as server:
                 ask(server.url, prompt)
     except SSEClientError as error:
         # A POST is not repeated automatically: a response that breaks off is an error.
-        sys.exit(f"\nno whole response: {error}")
+        sys.exit(f"\nthe response is incomplete: {error}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python examples/merged.py http://127.0.0.1:8080/one http://127.0.0.1:8080/two
 
-Without addresses it follows three streams of a server of its own, one of which breaks off.
+Without addresses it follows three streams of its own server, one of which breaks off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sse_client.testing import SSEServer
 
 
 def follow(urls: list[str]) -> None:
-    """Print the events of all as they come; one that fails does not stop the others."""
+    """Print the events of all streams as they arrive. A failed stream does not stop the others."""
     with HttpClient().install(SSE, reconnect="never") as client:
         names = {client.sse(url): url.rpartition("/")[2] for url in urls}
         with merge(names) as merged:
@@ -30,7 +30,7 @@ def follow(urls: list[str]) -> None:
 
 
 def main() -> None:
-    """Follow the addresses given, or a server of our own."""
+    """Follow the given addresses, or our own server."""
     if len(sys.argv) > 1:
         follow(sys.argv[1:])
         return

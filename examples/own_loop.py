@@ -1,8 +1,8 @@
-"""Follow a stream in a script that has a loop, and other work, of its own.
+"""Follow a stream in a script that has its own loop and other work.
 
     python examples/own_loop.py http://127.0.0.1:8080/events
 
-Without an address it follows a server of its own, which pauses between its events.
+Without an address it follows its own server, which pauses between events.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def work(url: str) -> None:
-    """Handle events when there are some, and other things when there are none."""
+    """Handle events when there are some, and do other work when there are none."""
     with HttpClient().install(SSE, reconnect="on_error") as client, client.sse(url) as session:
         while True:
             try:
@@ -41,7 +41,7 @@ def pause_between(exchange: Exchange) -> None:
 
 
 def main() -> None:
-    """Follow the address given, or a server of our own."""
+    """Follow the given address, or our own server."""
     try:
         if len(sys.argv) > 1:
             work(sys.argv[1])
@@ -49,7 +49,7 @@ def main() -> None:
             with SSEServer(pause_between) as server:
                 work(server.url)
     except SSEClientError as error:
-        # It could not be opened; or it was lost for good, and get() raised why.
+        # The stream could not be opened, or was lost permanently and get() raised the error.
         sys.exit(f"the stream is lost: {error}")
 
 

@@ -2,7 +2,7 @@
 
     python examples/quickstart.py http://127.0.0.1:8080/events
 
-Without an address it follows a server of its own, which breaks off once.
+Without an address it follows its own server, which breaks the connection once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sse_client.testing import SSEServer
 
 
 def follow(url: str) -> None:
-    """Print each event, until the server says that there are no more."""
+    """Print each event until the server responds with 204."""
     client = HttpClient()
     client.install(SSE, reconnection_time=2.0)
 
@@ -24,18 +24,18 @@ def follow(url: str) -> None:
 
 
 def main() -> None:
-    """Follow the address given, or a server of our own."""
+    """Follow the given address, or our own server."""
     if len(sys.argv) > 1:
         follow(sys.argv[1])
         return
     with SSEServer() as server:
-        # "retry" asks the client to wait 100 ms instead of its two seconds.
+        # "retry" asks the client to wait 100 ms instead of two seconds.
         server.serve(
             [ServerSentEvent("one", id="1", retry=100), ServerSentEvent("two", id="2")],
             then="drop",
         )
         server.serve([ServerSentEvent("three", event="news", id="3")])
-        server.respond(204)  # the third time it says that there are no more
+        server.respond(204)  # no more events
         follow(server.url_for("/events"))
 
 

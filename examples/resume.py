@@ -1,8 +1,8 @@
-"""Process each event of a stream, over restarts and crashes: nothing is missed.
+"""Process each event of a stream across restarts and crashes, without missing any.
 
     python examples/resume.py http://127.0.0.1:8080/events position.json
 
-Without an address it follows a server of its own, breaks down at an event, and starts again.
+Without an address it follows its own server, crashes at an event, and starts again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LAST = 5
 
 
 class BreakdownError(Exception):
-    """What stands here for a crash, a power cut or kill -9."""
+    """Stands for a crash, a power cut or kill -9."""
 
 
 def follow(url: str, position: str = "position.json", broken: str | None = None) -> None:
-    """Process the events behind the position; coming back for the next one saves it."""
+    """Process the events after the position. Asking for the next event saves the position."""
     with (
         HttpClient().install(SSE, cursor=FileCursor(position)) as client,
         client.sse(url, on_cursor_expired=lambda _: "") as session,
@@ -39,7 +39,7 @@ def follow(url: str, position: str = "position.json", broken: str | None = None)
 
 
 def offer(exchange: Exchange) -> None:
-    """Send the events behind the last one that the client knows of, then say that it was all."""
+    """Send the events after the client's last one, or 204 if there are none."""
     last_event_id = int(exchange.request.headers.get("Last-Event-ID", "0"))
     if last_event_id == LAST:
         exchange.respond(204)
@@ -51,7 +51,7 @@ def offer(exchange: Exchange) -> None:
 
 
 def show(url: str, position: str) -> None:
-    """Break down at the third event, and start again."""
+    """Crash at the third event, and start again."""
     with contextlib.suppress(BreakdownError):
         follow(url, position, broken="3")
     print("broke down at 3\nafter a restart:", flush=True)
@@ -59,7 +59,7 @@ def show(url: str, position: str) -> None:
 
 
 def main() -> None:
-    """Follow the address given, or a server of our own."""
+    """Follow the given address, or our own server."""
     try:
         if len(sys.argv) > 1:
             follow(*sys.argv[1:])
@@ -67,7 +67,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder, SSEServer(offer) as server:
                 show(server.url, str(Path(folder) / "position.json"))
     except SSEClientError as error:
-        # It could not be opened, or was lost for good; or the position could not be read or saved.
+        # The stream could not be opened or was lost permanently, or the position could not be read
+        # or saved.
         sys.exit(str(error))
 
 

@@ -1,9 +1,9 @@
-"""How to test code that follows a stream: without a network, and without waiting.
+"""How to test code that follows a stream, without a network and without waiting.
 
     pytest examples/test_my_code.py
 
 The fixtures ``sse_memory`` (a server without a socket) and ``sse_clock`` (a clock that the test
-moves) come with sse_client.
+advances) come with sse_client.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def total_of_orders(client: HttpClient, token: str) -> int:
     return total
 
 
-def test_adds_orders_and_takes_off_what_is_cancelled(sse_memory: InMemoryServer) -> None:
+def test_adds_orders_and_subtracts_cancellations(sse_memory: InMemoryServer) -> None:
     sse_memory.serve(
         [
             b'event: order\ndata: {"cents": 500}\n\n',
@@ -56,10 +56,10 @@ def test_counts_no_order_twice_when_the_connection_breaks(
     with sse_memory.client() as client:
         assert total_of_orders(client, "T1") == 750
     assert [request.last_event_id for request in sse_memory.requests] == [None, "1"]
-    assert sse_clock.monotonic() == 0  # nobody had to wait
+    assert sse_clock.monotonic() == 0  # nothing had to wait
 
 
-def test_tells_that_the_token_is_wrong(sse_memory: InMemoryServer) -> None:
+def test_raises_for_a_wrong_token(sse_memory: InMemoryServer) -> None:
     sse_memory.respond(401)
     with sse_memory.client() as client, pytest.raises(UnexpectedStatusError) as caught:
         total_of_orders(client, "wrong")

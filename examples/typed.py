@@ -1,9 +1,9 @@
-"""Get the data of events as objects, by the names of the events.
+"""Get the data of events as objects, by event name.
 
     python examples/typed.py http://127.0.0.1:8080/events
 
-Without an address it follows a server of its own. It needs neither pydantic nor msgspec; with one
-of them the types may be that one's models, too.
+Without an address it follows its own server. It needs neither pydantic nor msgspec. With one of
+them, the types may also be its models.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sse_client.testing import SSEServer
 
 @dataclass
 class Customer:
-    """The data of an event "customer"."""
+    """The data of a "customer" event."""
 
     id: int
     first_name: str
@@ -26,14 +26,14 @@ class Customer:
 
 @dataclass
 class Product:
-    """The data of an event "product"."""
+    """The data of a "product" event."""
 
     id: int
     prices: list[int]
 
 
 def follow(url: str) -> None:
-    """Print what comes, and go on behind what cannot be decoded."""
+    """Print the events, and skip those that cannot be decoded."""
     types = {"customer": Customer, "product": Product}
     with HttpClient().install(SSE) as client, client.sse(url, types=types) as session:
         while True:
@@ -54,7 +54,7 @@ def follow(url: str) -> None:
 
 
 def main() -> None:
-    """Follow the address given, or a server of our own."""
+    """Follow the given address, or our own server."""
     if len(sys.argv) > 1:
         follow(sys.argv[1])
         return
@@ -68,7 +68,7 @@ def main() -> None:
                 "plain text",
             ]
         )
-        server.respond(204)  # there are no more
+        server.respond(204)  # no more events
         follow(server.url_for("/events"))
 
 

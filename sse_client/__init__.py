@@ -42,8 +42,11 @@ from sse_client.event_stream.parser import (
 from sse_client.plugins.bearer_auth import BearerAuth
 from sse_client.plugins.default_request import DefaultRequest
 from sse_client.plugins.registry import Plugin
-from sse_client.plugins.sse import SSE, SSEConfig
+from sse_client.plugins.sse import SSE
+from sse_client.plugins.sse_config import SSEConfig
+from sse_client.plugins.telemetry import Telemetry
 from sse_client.session.merging import MergedSessions, SessionFailedError, merge
+from sse_client.session.observers import StreamInfo, StreamObserver
 from sse_client.session.sse_session import SSESession, iter_events
 from sse_client.session.state import ReadyState
 from sse_client.session.statistics import Statistics
@@ -82,7 +85,10 @@ __all__ = [
     "SessionClosedError",
     "SessionFailedError",
     "Statistics",
+    "StreamInfo",
     "StreamInterruptedError",
+    "StreamObserver",
+    "Telemetry",
     "TotalTimeoutError",
     "TypedServerSentEvent",
     "UnexpectedContentTypeError",

@@ -1,55 +1,97 @@
-"""Time and chance as a session sees them: one object, so that a test can put its own in place."""
+"""The clock and the random source of a session: one object, so that a test can replace it."""
 
 from __future__ import annotations
 
-import queue
+import math
 import random
+import threading
 import time
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+#: The identifier of the main thread. It is wrong in a child that another thread has forked.
+_MAIN_THREAD = threading.main_thread().ident
+
+#: The main thread's first and longest single wait for a lock, in seconds.
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+
+
+def acquire(lock: threading.Lock, timeout: float) -> bool:
+    """Acquire a lock within ``timeout`` seconds, and let signals be handled in the meantime.
+
+    Only the main thread handles signals. On Windows a signal does not interrupt a wait for a lock.
+    Elsewhere it does not if it arrives while the thread releases the interpreter's lock to begin
+    the wait. So the main thread waits in steps: a short one first, then up to a second each.
+
+    Returns:
+        Whether it was acquired.
+    """
+    if threading.get_ident() == _MAIN_THREAD:
+        longest = _FIRST_WAIT
+        while timeout > longest:
+            if lock.acquire(timeout=longest):
+                return True
+            timeout -= longest
+            longest = min(2 * longest, _LONGEST_WAIT)
+    if timeout > threading.TIMEOUT_MAX:
+        return lock.acquire()
+    return lock.acquire(timeout=max(0.0, timeout))
 
 
 class Doorbell:
-    """Wakes the one thread that waits on it. May be rung from anywhere, a finaliser included.
+    """Wakes the one thread that waits on it. Any thread, finaliser or signal handler may ring it.
 
-    That is why it is no ``threading.Event``, whose lock isn't reentrant. A waiter may wake without
-    a reason, and has to look again.
+    It is a lock that ringing releases, so several rings may cause a single wake-up. It is not a
+    ``threading.Event``, whose lock is not reentrant, nor a ``queue.SimpleQueue``, whose C version
+    blocks all greenlets of a process. Wake-ups may be spurious, so the waiting thread rechecks its
+    condition.
     """
 
+    __slots__ = ("_silence", "last_ring", "listener")
+
     def __init__(self) -> None:
-        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
-        #: Another object after each ring: whoever was waiting is about to look again.
+        # ``threading.Lock`` is looked up each time, because a greenlet library may replace it.
+        self._silence = threading.Lock()
+        self._silence.acquire()
+        #: A new object after each ring, so that a ring can be detected without waiting.
         self.last_ring: object = None
+        #: Called for each ring on the ringing thread. It must not block.
+        self.listener: Callable[[], object] | None = None
 
     def ring(self) -> None:
         """Wake the waiting thread, or let its next wait return at once. Never blocks."""
-        if self._rings.empty():  # else it will look anyway, after this
-            self._rings.put(None)
         self.last_ring = object()
+        if self._silence.locked():
+            try:  # noqa: SIM105  # this runs for each event that arrives alone
+                self._silence.release()
+            except RuntimeError:
+                pass  # another thread was faster
+        listener = self.listener  # another thread may remove it now
+        if listener is not None:
+            listener()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until it rings, or ``timeout`` seconds have passed."""
-        try:
-            self._rings.get(timeout=timeout)
-            while True:  # Any number of rings is one reason to look.
-                self._rings.get_nowait()
-        except queue.Empty:
-            pass
+        """Block until it rings or ``timeout`` seconds have passed."""
+        acquire(self._silence, math.inf if timeout is None else timeout)
 
 
 @runtime_checkable
 class Clock(Protocol):
-    """What the waits of a session run on. All methods are for any thread."""
+    """Measures the waits of a session. All methods can be called from any thread."""
 
     def monotonic(self) -> float:
-        """Return the seconds since some moment; it never goes back."""
+        """Return the seconds since an arbitrary moment. It never decreases."""
         ...
 
     def time(self) -> float:
-        """Return the seconds since 1970 (UTC), to compare with the dates of HTTP."""
+        """Return the seconds since 1970 (UTC), for comparison with HTTP dates."""
         ...
 
     def random(self) -> float:
-        """Return a number from 0 up to 1, which says how much of the jitter a wait gets."""
+        """Return a number in [0, 1): the fraction of the jitter to add to a wait."""
         ...
 
     def wait_until(self, doorbell: Doorbell, deadline: float) -> None:
@@ -58,9 +100,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The time of the system, and its chance."""
+    """The system's clock and random source."""
 
-    # As they are: the first is asked for each batch of events.
+    # Without wrappers, because the first one is called for each batch of events.
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
     random = staticmethod(random.random)
@@ -74,16 +116,16 @@ SYSTEM_CLOCK = SystemClock()
 
 
 class Deadline:
-    """A moment on a clock's ``monotonic``, up to which several waits may last together.
+    """A moment on a clock's ``monotonic`` that several waits may share as their limit.
 
-    It is immutable, and may be used by any thread.
+    It is immutable, so any thread may use it.
 
     Args:
-        moment: The seconds that the clock will show then.
+        moment: The value of ``monotonic`` at the deadline.
         clock: The clock. Waits on a socket or a lock need the default, the system's clock.
 
     Attributes:
-        moment: The same, for ``Clock.wait_until``.
+        moment: The same value, for ``Clock.wait_until``.
     """
 
     __slots__ = ("_clock", "moment")
@@ -103,5 +145,5 @@ class Deadline:
         return self._clock.monotonic() >= self.moment
 
     def seconds_left(self) -> float:
-        """Return the seconds that the next wait may last. They are never negative."""
+        """Return the seconds that remain, never a negative number."""
         return max(0.0, self.moment - self._clock.monotonic())

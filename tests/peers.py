@@ -1,4 +1,4 @@
-"""Other clients, each followed in the way that its own documentation shows."""
+"""Other clients, each used as its own documentation shows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import httpx2
 import httpx_sse
 import ld_eventsource
 import requests
@@ -47,6 +48,15 @@ def follow_with_httpx_sse(url: str) -> Iterator[Iterator[str]]:
 
 
 @contextlib.contextmanager
+def follow_with_httpx2(url: str) -> Iterator[Iterator[str]]:
+    with (
+        httpx2.Client(timeout=PATIENCE, trust_env=False) as client,
+        client.sse(url) as source,
+    ):
+        yield (event.data for event in source)
+
+
+@contextlib.contextmanager
 def follow_with_sseclient_py(url: str) -> Iterator[Iterator[str]]:
     with (
         requests.Session() as session,
@@ -74,6 +84,7 @@ FOLLOW: dict[str, Follow] = {
     "sse_client": follow_with_ours,
     "launchdarkly-eventsource": follow_with_launchdarkly,
     "httpx-sse": follow_with_httpx_sse,
+    "httpx2": follow_with_httpx2,
     "sseclient-py": follow_with_sseclient_py,
     "requests-sse": follow_with_requests_sse,
 }

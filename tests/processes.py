@@ -1,6 +1,6 @@
 """Processes that end with the run that started them, even if that run is killed.
 
-A watchman, which is a process too, reads from a pipe which processes run. Only this process can
+A watchman process reads from a pipe which processes are running. Only this process can
 write to that pipe. When the pipe ends, the watchman kills the processes that are left.
 ``python processes.py`` is the watchman.
 """
@@ -21,7 +21,7 @@ _watchman: subprocess.Popen[bytes] | None = None
 
 
 def start_watchman() -> None:
-    """Start the watchman of this process, unless it runs."""
+    """Start the watchman of this process, unless it is running."""
     global _watchman  # noqa: PLW0603  # one per process
     with _lock:
         if _watchman is None:
@@ -60,14 +60,14 @@ class Process(subprocess.Popen[Any]):
         return status
 
     def poll(self) -> int | None:
-        """Look for the end, as usual."""
+        """Check for the end, as usual."""
         status = super().poll()
         if status is not None:
             self._ended()
         return status
 
     def _ended(self) -> None:
-        # The system may give the ID to another process now.
+        # The system may now give the ID to another process.
         if self._is_watched:
             self._is_watched = False
             _notify("-", self.pid)
@@ -78,8 +78,11 @@ def _watch() -> None:
     for line in sys.stdin:
         (running.add if line[0] == "+" else running.discard)(int(line[1:]))
     for pid in running:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":  # there are no groups, so only the process itself ends
+                os.kill(pid, signal.SIGTERM)
+            else:
+                os.killpg(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

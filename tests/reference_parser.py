@@ -1,7 +1,7 @@
-"""The event stream as WHATWG HTML, section 9.2, words it: a whole stream, a character at a time.
+"""The event stream exactly as in WHATWG HTML, section 9.2: a whole stream, character by character.
 
-Slow and plain, to check the real parser against. Only the two kinds of event that Ktor adds and the
-limits of size are not the specification's.
+It is slow and simple, as a reference for the real parser. Only Ktor's two additional kinds of event
+and the size limits are not from the specification.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _RETAINED_COMMENTS = 64 * 1024
 
 @dataclass
 class Interpretation:
-    """What a stream amounts to."""
+    """The result of a stream."""
 
     events: list[ServerSentEvent] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""Event streams by name, each with what a parser must make of it.
+"""Named event streams, each with the expected events.
 
-A stream is written with LF line ends wherever it can be, so that a test may put CR or CRLF in their
-place; a stream that holds a CR itself stands as it is. The ones named ``whatwg-`` are the examples
-of WHATWG HTML, section 9.2, the ones named ``wpt-`` state what the web platform tests of the same
-name find (``eventsource/format-*``).
+A stream has LF line ends if possible, so that a test can replace them by CR or CRLF. A stream that
+contains a CR itself is used unchanged. The names ``whatwg-`` mark the examples of WHATWG HTML,
+section 9.2. The names ``wpt-`` mark the facts of the web platform tests of the same names
+(``eventsource/format-*``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sse_client.event_stream.events import ServerSentEvent as Event
 
 BOM = b"\xef\xbb\xbf"
 
-#: What a parser takes an over-long ``retry`` for: the largest number of 18 digits.
+#: The value of a ``retry`` that is too long: the largest number of 18 digits.
 LARGEST_RETRY = 999_999_999_999_999_999
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A named stream: the bytes, the parser's options and what comes of them."""
+    """A named stream: its bytes, the options of the parser, and the result."""
 
     name: str
     data: bytes
@@ -32,7 +32,7 @@ class Stream:
     show_retry_events: bool = False
 
     def variants(self) -> dict[str, bytes]:
-        """Return the bytes under each line end that they permit, by its name."""
+        """Return the bytes with each possible line end, by its name."""
         if b"\r" in self.data:
             return {"raw": self.data}
         if b"\n" not in self.data:
@@ -651,15 +651,17 @@ _UTF_8 = [
     ),
 ]
 
-STREAMS = (
-    *_WHATWG,
-    *_WPT,
-    *_LINE_ENDS,
-    *_FIELDS,
-    *_COMMENTS,
-    *_IDS,
-    *_RETRY,
-    *_KTOR,
-    *_BOM,
-    *_UTF_8,
-)
+FAMILIES = {
+    "whatwg": _WHATWG,
+    "wpt": _WPT,
+    "line ends": _LINE_ENDS,
+    "fields": _FIELDS,
+    "comments": _COMMENTS,
+    "ids": _IDS,
+    "retry": _RETRY,
+    "ktor": _KTOR,
+    "bom": _BOM,
+    "utf-8": _UTF_8,
+}
+
+STREAMS = tuple(stream for family in FAMILIES.values() for stream in family)

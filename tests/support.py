@@ -1,9 +1,10 @@
-"""What several tests need: clients, and ways to wait for another thread without a clock."""
+"""Helpers for several tests: clients, and ways to wait for another thread without a clock."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sse_client import IncomingChannel
     from sse_client.testing import ManualClock
 
-#: How long a test waits for what must come: far beyond what it takes, so that only a hang fails.
+#: How long a test waits, in seconds: far longer than needed, so that only a hang fails.
 PATIENCE = 20.0
 
 
@@ -25,14 +26,14 @@ PATIENCE = 20.0
 def sse_client_for_tests(
     session: requests.Session | None = None, *, clock: ManualClock | None = None, **options: Any
 ) -> Iterator[HttpClient]:
-    """A client that reconnects at once, unless told otherwise."""
+    """A client that reconnects at once by default."""
     defaults = {"reconnection_time": 0.0, "reconnection_jitter": 0.0}
     with HttpClient(session, clock=clock).install(SSE, **{**defaults, **options}) as client:
         yield client
 
 
 class Running:
-    """A call in a thread of its own, whose outcome can be waited for."""
+    """A call in its own thread, with a way to wait for its outcome."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -48,14 +49,14 @@ class Running:
             self.error = error
 
     def outcome(self) -> Any:
-        """Wait for the end; return the result or the error."""
+        """Wait for the end. Return the result or the error."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "it hangs"
         return self.result if self.error is None else self.error
 
 
 class Signal(threading.Event):
-    """An event that a hook sets, and that remembers what the hook was called with."""
+    """An event that a hook sets, and that records the arguments of the hook."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,14 +71,21 @@ class Signal(threading.Event):
 
 
 def fill(channel: IncomingChannel, count: int) -> None:
-    """Wait until the channel holds so many events."""
-    with channel.not_empty:
-        assert channel.not_empty.wait_for(lambda: channel.qsize() >= count, PATIENCE)
+    """Wait until the channel has ``count`` events."""
+    await_channel(channel, lambda: channel.qsize() >= count)
+
+
+def await_channel(channel: IncomingChannel, is_due: Callable[[], object]) -> None:
+    """Wait for a condition of the channel that an event or the end brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_due():
+        assert channel._takers.wait(is_due, deadline), "it never came"
+    channel._pass_on()  # wake the consumer for which the wake-up was meant
 
 
 @contextmanager
 def deaf_listener() -> Iterator[int]:
-    """A port whose queue of connections is full: connecting to it blocks."""
+    """A port whose backlog is full, so that connecting to it blocks."""
     fillers = []
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -97,7 +105,7 @@ def deaf_listener() -> Iterator[int]:
 
 @contextmanager
 def silent_listener() -> Iterator[tuple[int, Callable[[], socket.socket]]]:
-    """A port that accepts connections and says nothing; also gives a way to accept one."""
+    """A port that accepts connections and sends nothing, and a function that accepts one."""
     accepted: list[socket.socket] = []
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

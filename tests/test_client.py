@@ -20,6 +20,7 @@ import trustme
 from canaries import CANARY
 from requests.adapters import HTTPAdapter
 from support import Running, deaf_listener, silent_listener, sse_client_for_tests
+from tables import each_of
 
 from sse_client import (
     SSE,
@@ -37,7 +38,10 @@ from sse_client.testing import SSEServer
 STREAM = "http://stream.invalid/events"
 
 #: How the sockets of the client's own session are set up.
-KEPT_ALIVE = {"on": 1, "idle": 45, "interval": 15, "count": 4, "no delay": 1}
+#: The option for the time without traffic, whatever its name.
+IDLE = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+
+KEPT_ALIVE = {"on": True, "idle": 45, "interval": 15, "count": 4, "no delay": True}
 
 
 @pytest.fixture
@@ -252,12 +256,12 @@ class TestAddresses:
                 assert session.incoming.get().data == "six"
                 session.close()
 
-    @pytest.mark.parametrize(
+    @each_of(
         ("arguments", "message"),
         [
-            ({}, "url is missing, or host"),
-            ({"port": 80}, "url is missing, or host"),
-            ({"port": 80, "path": "/x"}, "url is missing, or host"),
+            ({}, "url or host is missing"),
+            ({"port": 80}, "url or host is missing"),
+            ({"port": 80, "path": "/x"}, "url or host is missing"),
             ({"url": b"http://h/"}, "url must be a str, not bytes"),
             ({"url": 7}, "url must be a str, not int"),
             ({"url": "http://h/", "host": "h"}, "give either url, or scheme, host"),
@@ -277,7 +281,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("url", ["", "h/x", "ftp://h/x", "http://", "http://h:x/", "file:///"])
     def test_that_are_none_are_a_value_error(self, client, url):
-        with pytest.raises(ValueError, match=r"can't be sent|url must "):
+        with pytest.raises(ValueError, match=r"cannot be sent|url must "):
             client.sse(url)
 
 
@@ -305,7 +309,7 @@ class TestTimeouts:
         with pytest.raises(TypeError, match=r"^timeout must be seconds, a pair"):
             client.sse(STREAM, timeout=timeout)
 
-    @pytest.mark.parametrize("timeout", [0, -1, (1, 0), (-1, None), (), (1,), (1, 2, 3), (1, 0.0)])
+    @each_of("timeout", [0, -1, (1, 0), (-1, None), (), (1,), (1, 2, 3), (1, 0.0)])
     def test_of_a_wrong_value_are_refused_by_name(self, client, timeout):
         with pytest.raises(ValueError, match=r"^timeout must be seconds, a pair"):
             client.sse(STREAM, timeout=timeout)
@@ -457,6 +461,20 @@ class TestClosing:
             client.get(server.url)
             assert not exchanges[0].wait_closed(0)
         assert exchanges[0].wait_closed()
+
+    def test_leaves_no_connection_to_the_garbage_collector(self, server):
+        exchanges = []
+        server.handler = exchanges.append
+        with sse_client_for_tests() as client:
+            client.get(server.url)
+            client.get("http://name.invalid/", proxies={"http": server.url})
+            adapter = client._session.get_adapter(server.url)
+            managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
+            pools = [manager.connection_from_url(server.url) for manager in managers]
+            assert [pool.pool is None for pool in pools] == [False, False]
+        # Here the pools are still in use, as by an error that refers to them.
+        assert [pool.pool is None for pool in pools] == [True, True]
+        assert all(exchange.wait_closed() for exchange in exchanges)
 
     def test_closes_its_own_session_although_a_plugin_raises(self, server):
         class Failing:
@@ -678,7 +696,7 @@ class TestBodies:
         with client.sse(server.url, method="POST", data=pieces()) as session:
             assert session.incoming.get().data == "one"
             session.reconnect()
-            with pytest.raises(ValueError, match="data was read already"):
+            with pytest.raises(ValueError, match="data was already read"):
                 session.incoming.get()
         assert len(server.requests) == 1
 
@@ -719,7 +737,7 @@ class TestStartingPosition:
         assert server.requests[0].headers.get_all("Last-Event-ID") == ["7"]
 
     def test_that_is_no_id_is_refused_by_name(self, client):
-        with pytest.raises(ValueError, match="last_event_id must not hold"):
+        with pytest.raises(ValueError, match="last_event_id must not contain"):
             client.sse(STREAM, headers={"Last-Event-ID": "5\n6"})
 
 
@@ -804,7 +822,7 @@ class TestManyStreams:
                 for session in sessions:
                     assert session.incoming.get().data == "one"
                 names = [thread.name for thread in threading.enumerate()]
-                assert names.count("sse-client:127.0.0.1") == count
+                assert names.count("sse-client:reader") == 1
                 for session in sessions:
                     session.close()
             assert "sse-client:127.0.0.1" not in [t.name for t in threading.enumerate()]
@@ -832,14 +850,14 @@ class TestKeepAlive:
     def options_of(self, session):
         sock = session._reader._state._connection._socket._socket
         return {
-            "on": sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-            "idle": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            # Any number but 0 stands for true, and macOS takes others than 1.
+            "on": bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)),
+            "idle": sock.getsockopt(socket.IPPROTO_TCP, IDLE),
             "interval": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
             "count": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
-            "no delay": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+            "no delay": bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)),
         }
 
-    @pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="named otherwise here")
     def test_is_on_for_the_client_s_own_sessions(self, client, server, proxy, tls, tls_server):
         for target, arguments in (
             (server, {}),
@@ -856,12 +874,27 @@ class TestKeepAlive:
             sock = session._reader._state._connection._socket._socket
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
 
+    @pytest.mark.parametrize("name", ["TCP_KEEPIDLE", "TCP_KEEPALIVE"])
+    def test_is_the_same_whatever_the_system_calls_it(self, server, monkeypatch, name):
+        for each in ("TCP_KEEPIDLE", "TCP_KEEPALIVE"):
+            monkeypatch.delattr(socket, each, raising=False)
+        monkeypatch.setattr(socket, name, IDLE, raising=False)
+        server.serve(then="stall")
+        with sse_client_for_tests() as client, client.sse(server.url) as session:
+            assert self.options_of(session) == KEPT_ALIVE
+
+    def test_notices_a_dead_peer_after_the_documented_time(self):
+        seconds = KEPT_ALIVE["idle"] + KEPT_ALIVE["count"] * KEPT_ALIVE["interval"]
+        page = (Path(__file__).parents[1] / "docs/connection.md").read_text("utf-8")
+        assert f"after at most {seconds} seconds" in page
+
     def test_does_without_what_the_system_has_no_name_for(self, server, monkeypatch):
         monkeypatch.delattr(socket, "TCP_KEEPIDLE", raising=False)
+        monkeypatch.delattr(socket, "TCP_KEEPALIVE", raising=False)
         server.serve(then="stall")
         with sse_client_for_tests() as client, client.sse(server.url) as session:
             sock = session._reader._state._connection._socket._socket
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     def test_the_user_agent_names_the_package(self, client, server):
         server.serve(then="stall")
@@ -1056,14 +1089,16 @@ class TestCertificates:
         there.touch()
         wrong = [missing, ""] + [(str(there), missing), (missing, str(there))] * (name == "cert")
         for value in wrong:
-            with pytest.raises(ValueError, match=rf"^{name} must be .+: there is no '") as caught:
+            with pytest.raises(
+                ValueError, match=rf"^{name} must be .+: '.* does not exist"
+            ) as caught:
                 client.sse(tls_server.url, **{name: value}, retry_first_connection=True)
             if value:
                 assert missing in str(caught.value)
         assert tls_server.requests == []
 
-    @pytest.mark.parametrize("name", ["verify", "cert"])
-    @pytest.mark.parametrize("value", [0, 1, b"ca.pem", ["ca.pem"], ("a", "b", "c"), object()])
+    @each_of("name", ["verify", "cert"])
+    @each_of("value", [0, 1, b"ca.pem", ["ca.pem"], ("a", "b", "c"), object()])
     def test_files_of_the_wrong_kind_are_refused_by_name(self, client, name, value):
         with pytest.raises(TypeError, match=rf"^{name} must be .+, not {type(value).__name__}$"):
             client.sse(STREAM, **{name: value})
@@ -1111,3 +1146,11 @@ class TestCertificates:
         with client.sse(tls_server.url, verify=str(bundle), on_disconnect=on_disconnect) as session:
             assert [session.incoming.get().data for _ in range(2)] == ["one", "two"]
         assert [type(error) for error in lost] == [type(None), ConnectionFailedError]
+
+
+def test_options_of_plugins_have_names():
+    with (
+        HttpClient() as client,
+        pytest.raises(TypeError, match="options of a plugin must be given by name"),
+    ):
+        client.install(SSE, 3)

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import requests
+from tables import each_of
 
 from sse_client import SessionFailedError, errors
 from sse_client.errors import SSEClientError
@@ -113,10 +114,6 @@ ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
 ]
 
 
-def kind_of(value: object) -> str | None:
-    return type(value).__name__ if isinstance(value, SSEClientError) else None
-
-
 def defined_errors() -> dict[str, type[BaseException]]:
     return {
         name: value
@@ -144,32 +141,39 @@ class TestTree:
         assert {type(error) for error, _ in ERRORS} == set(defined_errors().values())
 
 
-@pytest.mark.parametrize(("error", "attributes"), ERRORS, ids=kind_of)
+of_each_error = each_of(("error", "attributes"), ERRORS)
+
+
 class TestEachError:
+    @of_each_error
     def test_says_its_message(self, error: SSEClientError, attributes: dict[str, object]) -> None:
         assert str(error) == "no"
         assert error.args == ("no",)
 
+    @of_each_error
     def test_carries_its_attributes(
         self, error: SSEClientError, attributes: dict[str, object]
     ) -> None:
         assert {name: getattr(error, name) for name in attributes} == attributes
 
+    @of_each_error
     def test_has_an_empty_buffer_to_begin_with(
         self, error: SSEClientError, attributes: dict[str, object]
     ) -> None:
         assert error.buffer == b""
 
-    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    @of_each_error
     def test_is_pickled_without_its_response(
-        self, error: SSEClientError, attributes: dict[str, object], protocol: int
+        self, error: SSEClientError, attributes: dict[str, object]
     ) -> None:
-        twin = pickle.loads(pickle.dumps(error, protocol))
-        assert type(twin) is type(error)
-        assert str(twin) == "no"
-        assert twin.args == ("no",)
-        assert vars(twin) == {**vars(error), "response": None}
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            twin = pickle.loads(pickle.dumps(error, protocol))
+            assert type(twin) is type(error), protocol
+            assert str(twin) == "no", protocol
+            assert twin.args == ("no",), protocol
+            assert vars(twin) == {**vars(error), "response": None}, protocol
 
+    @of_each_error
     def test_keeps_its_response_when_it_is_pickled(
         self, error: SSEClientError, attributes: dict[str, object]
     ) -> None:

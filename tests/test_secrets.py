@@ -1,4 +1,4 @@
-"""No secret of a request is told: not by an error, a traceback, a log record, a repr or a name."""
+"""No secret of a request appears in an error, a traceback, a log record, a repr or a name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sse_client import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Whatever a request may carry that nobody else should know.
+#: All secrets that a request may have.
 SECRETS = {
     "params": {"token": CANARY},
     "headers": {
@@ -42,13 +42,13 @@ SECRETS = {
 
 
 def secret_url(server, path="/events"):
-    """The address of a server, with secrets in all its parts that may hold one."""
+    """The address of a server, with secrets in all parts that may contain one."""
     rest = f"{server.host}:{server.port}{path}?token={CANARY}#{CANARY}"
     return f"{server.url.partition('://')[0]}://user{CANARY}:pw{CANARY}@{rest}"
 
 
 def chain(error) -> Iterator[BaseException]:
-    """An error and what a reader of its traceback sees below it."""
+    """An error, and the errors below it in a traceback."""
     seen = set()
     waiting = [error]
     while waiting:
@@ -72,7 +72,7 @@ def assert_silent(error):
 
 @pytest.fixture
 def records(caplog):
-    """Give the log records of the package so far; none of them may tell a secret."""
+    """Return the log records of the package so far, none of which may contain a secret."""
 
     def ours():
         of_the_test = caplog.get_records("call")
@@ -102,7 +102,7 @@ def refused(client, kind, url, **arguments):
 
 
 class Address:
-    """What a server would be, where there is none."""
+    """Replaces a server where there is none."""
 
     def __init__(self, host, port, scheme="http"):
         self.host, self.port = host, port
@@ -111,7 +111,7 @@ class Address:
 
 @pytest.fixture
 def nobody():
-    """An address at which nobody listens."""
+    """An address at which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield Address("127.0.0.1", bound.getsockname()[1])
@@ -414,9 +414,16 @@ class TestStreams:
             assert type(error) is StreamInterruptedError
 
     def test_are_followed_by_a_thread_named_after_the_host(self, client, server):
-        server.serve(then="stall")
+        names = []
+
+        def handler(exchange):
+            names.extend(thread.name for thread in threading.enumerate())
+            exchange.send("one")
+            exchange.stall()
+
+        server.handler = handler
         with client.sse(secret_url(server), **SECRETS):
-            assert "sse-client:127.0.0.1" in [thread.name for thread in threading.enumerate()]
+            assert "sse-client:127.0.0.1" in names
 
     def test_that_fall_silent(self, client, server):
         server.handler = self.wait_then("stall")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
-
 from sse_client import ReadyState
 from sse_client.session.state import MOVES
 
@@ -46,7 +45,7 @@ _ARROWS = {
         (120, 185),
     ),
     (ReadyState.OPEN, ReadyState.CLOSED): (
-        ("end_of_stream, ended for good,", "a final error, close()"),
+        ("end_of_stream, not reopened,", "a final error, close()"),
         (570, 94, 410, 256),
         (618, 185),
     ),

@@ -1,4 +1,4 @@
-"""How much a channel may hold, in events and in bytes, and what happens beyond."""
+"""The limits of a channel, in events and in bytes, and what happens at them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
 
-#: About a thousand events: enough for a consumer's hiccup, little enough to fall behind visibly.
+#: Enough for a short pause of a consumer, and few enough that a permanent delay shows.
 DEFAULT_CAPACITY = 1024
 
-#: For streams of large events, of which a thousand would be too many. Counted as received.
+#: For streams of large events, of which a thousand would take too much memory.
 DEFAULT_CAPACITY_BYTES = 64 * 1024 * 1024
 
 
 class Bounds:
-    """Decides what of a batch may go in. For whoever holds the channel's mutex; never blocks.
+    """Decides which events of a batch are admitted. The caller holds the channel's mutex.
 
-    Bytes are counted by batch and by the offering side alone: how many events had been put in when
-    a batch was complete, and its bytes. What left the queue is known from its length, which
-    consumers may lessen meanwhile.
+    Never blocks. Only the putting side counts bytes. For each batch it keeps the total number of
+    events put in by the end of the batch, and the bytes of the batch. The length of the queue shows
+    which batches have been taken. Consumers may shorten the queue at any time.
 
     Args:
         events: The channel's queue.
-        capacity: The most events that it holds; 0 is no bound, as of a ``queue.Queue``.
-        capacity_bytes: The most bytes.
-        overflow: What happens when it is full.
+        capacity: The maximum number of events. 0 means no limit, as for a ``queue.Queue``.
+        capacity_bytes: The maximum number of bytes.
+        overflow: What happens when the channel is full.
     """
 
     __slots__ = (
@@ -53,28 +53,34 @@ class Bounds:
         self._capacity = capacity if capacity > 0 else sys.maxsize
         self.capacity_bytes = capacity_bytes
         self._overflow = overflow
-        #: How many events that were in were dropped for later ones.
+        #: The number of events that were removed to make room for later ones.
         self.pushed_out = 0
         self._refused = 0
-        #: How many have been put in.
+        #: The number of events put in so far.
         self.put_count = 0
-        self._batches: list[tuple[int, int]] = []  # from ``_first_batch`` on; a deque has 700 bytes
+        self._batches: list[tuple[int, int]] = []  # from ``_first_batch``; a deque takes 700 bytes
         self._first_batch = 0
         self._batch_bytes = 0
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because there was no room."""
+        """The number of events dropped for lack of room."""
         return self.pushed_out + self._refused
 
     def admit(
         self, events: Sequence[ServerSentEvent], size: int
     ) -> tuple[Sequence[ServerSentEvent], Sequence[ServerSentEvent]]:
-        """Return those of a batch of ``size`` bytes that go in now, and those that do not.
+        """Split a batch of ``size`` bytes into the events that have room and the rest.
 
-        With ``"drop_oldest"`` room is made for them first.
+        With ``"drop_oldest"``, make room first.
         """
-        # Not another event once the bytes are exceeded, unless there is nothing else.
+        if not self._events and len(events) <= self._capacity and size <= self.capacity_bytes:
+            # All earlier events have been taken, as is usual while consumers keep up.
+            self._batches = [(self.put_count + len(events), size)] if size else []
+            self._first_batch = 0
+            self._batch_bytes = size
+            return events, ()
+        # If the bytes are exceeded, no event is admitted unless the queue is empty.
         self._forget_taken_batches()
         free = self._capacity - len(self._events)
         if self._batch_bytes + size > self.capacity_bytes and self._events:
@@ -90,12 +96,12 @@ class Bounds:
         return accepted, rest
 
     def refuse(self, rest: Sequence[ServerSentEvent]) -> bool:
-        """Return whether those that did not go in are dropped, instead of having to wait.
+        """Return whether events without room are dropped. Otherwise they have to wait.
 
         Raises:
             ChannelOverflowError: With ``overflow="error"``.
         """
-        if not rest or self._overflow == "drop_newest":
+        if self._overflow == "drop_newest":
             self._refused += len(rest)
             return True
         if self._overflow == "error":
@@ -113,13 +119,13 @@ class Bounds:
         while first < len(batches) and batches[first][0] <= taken:
             self._batch_bytes -= batches[first][1]
             first += 1
-        if first * 2 >= len(batches):  # not each time: what is left moves up
+        if first * 2 >= len(batches):  # not each time, because it moves the rest
             del batches[:first]
             first = 0
         self._first_batch = first
 
     def _drop_oldest(self, count: int, size: int) -> int:
-        """Make room for ``count`` events of ``size`` bytes; return for how many there is some."""
+        """Make room for ``count`` events of ``size`` bytes. Return how many of them fit."""
         count = min(count, self._capacity)
         while self._events and (
             len(self._events) + count > self._capacity

@@ -1,16 +1,24 @@
 """The channel between the reader thread and the consumers: a bounded, closable, iterable queue.
 
-Locks: ``mutex`` (the one of ``queue.Queue``) guards the queue, its counters and the end. It is held
-for moments only, never during I/O or a callback of the user's. It is reentrant, since a garbage
-collection may run a finaliser that closes the session on a thread that holds it.
+The lock ``_mutex`` guards the queue, its counters, the waiting threads and the end. It is held only
+briefly, never during I/O or a user's callback. It is reentrant, because a garbage collection on a
+thread that holds it may run a finaliser that closes the session.
 
-Consumers take events without it, as ``waiting`` explains. With a position to keep they take it, so
-that events are noted in the order in which they are handed out. The event that a consumer had
-before is acknowledged and saved ahead of that, without the mutex.
+The channel subclasses ``queue.Queue`` for its type and its public methods. It uses none of the
+internals of that class, and looks up threading primitives when it needs them, because gevent and
+eventlet replace both.
 
-Ctrl-C in the few steps in which an event leaves the queue may take that event from a program that
-catches KeyboardInterrupt and goes on, as with any ``queue.Queue``; then the position passes it,
-too. A program that ends by it loses nothing: what it had in hand comes again.
+Consumers take events without the mutex, as ``waiting`` explains. If a cursor keeps the position,
+they hold it, so that events are recorded in the order in which they are handed out. The consumer's
+previous event is acknowledged and saved before that, without the mutex.
+
+A process whose fork bypassed Python has a copy of the queue, and detects this by its process ID.
+The ID is checked before each wait, before each use of the mutex, and before the first event that is
+taken after the queue was empty, but not for each event.
+
+A program that catches KeyboardInterrupt and continues may lose an event to a Ctrl-C in the moment
+in which the event leaves the queue, as with any ``queue.Queue``. The position then passes that
+event. A program that exits loses nothing: the events in progress are delivered again.
 """
 
 from __future__ import annotations
@@ -22,9 +30,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sse_client.channel.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, Bounds, Overflow
-from sse_client.channel.waiting import HAS_GIL, RoomWaiters, deadline_of, wait_for_change
+from sse_client.channel.waiting import HAS_GIL, RoomWaiters, WaitList, deadline_of, next_turn
 from sse_client.clock import Doorbell
 from sse_client.errors import SSEClientError
+from sse_client.process import disown_if_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,33 +52,41 @@ else:
     _ShutDown = getattr(queue, "ShutDown", Exception)
 
 
+#: The number of events after which a task lets the other tasks of its event loop run.
+_EVENTS_PER_TURN = 64
+
+
 class ChannelClosed(SSEClientError, _ShutDown):
     """The channel is closed and drained: no further event will arrive.
 
-    From Python 3.13 on it is a ``queue.ShutDown``, too.
+    On Python 3.13 and newer it is also a ``queue.ShutDown``.
     """
 
-    def __init__(self, message: str = "the session has ended: no more events will come") -> None:
+    def __init__(self, message: str = "the session has ended: no more events will arrive") -> None:
         super().__init__(message)
 
 
 class IncomingChannel(queue.Queue[E]):
     """The events of a session, as a ``queue.Queue``: any number of threads may consume it.
 
-    ``get``, ``get_nowait``, ``qsize``, ``task_done``, ``join`` and the rest mean what they mean
-    there; beyond it the channel can be iterated, and it ends. ``for event in channel`` waits for
-    each event and stops when the session has ended cleanly or was closed. When it ended with an
-    error, that is raised after the last event, to each consumer. Leaving the loop loses nothing:
-    iterating again goes on with the next event.
+    The methods of ``queue.Queue`` work as usual. In addition, the channel can be iterated, and it
+    ends. ``for event in channel`` waits for each event, and stops when the session has ended
+    cleanly or was closed. If the session ended with an error, each consumer gets the error after
+    the last event. Leaving the loop loses nothing: the next loop continues with the next event.
 
     Args:
-        capacity: The most events that it holds; 0 for any number.
-        capacity_bytes: The most bytes of the stream that it holds, counted as received; a single
-            larger event passes when it is alone.
-        overflow: What happens when it is full: ``"block"`` the reader thread, so that TCP's
-            back-pressure reaches the server; ``"drop_oldest"``; ``"drop_newest"``; or end with an
-            ``"error"``.
+        capacity: The maximum number of events. 0 means no limit.
+        capacity_bytes: The maximum number of bytes, counted as received. A single larger event is
+            admitted if the channel is empty.
+        overflow: What happens when the channel is full. ``"block"`` blocks the reader thread, so
+            that TCP backpressure reaches the server. ``"drop_oldest"`` and ``"drop_newest"`` drop
+            events. ``"error"`` ends the session with an error.
     """
+
+    # Attributes of ``queue.Queue``, defined again because gevent's version makes them read-only.
+    maxsize: int = 0
+    #: The number of events put in but not yet reported by ``task_done``, as ``join`` counts them.
+    unfinished_tasks: int = 0
 
     def __init__(
         self,
@@ -77,284 +94,456 @@ class IncomingChannel(queue.Queue[E]):
         capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
         overflow: Overflow = "block",
     ) -> None:
-        super().__init__(capacity)
-        #: Rung when a blocked ``offer`` may go on, or never will.
-        self.room = Doorbell()
-        self._make_locks()
-        #: Keeps the position of the consumers, if any does; ``keep_position`` sets it.
-        self.keeper: PositionKeeper | None = None
+        # super().__init__() is not called, because the internals of ``queue.Queue`` are not used.
+        self.maxsize = capacity
         self.capacity_bytes = capacity_bytes
         self.overflow = overflow
-        #: Kept for the session: as long as the channel is in use, so is the session.
+        #: Rings when a caller may repeat an ``offer`` that lacked room, or when the channel has
+        #: ended.
+        self.room = Doorbell()
+        #: Keeps the position of the consumers, if there is a cursor. ``keep_position`` sets it.
+        self.keeper: PositionKeeper | None = None
+        #: A reference to the session, which must live as long as the channel is in use.
         self.owner: object = None
+        self.unfinished_tasks = 0
+        self._events: deque[Any] = deque()
+        self._make_locks()
         self._takes_lock = not HAS_GIL
+        #: Whether the next consumer must check for a fork. Always True if consumers take the mutex.
+        self._is_unchecked = True
+        self._taken_by_tasks = 0
         self._ended = False
-        self.is_shutdown = False  # the same, for programs that know queue.Queue of Python 3.13
         self._error: Exception | None = None
-        self._bounds = Bounds(self.queue, capacity, capacity_bytes, overflow)
-        #: Called with the number of events, and one more for the end, whenever there are more.
+        self._is_disowned = False
+        self._bounds = Bounds(self._events, capacity, capacity_bytes, overflow)
+        #: Called with ``available()`` whenever that grows.
         self._watcher: Callable[[int], None] | None = None
-        #: Which of the events, by how many had been put in, are not the stream's; with a keeper.
+        #: The numbers, in put order, of the events that users put in. Only with a keeper.
         self._own: deque[int] | None = None
 
     def _make_locks(self) -> None:
-        """Make the mutex and what waits on it; the one of ``queue.Queue`` isn't reentrant."""
-        self.mutex: Any = threading.RLock()
-        self.not_empty = threading.Condition(self.mutex)
-        # Nothing waits on these two: ``put``, ``join`` and ``task_done`` are the channel's own. A
-        # condition takes more than a kilobyte, which would be multiplied by the open streams.
-        self.not_full = self.all_tasks_done = self.not_empty
-        # No method of the channel itself, here: an abandoned channel has to go at once.
-        self._waiters = RoomWaiters(self.mutex, self.queue, self.room)
+        self._mutex: Any = threading.RLock()
+        self._takers = WaitList(self._mutex)
+        self._joiners = WaitList(self._mutex)
+        # Without a method of the channel, because a cycle would delay freeing an abandoned channel.
+        self._waiters = RoomWaiters(self._mutex, self._events, self.room)
 
     def keep_position(self, keeper: PositionKeeper) -> None:
-        """Report each event that is handed out to a keeper. Before the first event."""
+        """Report each event that is handed out to a keeper. Call this before the first event."""
         self.keeper = keeper
-        self._takes_lock = True
+        self._takes_lock = self._is_unchecked = True
         self._own = deque()
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because the channel was full."""
+        """The number of events dropped because the channel was full."""
         return self._bounds.dropped
 
-    # The consumers' side.
+    # The state of the queue.
+
+    def __repr__(self) -> str:
+        """Show the number of events, and whether more may arrive."""
+        state = "ended" if self._ended else "open"
+        return f"<{type(self).__name__} {state}, {len(self._events)} waiting>"
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether the channel has ended, as in ``queue.Queue`` of Python 3.13 and newer."""
+        disown_if_forked()
+        return self._ended
+
+    def qsize(self) -> int:
+        """Return the number of events waiting. Thread-safe. Does not block."""
+        disown_if_forked()
+        return len(self._events)
+
+    def empty(self) -> bool:
+        """Return whether no event is waiting. Thread-safe. Does not block."""
+        disown_if_forked()
+        return not self._events
+
+    def full(self) -> bool:
+        """Return whether there are ``maxsize`` events. Thread-safe. Does not block."""
+        disown_if_forked()
+        return self._has_no_room()
+
+    def _has_no_room(self) -> bool:
+        return 0 < self.maxsize <= len(self._events)
+
+    # The taking side.
 
     def get(self, block: bool = True, timeout: float | None = None) -> E:
-        """Take the next event, waiting for one if ``block``. Thread-safe.
+        """Take the next event, and wait for one if ``block`` is True. Thread-safe.
 
         Args:
-            block: Whether to wait at all.
-            timeout: How long to wait, in seconds; None waits until the session ends.
+            block: Whether to wait.
+            timeout: How long to wait, in seconds. None waits until the session ends.
 
         Raises:
-            queue.Empty: There was none in that time.
-            CursorError: What this thread had before could not be saved; nothing is lost by it, and
-                the next call tries again.
-            ChannelClosed: The session has ended cleanly or was closed, and all was taken.
-            SSEClientError: The session has ended with this error, and all was taken.
-            ValueError: A negative ``timeout``.
+            queue.Empty: No event arrived in time.
+            CursorError: The position of this thread's previous event could not be saved. Nothing is
+                lost, and the next call tries again.
+            ChannelClosed: The session has ended cleanly or was closed, and no event is left.
+            SSEClientError: The session has ended with this error, and no event is left.
+            ValueError: ``timeout`` is negative.
         """
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
-        if not self._takes_lock:
+        if not self._is_unchecked:
             try:
-                event: E = self.queue.popleft()
+                event: E = self._events.popleft()
             except IndexError:
-                pass  # and not here: what the wait raises is not about this error
+                pass  # wait below, so that an error of the wait is not chained to this one
             else:
-                self._tell_of_room()
+                if len(self._events) <= self._waiters.wake_at:
+                    self._waiters.wake()
                 return event
-        return self._wait_for_event(deadline_of(block=block, timeout=timeout))
+        return self._wait_for_event(block=block, timeout=timeout)
 
-    def _wait_for_event(self, deadline: float | None) -> E:
+    def get_nowait(self) -> E:
+        """Take the next event if there is one: ``get(block=False)``."""
+        return self.get(block=False)
+
+    def get_batch(self, max_events: int, timeout: float | None = None) -> list[E]:
+        """Wait for the next event, and take it and the events after it. Thread-safe.
+
+        With a ``cursor``, the whole batch is acknowledged when this thread asks for more.
+
+        Example:
+            >>> while batch := session.incoming.get_batch(500, timeout=5.0):  # doctest: +SKIP
+            ...     database.insert(batch)
+
+        Args:
+            max_events: The maximum number of events.
+            timeout: How long to wait for the first event, in seconds. None waits until the session
+                ends.
+
+        Returns:
+            At least one event.
+
+        Raises:
+            queue.Empty, CursorError, ChannelClosed, SSEClientError: As for ``get``.
+            TypeError, ValueError: ``max_events`` is not a positive int, or ``timeout`` is negative.
+        """
+        if type(max_events) is not int:  # True is not a number of events
+            raise TypeError(f"max_events must be an int, not {type(max_events).__name__}")
+        if max_events < 1:
+            raise ValueError(f"max_events must be at least 1, not {max_events}")
+        batch = [self.get(timeout=timeout)]
+        with contextlib.suppress(IndexError):
+            while len(batch) < max_events:
+                self._take_more(batch)
+        return batch
+
+    def _take_more(self, batch: list[E]) -> None:
+        """Add the next event to a batch. Raise IndexError if there is none."""
+        batch.append(self._take())
+
+    def _wait_for_event(self, *, block: bool = True, timeout: float | None = None) -> E:
+        disown_if_forked()
+        if self._is_unchecked and not self._takes_lock:
+            self._is_unchecked = False
+            try:
+                event: E = self._events.popleft()
+            except IndexError:
+                pass
+            else:
+                if len(self._events) <= self._waiters.wake_at:
+                    self._waiters.wake()
+                return event
+        deadline = deadline_of(block=block, timeout=timeout)
         if self.keeper is not None:
-            self.keeper.come_back()
-        with self.mutex:
-            self._tell_of_room()  # Ctrl-C may have kept the last event's taker from it
+            self.keeper.finish_and_save()
+        try:
             while True:
-                try:
-                    event: E = self.queue.popleft()
-                    break
-                except IndexError:
-                    pass
-                if self._ended:
-                    self._raise_end()
-                wait_for_change(self.not_empty, deadline, queue.Empty)
-            if self.keeper is not None:
-                self._note_handed_out(self.keeper, event)
-            self._tell_of_room()
-            return event
+                self._is_unchecked = self._takes_lock
+                with contextlib.suppress(IndexError):
+                    return self._take_or_raise_end()
+                if not self._takers.wait(self._has_news, deadline):
+                    raise queue.Empty  # noqa: TRY301  # this must also pass on the wake-up
+        except BaseException:
+            self._pass_on()
+            raise
 
-    def _tell_of_room(self) -> None:
-        if len(self.queue) <= self._waiters.wake_at:
+    def _take(self, task: object = None) -> E:
+        """Take the next event for a task, or for this thread. Raise IndexError if there is none."""
+        if not self._takes_lock:
+            event: E = self._events.popleft()
+        else:
+            with self._mutex:
+                event = self._events.popleft()
+                if self.keeper is not None:
+                    self._note_handed_out(self.keeper, event, task)
+        self._notify_of_room()
+        return event
+
+    def _take_or_raise_end(self, task: object = None) -> E:
+        """Take the next event. If there is none, raise the error of the end, or IndexError."""
+        with self._mutex:
+            self._notify_of_room()  # Ctrl-C may have prevented the previous consumer's call
+            if self._ended and not self._events:
+                self._raise_end()
+            return self._take(task)
+
+    def _has_news(self) -> bool:
+        return self._ended or bool(self._events)
+
+    def _pass_on(self) -> None:
+        """Wake another consumer, because this one may have been woken but takes nothing."""
+        with self._mutex:
+            if self._events:
+                self._takers.wake(1)
+
+    def _notify_of_room(self) -> None:
+        if len(self._events) <= self._waiters.wake_at:
             self._waiters.wake()
 
-    def _note_handed_out(self, keeper: PositionKeeper, event: Any) -> None:  # noqa: ANN401  # the stream's, or any
-        number, own = self._bounds.put_count - len(self.queue), self._own
+    def _note_handed_out(self, keeper: PositionKeeper, event: Any, task: object) -> None:  # noqa: ANN401  # users may put in anything
+        number, own = self._bounds.put_count - len(self._events), self._own
         while own and own[0] < number:
             own.popleft()  # it was dropped
         of_stream = None if own and own[0] == number else event
-        keeper.hand_out(of_stream, is_last=self._ended and not self.queue)
+        keeper.hand_out(of_stream, is_last=self._ended and not self._events, task=task)
 
     def task_done(self) -> None:
-        """Say that an event that was taken has been worked on, as for any ``queue.Queue``.
+        """Report that an event that was taken has been processed, as for any ``queue.Queue``.
 
         Raises:
-            ValueError: All of them have been already.
+            ValueError: All events have been reported already.
+            SessionClosedError: The session belongs to the parent of this forked process.
         """
-        with self.mutex:
+        self.raise_if_disowned()
+        with self._mutex:
             if self.unfinished_tasks <= 0:
                 raise ValueError("task_done() called too many times")
             self._finish_tasks(1)
 
     def join(self) -> None:
-        """Block until all events that were put in have been worked on, or were dropped."""
-        with self.mutex:
-            while self.unfinished_tasks:
-                self._waiters.condition.wait()
+        """Block until all events that were put in have been processed or dropped."""
+        disown_if_forked()
+        while self.unfinished_tasks:
+            self._joiners.wait(lambda: not self.unfinished_tasks, None)
 
     def __iter__(self) -> IncomingChannel[E]:
-        """Return the channel itself: all its iterators share the events."""
+        """Return the channel itself, because all its iterators share the events."""
         return self
 
     def __next__(self) -> E:
-        """Wait for the next event; stop when the session has ended and all was taken."""
-        if not self._takes_lock:  # as in ``get``, with one call less: this is the hot path
+        """Wait for the next event. Stop when the session has ended and no event is left."""
+        if not self._is_unchecked:  # as in ``get``, without a call: this is the hot path
             try:
-                event: E = self.queue.popleft()
+                event: E = self._events.popleft()
             except IndexError:
                 pass
             else:
-                if len(self.queue) <= self._waiters.wake_at:
+                if len(self._events) <= self._waiters.wake_at:
                     self._waiters.wake()
                 return event
         try:
-            return self._wait_for_event(deadline=None)
+            return self._wait_for_event()
         except ChannelClosed:
             raise StopIteration from None
 
+    def __aiter__(self) -> IncomingChannel[E]:
+        """Return the channel itself. All its iterators share the events, also with threads."""
+        return self
+
+    async def __anext__(self) -> E:
+        """Wait for the next event without blocking the loop. Stop when the session has ended.
+
+        Any number of tasks, of any event loop, may wait. A cancelled task loses no event. With a
+        ``cursor``, an event is acknowledged when its task asks for the next one.
+        """
+        self._taken_by_tasks += 1
+        if not self._taken_by_tasks % _EVENTS_PER_TURN:
+            await next_turn()
+        if not self._is_unchecked:  # as in ``get``
+            with contextlib.suppress(IndexError):
+                return self._take()
+        disown_if_forked()
+        task = None
+        if self.keeper is not None:
+            task = await self.keeper.finish_and_save_in_task()
+        try:
+            while True:
+                self._is_unchecked = self._takes_lock
+                with contextlib.suppress(IndexError):
+                    event = self._take_or_raise_end(task)
+                    break
+                await self._takers.wait_in_task(self._has_news)
+                disown_if_forked()  # another task may have forked in the meantime
+        except ChannelClosed:
+            raise StopAsyncIteration from None
+        except BaseException:
+            self._pass_on()
+            raise
+        return event
+
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied, as for another process."""
+        """Refuse to be pickled or copied."""
         raise TypeError(
             "an IncomingChannel cannot be pickled or copied: its session belongs to this process; "
-            "hand over the events"
+            "pass on the events instead"
         )
 
     def _raise_end(self) -> NoReturn:
         if self._error is None:
             raise ChannelClosed
-        # The same error may be raised often: to several consumers, or to one that asks again.
+        # The same error may be raised several times, so its traceback must not grow.
         raise self._error.with_traceback(None)
 
     def watch(self, watcher: Callable[[int], None] | None) -> None:
-        """Have a function told whenever there is more to be had; None ends that. Never blocks.
+        """Call a function whenever ``available()`` grows, or no longer with None. Never blocks.
 
-        It is called with the number of events, and one more for the end, on any thread, and must
-        return at once: the mutex is held.
+        The function is called with ``available()``, on any thread. It must return at once, because
+        the mutex is held.
 
         Raises:
-            ValueError: There is a watcher already.
+            ValueError: There is already a watcher.
         """
-        with self.mutex:
+        disown_if_forked()
+        with self._mutex:
             if watcher is not None and self._watcher is not None:
                 raise ValueError("the session is merged already")
             self._watcher = watcher
-            self._tell_watcher()
+            self._notify_watcher()
 
-    def _tell_watcher(self) -> None:
+    def _notify_watcher(self) -> None:
         if self._watcher is not None:
             self._watcher(self.available())
 
     def available(self) -> int:
-        """Return how many events there are, and one more for the end. Never blocks."""
-        return len(self.queue) + self._ended
+        """Return the number of events, plus one if the channel has ended. Never blocks."""
+        return len(self._events) + self._ended
 
     # The putting side.
 
     def put(self, item: E, block: bool = True, timeout: float | None = None) -> None:
-        """Put an event of one's own at the end, waiting for room if ``block``. Thread-safe.
+        """Put your own event at the end, and wait for room if ``block`` is True. Thread-safe.
 
-        It is not the stream's, so it has no part in the position that a ``cursor`` keeps.
+        It is not an event of the stream, so it does not affect the position in a ``cursor``.
 
         Raises:
-            queue.Full: There was no room in that time.
+            queue.Full: There was no room in time.
             ChannelClosed: The session has ended.
-            ValueError: A negative ``timeout``.
+            SessionClosedError: The session belongs to the parent of this forked process.
+            ValueError: ``timeout`` is negative.
         """
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
         deadline = deadline_of(block=block, timeout=timeout)
-        with self.mutex:
+        self.raise_if_disowned()
+        while True:
+            with self._mutex:
+                if self._ended:
+                    raise ChannelClosed
+                if not self._has_no_room():
+                    self._append([item])
+                    if self._own is not None:
+                        self._own.append(self._bounds.put_count)
+                    return
             self._waiters.wait_while(self._is_full, deadline)
-            if self._ended:
-                raise ChannelClosed
-            self._append([item])
-            if self._own is not None:
-                self._own.append(self._bounds.put_count)
+
+    def put_nowait(self, item: E) -> None:
+        """Put your own event at the end if there is room: ``put(item, block=False)``."""
+        self.put(item, block=False)
 
     def _is_full(self) -> bool:
-        return not self._ended and 0 < self.maxsize <= len(self.queue)
+        return not self._ended and self._has_no_room()
 
     def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
-        """Put in what ``overflow`` allows, and return the rest.
+        """Put in the events that ``overflow`` allows, and return the rest.
 
-        Never blocks; for the reader thread.
+        Only the reader thread calls this. It never blocks.
 
         Args:
             events: Events, in order.
-            size: How many bytes of the stream they took; 0 for the rest of a batch that has begun.
+            size: Their size in the stream, in bytes. 0 for the rest of a batch offered before.
 
         Returns:
-            Those for which there is no room: only with ``"block"``, and ``room`` rings when it is
-            worth coming again.
+            The events without room, only with ``"block"``. ``room`` rings when the next attempt is
+            worthwhile.
 
         Raises:
             ChannelClosed: The channel has ended.
-            ChannelOverflowError: With ``overflow="error"``, after those that had room.
+            ChannelOverflowError: With ``overflow="error"``, after the events that had room.
         """
-        with self.mutex:
+        with self._mutex:
             if self._ended:
                 raise ChannelClosed
-            pushed_out = self._bounds.pushed_out
-            accepted, rest = self._bounds.admit(events, size)
-            self._finish_tasks(self._bounds.pushed_out - pushed_out)
+            bounds = self._bounds
+            pushed_out = bounds.pushed_out
+            accepted, rest = bounds.admit(events, size)
+            if bounds.pushed_out != pushed_out:
+                self._finish_tasks(bounds.pushed_out - pushed_out)
             if accepted:
                 self._append(accepted)
-            if self._bounds.refuse(rest):
+            if not rest or bounds.refuse(rest):
                 return ()
             self._waiters.ring_at_half()
             return rest
 
     def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
-        """Put in what has arrived although there is no room: nothing more will. Never blocks."""
-        with self.mutex:
+        """Put in the last events of the stream even if there is no room. Never blocks."""
+        with self._mutex:
             if not self._ended:
                 self._append(events)
 
     def _append(self, events: Sequence[object]) -> None:
-        self.queue.extend(events)
-        self._bounds.put_count += len(events)
-        self.unfinished_tasks += len(events)
-        self.not_empty.notify(len(events))
+        count = len(events)
+        if not self._events:
+            self._is_unchecked = True
+        self._events.extend(events)
+        self._bounds.put_count += count
+        self.unfinished_tasks += count
+        if self._takers.wakes:
+            self._takers.wake(count)
         if self._watcher is not None:
-            self._tell_watcher()
+            self._watcher(len(self._events) + self._ended)
 
     # The end.
 
     def end(self, error: Exception | None = None, *, may_block: bool = False) -> None:
-        """Let the consumers take what is there, and then raise ``error`` or stop. Thread-safe.
+        """Let the consumers take the remaining events, then raise ``error`` or stop. Thread-safe.
 
         Args:
-            error: What the consumers get after the last event.
+            error: The error that consumers get after the last event.
             may_block: Whether the calling thread may close the cursor.
         """
-        with self.mutex:
+        disown_if_forked()
+        with self._mutex:
             if not self._ended:
                 self._mark_ended(error)
                 self._wake_everybody()
-            is_drained = not self.queue
+            is_drained = not self._events
         if is_drained and self.keeper is not None:
             self.keeper.drained(may_block=may_block)
 
     def disown(self, error: Exception) -> None:
-        """End with this error in a forked child, whatever lock was held at the fork."""
+        """End with this error in a forked child, whichever locks were held at the fork."""
         self._make_locks()
-        self.queue.clear()
+        self._events.clear()
         self.unfinished_tasks = 0
+        self._is_disowned = True
         self._mark_ended(error)
-        self._tell_watcher()
-        if self.keeper is not None:
-            self.keeper.disown()
+        self._notify_watcher()
+
+    def raise_if_disowned(self) -> None:
+        """Raise SessionClosedError in a forked child whose parent opened the session."""
+        disown_if_forked()
+        if self._is_disowned:
+            self._raise_end()
 
     def close(self) -> None:
-        """Drop what is there, and let the consumers stop at once. Thread-safe."""
-        with self.mutex:
-            self._mark_ended(None)
+        """Drop all events, and stop the consumers at once. Thread-safe."""
+        disown_if_forked()
+        with self._mutex:
+            if not self._is_disowned:  # otherwise keep the error that names the parent
+                self._mark_ended(None)
             dropped = 0
-            with contextlib.suppress(IndexError):  # one by one: consumers take some meanwhile
+            with contextlib.suppress(IndexError):  # one by one, because consumers take some, too
                 while True:
-                    self.queue.popleft()
+                    self._events.popleft()
                     dropped += 1
             self._finish_tasks(dropped)
             self._wake_everybody()
@@ -362,22 +551,22 @@ class IncomingChannel(queue.Queue[E]):
             self.keeper.close()
 
     def shutdown(self, immediate: bool = False) -> None:
-        """End the channel as ``queue.Queue.shutdown`` of Python 3.13 does. Thread-safe."""
+        """End the channel, as ``queue.Queue.shutdown`` of Python 3.13. Thread-safe."""
         if immediate:
             self.close()
         else:
             self.end()
 
     def _mark_ended(self, error: Exception | None) -> None:
-        self._ended = self.is_shutdown = True
+        self._ended = True
         self._error = error
 
     def _finish_tasks(self, count: int) -> None:
         self.unfinished_tasks = max(0, self.unfinished_tasks - count)
         if count and not self.unfinished_tasks:
-            self._waiters.notify()
+            self._joiners.wake_all()
 
     def _wake_everybody(self) -> None:
         self._waiters.wake()
-        self.not_empty.notify_all()
-        self._tell_watcher()
+        self._takers.wake_all()
+        self._notify_watcher()

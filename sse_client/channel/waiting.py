@@ -1,24 +1,30 @@
 """How the two sides of a channel wait for each other, while consumers take events without a lock.
 
-Consumers take events without the channel's mutex: ``deque.popleft`` is atomic. So a thread that
-holds the mutex may see the queue shrink, but never grow. A thread that waits for room first says so
-in ``wake_at`` and then looks again. A consumer has then either taken its event before that look, or
-it sees ``wake_at`` after it, takes the mutex and wakes the waiting threads. That needs the memory
-model of an interpreter with a global lock; without one, consumers take the mutex.
+Consumers take events without the channel's mutex, because ``deque.popleft`` is atomic. So a thread
+that holds the mutex may see the queue shrink, but never grow. A thread that waits for room first
+sets ``wake_at`` and then checks the queue again. A consumer has either taken its event before that
+check, or it sees ``wake_at`` afterwards, takes the mutex and wakes the waiting threads. This relies
+on the memory model of an interpreter with a global lock. Without one, consumers take the mutex.
 
-This is the one trick of the channel, and it earns its place: with the mutex around each event the
-whole way takes 1.2 to 1.6 times the processor time, by the framing (``benchmarks/whole_way.py``).
+With the mutex around each event, reading a stream to its end takes 1.2 to 1.6 times the processor
+time, depending on the framing (``benchmarks/whole_way.py``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import math
 import queue
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from sse_client.clock import acquire
+
 if TYPE_CHECKING:
+    import asyncio
     from collections import deque
     from collections.abc import Callable
 
@@ -26,88 +32,159 @@ if TYPE_CHECKING:
 
 HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-#: How long a waiter may sleep before it looks again by itself, in seconds.
-_LOOK_AGAIN = 1.0
-
-#: Fewer events than any queue holds: no thread waits for room.
+#: Less than any number of events: no thread waits for room.
 _NEVER = -1
 
 
 def deadline_of(*, block: bool, timeout: float | None) -> float | None:
-    """Return until when to wait, on the monotonic clock; None for as long as it takes."""
+    """Return the deadline on the monotonic clock, or None to wait without a limit."""
     if not block:
         return float("-inf")
     return None if timeout is None else time.monotonic() + timeout
 
 
-def wait_for_change(
-    condition: threading.Condition,
-    deadline: float | None,
-    too_late: type[queue.Empty | queue.Full],
-) -> None:
-    """Wait until the condition is notified, or for a while; raise if it is too late already."""
-    left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
-    if left <= 0:
-        raise too_late
-    # Not for long: a signal handler that closes the session on this very thread, between the
-    # look before this and the wait, notifies no thread that waits already.
-    condition.wait(min(left, _LOOK_AGAIN))
+class WaitList:
+    """The threads and tasks that wait for one kind of change, in order of arrival.
+
+    Each is represented by the function that wakes it, which is called at most once. All methods
+    except the waits require the mutex. The mutex is reentrant, so a finaliser or a signal handler
+    may run between any two steps. A thread therefore joins the list before it checks for the
+    change, so it cannot miss one.
+    """
+
+    __slots__ = ("_mutex", "wakes")
+
+    def __init__(self, mutex: threading.RLock) -> None:
+        self._mutex = mutex
+        #: The functions that wake them.
+        self.wakes: list[Callable[[], object]] = []  # a deque takes 600 bytes
+
+    def join(self, wake: Callable[[], object]) -> None:
+        """Call this function at the next change."""
+        self.wakes.append(wake)
+
+    def leave(self, wake: Callable[[], object]) -> None:
+        """Remove this function from the list. It may have been called already."""
+        with contextlib.suppress(ValueError):
+            self.wakes.remove(wake)
+
+    def wake(self, count: int) -> None:
+        """Wake at most ``count`` of them, the longest waiting first. Never blocks."""
+        wakes = self.wakes
+        while count > 0 and wakes:
+            try:
+                wakes.pop(0)()
+            except RuntimeError:
+                continue  # the event loop of a task was closed in the meantime
+            count -= 1
+
+    def wake_all(self) -> None:
+        """Wake all of them. Never blocks."""
+        self.wake(len(self.wakes))
+
+    def wait(self, is_due: Callable[[], object], deadline: float | None) -> bool:
+        """Block the calling thread until it is woken, unless ``is_due``. Wake-ups may be spurious.
+
+        Returns:
+            False if the deadline has passed, in which case it did not wait. Otherwise True.
+        """
+        longest = math.inf if deadline is None else deadline - time.monotonic()
+        # One lock, released once. A condition would also take the mutex again.
+        lock = threading.Lock()
+        lock.acquire()
+        wake = lock.release
+        was_woken = False
+        try:
+            with self._mutex:
+                self.join(wake)
+                if is_due():
+                    return True
+            if longest <= 0:
+                return False
+            was_woken = acquire(lock, longest)
+        finally:
+            if not was_woken:
+                with self._mutex:
+                    self.leave(wake)
+        return True
+
+    async def wait_in_task(self, is_due: Callable[[], object]) -> None:
+        """Suspend the calling asyncio task until it is woken, unless ``is_due``."""
+        import asyncio  # noqa: PLC0415  # whoever gets here has it
+
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+        wake = functools.partial(loop.call_soon_threadsafe, _resolve, woken)
+        try:
+            with self._mutex:
+                self.join(wake)
+                if is_due():
+                    return
+            await woken
+        finally:
+            if not woken.done() or woken.cancelled():
+                with self._mutex:
+                    self.leave(wake)
+
+
+async def next_turn() -> None:
+    """Let the other tasks of the event loop run."""
+    import asyncio  # noqa: PLC0415  # whoever gets here has it
+
+    await asyncio.sleep(0)
+
+
+def _resolve(woken: asyncio.Future[None]) -> None:
+    if not woken.done():  # it may have been cancelled in the meantime
+        woken.set_result(None)
 
 
 class RoomWaiters:
-    """The threads that wait for room: the reader thread, by its doorbell, and callers of ``put``.
+    """The threads that wait for room: the reader thread, on its doorbell, and callers of ``put``.
 
-    All methods but ``wake`` are for a thread that holds the channel's mutex.
+    All methods except ``wake`` and ``wait_while`` require the channel's mutex.
 
     Args:
-        mutex: The channel's.
+        mutex: The channel's mutex.
         events: The channel's queue.
-        bell: What the reader thread waits on.
+        bell: The doorbell on which the reader thread waits.
     """
 
-    __slots__ = ("_bell", "_condition", "_events", "_mutex", "wake_at")
+    __slots__ = ("_bell", "_events", "_mutex", "_putting", "wake_at")
 
     def __init__(self, mutex: threading.RLock, events: deque[Any], bell: Doorbell) -> None:
         self._mutex = mutex
         self._events = events
         self._bell = bell
-        self._condition: threading.Condition | None = None
-        #: A consumer calls ``wake`` once no more events than this are left.
+        self._putting = WaitList(mutex)
+        #: A consumer calls ``wake`` when at most this number of events is left.
         self.wake_at = _NEVER
 
-    @property
-    def condition(self) -> threading.Condition:
-        """What callers of ``put`` and ``join`` wait on. Few do, so it is made for them."""
-        if self._condition is None:
-            self._condition = threading.Condition(self._mutex)
-        return self._condition
-
     def wake(self) -> None:
-        """Wake all of them. A thread that still has no room asks again. Takes the mutex."""
+        """Wake all of them. A thread that still has no room waits again. Takes the mutex."""
         with self._mutex:
             self._bell.ring()
-            self.notify()
-            self.wake_at = _NEVER  # last: Ctrl-C may come between
-
-    def notify(self) -> None:
-        """Wake those that wait on the condition."""
-        if self._condition is not None:
-            self._condition.notify_all()
+            self._putting.wake_all()
+            self.wake_at = _NEVER  # last, in case Ctrl-C interrupts before
 
     def ring_at_half(self) -> None:
-        """Have the doorbell ring once half of the events were taken."""
+        """Let the doorbell ring once half of the events have been taken."""
         half = len(self._events) // 2
         self.wake_at = max(self.wake_at, half)
         if len(self._events) <= half:
-            self._bell.ring()  # enough was taken meanwhile
+            self._bell.ring()  # enough have been taken already
 
     def wait_while(self, is_full: Callable[[], bool], deadline: float | None) -> None:
-        """Wait for room for one event.
+        """Wait until there is or was room for one event. Call this without the mutex.
 
         Raises:
-            queue.Full: There was none by the deadline.
+            queue.Full: There was no room by the deadline.
         """
-        while is_full():
+
+        def has_room() -> bool:
             self.wake_at = max(self.wake_at, len(self._events) - 1)
-            if is_full():  # still, now that a consumer sees it
-                wait_for_change(self.condition, deadline, queue.Full)
+            return not is_full()  # checked again, now that consumers see ``wake_at``
+
+        while is_full():
+            if not self._putting.wait(has_room, deadline):
+                raise queue.Full

@@ -1,10 +1,10 @@
 """The ``sse-client`` command: follows a stream in a terminal, records one, or serves a recording.
 
-Each command is a module with a function ``run``, which takes the words behind the command's name
-and returns the exit status. ``commands.py`` lists them; a module is imported once its command is
-called, so that none waits for what another needs.
+Each command is a module with a function ``run``, which takes the words after the command's name
+and returns the exit status. ``commands.py`` lists them. A module is imported only when its command
+is called, so that no command waits for the imports of another.
 
-Nothing that was typed is repeated on standard error: header values, user info and queries are
+Standard error never repeats what was typed, because header values, user info and queries may be
 secrets.
 """
 
@@ -19,34 +19,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sse_client import SSEClientError
-from sse_client.cli.commands import COMMANDS, DEFAULT
-from sse_client.cli.output import complain
+from sse_client.cli.commands import COMMANDS, DEFAULT, WITH_ONE_FAILURE
+from sse_client.cli.failures import FAILED, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ENDED = 0
-_FAILED = 1
-_INTERRUPTED = 130  # what a shell makes of a command that SIGINT has ended
+_INTERRUPTED = 130  # the status that a shell reports for a command ended by SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the ``sse-client`` command. Blocks until it is done; for the main thread.
+    """Run the ``sse-client`` command. Blocks until it is done. Call it on the main thread.
 
-    Standard output is UTF-8 from then on, whatever the locale. Where the process has no standard
-    output or error, because the descriptor was closed, what would be written there is dropped.
+    Standard output is UTF-8 from then on, in any locale. If the process has no standard output or
+    error, because the descriptor was closed, the text written to it is dropped.
 
     Args:
-        argv: The words behind the command's name; those of the process by default.
+        argv: The words after the command's name, by default those of the process.
 
     Returns:
-        The exit status: 0 for a stream that has ended, a limit that was asked for, or a reader
-        that has gone; 1 for a failure, told in one line on standard error; 130 for Ctrl-C.
+        The exit status: 0 if the stream has ended, a requested limit was reached, or the reader of
+        the output has gone. 3 if there was no response, 4 if the response was refused, 5 if the
+        stream was cut off, and 1 for any other failure, with the reason on standard error. 130 for
+        Ctrl-C.
 
     Raises:
         SystemExit: With 2 for wrong usage, with 0 after ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     with _open_streams():
         return _run(words)
 
@@ -63,16 +66,16 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         return _ENDED
     except (SSEClientError, OSError, ValueError) as error:
-        complain(str(error))
-        return _FAILED
+        status = report(error)
+        return FAILED if module in WITH_ONE_FAILURE else status
     return status
 
 
 @contextlib.contextmanager
 def _open_streams() -> Iterator[None]:
-    """Let what Python found closed (``>&-``, ``2>&-``) lead nowhere, until the end of the block.
+    """Drop text that is written to a closed stream (``>&-``, ``2>&-``) within the block.
 
-    It stands there as None, for which ``print`` takes standard output.
+    Python replaces such a stream by None, for which ``print`` uses standard output.
     """
     with contextlib.ExitStack() as stack:
         for is_closed, redirect in (

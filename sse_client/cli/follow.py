@@ -1,4 +1,4 @@
-"""``sse-client URL``: follows a stream and prints its events."""
+"""``sse-client URL ...``: follows streams and shows their events."""
 
 from __future__ import annotations
 
@@ -6,42 +6,61 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sse_client import FileCursor, __version__
-from sse_client.cli import stream_options, values
-from sse_client.cli.commands import COMMANDS
-from sse_client.cli.formats import format_of
-from sse_client.cli.output import noticing_that_nobody_reads, show
+from sse_client.cli import output_options, request_options, session_options, values
+from sse_client.cli.commands import COMMANDS, similar_command
+from sse_client.cli.delivery import Delivery
+from sse_client.cli.failures import report
+from sse_client.cli.names import names_of
+from sse_client.cli.opening import opener
+from sse_client.cli.output import closed_without_reader
 from sse_client.cli.parser import Parser
+from sse_client.cli.several import run_each
+from sse_client.cli.signals import ended_by_sigterm
 from sse_client.cli.stats import displayed
-from sse_client.event_stream.events import is_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sse_client.cli.stats import Display, NoDisplay
+
+_USUAL = (
+    *("--json", "--raw", "--format", "--select", "--event", "-v", "--stats", "-H", "-d"),
+    *("-u", "--state", "--max-events", "--end-of-stream", "--help"),
+)
+
 
 def run(words: Sequence[str]) -> int:
-    """Follow a stream until it ends or is no longer wanted."""
-    arguments = _parse(words)
-    shows_comments = arguments.filter_comments == "off"
-    has_comments = shows_comments or (arguments.raw and arguments.filter_comments is None)
-    write_event = format_of(_format_name(arguments), has_comments=has_comments)
-    wanted = frozenset(arguments.event)
-    count = 0
+    """Follow streams until they end or a limit is reached."""
+    arguments = parser().parse_checked(words)
     with (
+        ended_by_sigterm(),
+        output_options.output_of(arguments),
         displayed(wanted=arguments.stats) as display,
-        stream_options.followed(arguments, {**_options(arguments), **display.hooks()}) as session,
-        noticing_that_nobody_reads(session.close),
     ):
-        for event in session.incoming:
-            is_aside = is_extra(event, show_comment_events=shows_comments, show_retry_events=False)
-            if is_aside or not wanted or event.event in wanted:
-                with display.paused():
-                    show(write_event(event, is_aside))
-                count += not is_aside
-            # Only now: what a position has passed was written out and flushed.
-            session.acknowledge(event)
-            if count == arguments.max_events:
-                break
-    return 0
+        return _follow(arguments, display)
+
+
+def _follow(arguments: argparse.Namespace, display: Display | NoDisplay) -> int:
+    with opener(arguments) as opened, closed_without_reader(opened.close):
+        delivery = Delivery(
+            arguments, output_options.look_of(arguments), display.paused, opened.close
+        )
+
+        def follow_one(url: str, name: str) -> None:
+            deliver = delivery.stream(name)
+            with opened.followed(url, _options(arguments), display.hooks(), name) as session:
+                for event in session.incoming:
+                    is_enough = deliver(event)
+                    # Only after the event was written and flushed may the position pass it.
+                    session.acknowledge(event)
+                    if is_enough:
+                        break
+
+        if len(arguments.url) == 1:
+            follow_one(arguments.url[0], "")
+            return 0
+        names = names_of(arguments.url)
+        return run_each(follow_one, list(zip(arguments.url, names, strict=True)), opened, report)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -55,63 +74,59 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def _format_name(arguments: argparse.Namespace) -> str:
-    chosen = [name for name in ("raw", "json", "data_only") if getattr(arguments, name)]
-    return chosen[0] if chosen else "lines"
+class FollowParser(Parser):
+    """The parser of this command."""
+
+    def parse_checked(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse the words, and refuse options that exclude each other."""
+        arguments = self.parse(words)
+        request_options.check_request(self, arguments)
+        output_options.check_output(self, arguments)
+        if len(arguments.url) > 1:
+            for option in ("raw", "stats", "state", "last_event_id"):
+                if getattr(arguments, option):
+                    self.error(f"--{option.replace('_', '-')} is for a single stream")
+        return arguments
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
+def parser() -> FollowParser:
+    """Return the parser of this command."""
+    made = FollowParser(
         prog="sse-client",
-        usage="sse-client [option ...] URL\n"
-        f"       sse-client {' | '.join(COMMANDS)}  (each has a --help of its own)",
-        description="Follow a stream of Server-Sent Events and print the data of each, one event "
-        "a line, with \\n for a line feed in it. When the connection is lost, it is opened again, "
-        "and the stream resumes after the last event. A proxy can make a broken stream look like "
-        "one that has ended: only --end-of-stream tells them apart.",
-        epilog="S is in seconds. Exit status: 0 ended, 1 failed, 2 wrong usage, 130 Ctrl-C.",
+        usage="sse-client [option ...] URL ...\n       sse-client COMMAND [option ...]",
+        description="Follow streams of Server-Sent Events, and print the data of each event on "
+        "one line. A lost connection is reopened, and the stream continues after the last "
+        f"event. Commands: {', '.join(COMMANDS)}.",
+        epilog="S is in seconds. Exit status: 0 ended, 1 failed, 2 wrong usage, 3 no response, "
+        "4 refused, 5 cut off, 130 Ctrl-C, 143 SIGTERM.",
+        usual=_USUAL,
     )
-    parser.add_argument("url", metavar="URL", type=_url)
-    _add_output_options(parser)
-    stream_options.add_request_options(parser)
-    begin = parser.add_argument_group("begin")
-    begin.add_argument("--last-event-id", metavar="ID", type=values.event_id)
+    made.add_argument("url", metavar="URL", type=_url, nargs="+")
+    output_options.add_output_options(made)
+    output_options.add_report_options(made)
+    request_options.add_request_options(made)
+    begin = made.add_argument_group("begin")
     begin.add_argument(
-        "--state", metavar="FILE", type=values.path, help="go on where the last run ended"
+        "--last-event-id", metavar="ID", type=values.event_id, help="begin after this event"
     )
-    stream_options.add_session_options(parser)
-    parser.add_help_option().add_argument(
-        "--version", action="version", version=f"sse-client {__version__}", help=""
+    begin.add_argument(
+        "--state",
+        metavar="FILE",
+        type=values.path,
+        help="keep the position here, to continue the next time",
     )
-    arguments = parser.parse(words)
-    stream_options.check(parser, arguments)
-    if arguments.data_only and arguments.filter_comments == "off":
-        parser.error("--data-only shows no comments: not with --filter-comments off")
-    return arguments
-
-
-def _add_output_options(parser: Parser) -> None:
-    output = parser.add_argument_group("output")
-    form = output.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="an object each")
-    form.add_argument("--raw", action="store_true", help="wire format")
-    form.add_argument("--data-only", action="store_true", help="not escaped")
-    output.add_argument(
-        "--event", metavar="NAME", action="append", default=[], help="only these; repeatable"
+    session_options.add_session_options(made)
+    made.add_help_option().add_argument(
+        "--version", action="version", version=f"sse-client {__version__}", help="show the version"
     )
-    output.add_argument("--stats", action="store_true", help="on stderr")
-    output.add_argument(
-        "--filter-comments",
-        metavar="on|off",
-        type=values.one_of("on", "off"),
-        help="off shows comments",
-    )
+    return made
 
 
 def _url(text: str) -> str:
     try:
-        return values.url(text)
+        return values.address(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(
-            f"{error} (or be a command: {', '.join(COMMANDS)})"
-        ) from None
+        similar = similar_command(text)
+        hint = f"did you mean the command {similar}?" if similar else None
+        listed = hint or f"or be a command: {', '.join(COMMANDS)}"
+        raise argparse.ArgumentTypeError(f"{error} ({listed})") from None

@@ -1,7 +1,7 @@
-"""A recording: a file in the wire format that blocks are appended to, and read from.
+"""A recording: a file in the wire format to which blocks are appended.
 
-Each event is one block, written with one call, so whatever ends the process leaves whole events
-and at most a part of one behind them, which the next run takes away.
+Each event is one block, written with one call. So if the process is killed, the file has complete
+events and at most a part of one after them. The next run removes that part.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ _FIELDS = (b"event", b"id", b"retry", b"data")
 
 
 class Recording:
-    """A file that a stream is appended to, locked against a second writer. A context manager.
+    """A file to which a stream is appended, locked against other writers.
 
-    For one thread at a time.
+    It is a context manager. Not thread-safe.
 
     Args:
-        path: The file; it is made if there is none. A part of an event at its end is cut off.
+        path: The file, which is created if it does not exist. An incomplete event at its end is
+            removed.
 
     Raises:
-        CursorError: Somebody else writes to it.
-        OSError: It can't be opened.
-        ValueError: It is no recording, but another file.
+        CursorError: Another process writes to it.
+        OSError: It cannot be opened.
+        ValueError: It is not a recording.
 
     Attributes:
-        last_event_id: The ID to go on after, ``""`` if there is none.
-        is_empty: Whether it held no event when it was opened.
+        last_event_id: The ID to continue after, or ``""``.
+        is_empty: Whether it had no events when it was opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -58,17 +59,17 @@ class Recording:
             self._stack = stack.pop_all()
 
     def append(self, event: ServerSentEvent) -> None:
-        """Append an event. Blocks for the system, not for the disk.
+        """Append an event. Blocks for the system, but not for the disk.
 
         Raises:
-            OSError: It can't be written.
+            OSError: Writing failed.
         """
         rest = memoryview(self._wire.block(event).encode())
         while rest:
             rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
-        """Close the file, and free it for another writer."""
+        """Close the file, and release its lock."""
         self._stack.close()
 
     def __enter__(self) -> Recording:
@@ -76,15 +77,15 @@ class Recording:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the recording."""
         self.close()
 
 
 def read_blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the blocks of a stream as they stand there, each with the blank line that ends it.
+    """Yield the unchanged blocks of a stream, each with its blank line.
 
-    What is cut off at the end is left out. Lines end at LF, CR or CRLF (WHATWG HTML, section
-    9.2.5), as those of ``bytes.splitlines`` do.
+    An incomplete block at the end is left out. Lines end at LF, CR or CRLF (WHATWG HTML, section
+    9.2.5), as in ``bytes.splitlines``.
     """
     block: list[bytes] = []
     for lines in file:
@@ -96,14 +97,24 @@ def read_blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def new_parser() -> EventStreamParser:
-    """Return a parser for a recording, which the file itself bounds."""
+    """Return a parser for a recording. The file itself bounds the size of events."""
     return EventStreamParser(max_event_size=sys.maxsize)
 
 
+def require_recording(path: str) -> None:
+    """Refuse a file that is not a recording, so that it is not served by mistake.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not a recording.
+    """
+    _survey(path)
+
+
 def _survey(path: str) -> tuple[int, int, str]:
-    """Return where the last whole block ends, how many events there are, and the last event ID."""
+    """Return the end of the last complete block, the number of events, and the last event ID."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise ValueError(f"{path} is not a regular file")  # reading a pipe could block for ever
+        raise ValueError(f"{path} is not a regular file")  # reading a pipe could block forever
     parser = new_parser()
     end = count = 0
     with open(path, "rb") as file:  # noqa: PTH123  # as typed
@@ -112,14 +123,14 @@ def _survey(path: str) -> tuple[int, int, str]:
             count += len(parser.feed(block))
         file.seek(end)
         tail = file.read()
-    # What is cut off has to be ours: a file that was named by mistake is left as it is.
+    # Only an incomplete event is removed. A file that was named by mistake stays unchanged.
     if (end and not count) or not _is_cut_off(tail):
         raise ValueError(f"{path} is not a recording of an event stream")
     return end, count, parser.last_event_id
 
 
 def _is_cut_off(tail: bytes) -> bool:
-    """Return whether this is a part of a block: nothing, whole lines, the beginning of a line."""
+    """Return whether this may be part of a block: lines of which the last may be incomplete."""
     *lines, last = tail.replace(b"\r", b"").split(b"\n")
     is_last_fine = bool(_LINE.fullmatch(last)) or any(name.startswith(last) for name in _FIELDS)
     return is_last_fine and all(_LINE.fullmatch(line) for line in lines)

@@ -1,12 +1,12 @@
-"""``--stats``: the figures of a session on standard error, while it goes on.
+"""``--stats``: shows the figures of a running session on standard error.
 
-On a terminal that is one live line, drawn with rich if that is installed. Into a file or a pipe
-goes a line whenever a connection was opened or lost, and one at the end: a log of a quiet stream
-stays short.
+On a terminal this is one live line, drawn with rich if that is installed. A file or a pipe gets one
+line for each connection that is opened or lost, and one at the end, so that the log of a quiet
+stream stays short.
 
-Threads: a thread of its own draws, so that standard error never keeps the stream waiting; the
-reader's only rings. ``_drawing`` is held while something is written to the terminal: the main
-thread holds it while it prints an event.
+A separate thread draws, so that the stream never waits for standard error. The reader thread only
+notifies it. ``_drawing`` is held while the terminal is written to, also by the main thread while it
+prints an event.
 """
 
 from __future__ import annotations
@@ -27,19 +27,25 @@ if TYPE_CHECKING:
 
     from sse_client import SSESession
 
-#: Over how long the rate of a live line is taken, in seconds.
+#: The period over which the rate of a live line is measured, in seconds.
 _WINDOW = 5.0
 
-#: What is shown of a last event ID, in characters: some are whole documents.
+#: From this rate on, it is shown without a fraction.
+_WHOLE = 100
+
+#: The maximum length of a displayed last event ID, in characters. Some IDs are whole documents.
 _MAX_ID = 60
+
+#: Below this width, in columns, the pieces of a live line are shortened.
+_NARROW = 80
 
 #: How often a live line is drawn, in seconds.
 _PERIOD = 0.25
 
-#: How long the end waits for a standard error that takes nothing, in seconds.
+#: How long the end waits for a blocked standard error, in seconds.
 _PATIENCE = 1.0
 
-#: Where the cursor goes to the first column, and the line is erased (ECMA-48, EL).
+#: Moves the cursor to the first column, and erases the line (ECMA-48, EL).
 _ERASE = "\r\x1b[K"
 
 _SEPARATOR = "  "
@@ -47,17 +53,24 @@ _STYLES = {"state": "green", "lost": "yellow", "events": "bold", "id": "cyan"}
 
 
 class Part(NamedTuple):
-    """A piece of the line, and what it is about."""
+    """A piece of the line: its subject, its text, and its text on a narrow terminal."""
 
     about: str
     text: str
+    short: str = ""
+
+
+def texts_of(parts: Sequence[Part], columns: int) -> list[tuple[str, str]]:
+    """Return the subject and the text of each piece for a terminal of this width."""
+    is_narrow = columns < _NARROW
+    return [(part.about, part.short if is_narrow and part.short else part.text) for part in parts]
 
 
 class Figures:
-    """What is known of a session, for whoever draws it.
+    """The figures of a session, for display.
 
-    Threads: the reader's calls ``opened`` and ``lost``, another one ``parts``; each of them only
-    sets or reads references.
+    The reader thread calls ``opened`` and ``lost``. Another thread calls ``parts``. They need no
+    lock, because they only set and read references.
 
     Args:
         clock: A monotonic clock, in seconds.
@@ -67,45 +80,61 @@ class Figures:
         self._clock = clock
         self._began = clock()
         self._session: SSESession | None = None
-        self._state = Part("state", "connecting")
+        self._state = "connecting"
+        self._reason = ""
+        # The time of the next attempt.
+        self._due: float | None = None
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)])
 
     def opened(self, session: SSESession) -> None:
-        """Take note that a connection is open."""
+        """Record that a connection is open."""
         self._session = session
-        self._state = Part("state", "open")
+        self._due = None
+        self._state, self._reason = "open", ""
 
     def lost(self, session: SSESession, error: Exception | None, delay: float | None) -> None:
-        """Take note that a connection was lost, and when the next one comes."""
+        """Record that a connection was lost, and the wait before the next attempt."""
         self._session = session
-        why = "it ended" if error is None else one_line(str(error))
-        what = "giving up" if delay is None else f"reconnecting in {delay:.3g} s"
-        self._state = Part("lost", f"{what} ({why})")
+        self._due = None if delay is None else self._clock() + delay
+        self._state = "giving up"
+        self._reason = "it ended" if error is None else one_line(str(error))
 
     def parts(self, *, is_final: bool = False) -> list[Part]:
         """Return the pieces of the line.
 
         Args:
-            is_final: Whether this is the last one: its rate is the one from the beginning on.
+            is_final: Whether this is the last line, which shows the rate of the whole run.
         """
         session = self._session
         if session is None:
-            return [Part("state", "not connected") if is_final else self._state]
+            return [Part("state", "not connected" if is_final else self._state)]
         figures = session.statistics
         rate = self._rate(figures.events, is_final=is_final)
         parts = [
             Part("events", _count(figures.events, "event")),
-            Part("rate", f"{rate:.3g}/s"),
-            Part("state", "done") if is_final else self._state,
+            Part("rate", f"{rate:.0f}/s" if rate >= _WHOLE else f"{rate:.3g}/s"),
+            Part("state", "done") if is_final else self._state_part(),
         ]
+        # Long pieces come last, because the line is cut at the terminal's width.
+        again = max(0, figures.connections - 1)
+        reconnections = _count(again, "reconnection")
+        parts.append(Part("reconnections", reconnections, f"{again:,} reconn."))
         if figures.comments:
             parts.append(Part("comments", _count(figures.comments, "comment")))
         if session.last_event_id:
             shown = one_line(session.last_event_id)
             cut = f"{shown[: _MAX_ID - 1]}…" if len(shown) > _MAX_ID else shown
             parts.append(Part("id", f"last ID {cut}"))
-        again = max(0, figures.connections - 1)
-        return [*parts, Part("reconnections", _count(again, "reconnection"))]
+        if self._reason and not is_final:
+            parts.append(Part("lost", f"({self._reason})"))
+        return parts
+
+    def _state_part(self) -> Part:
+        due = self._due
+        if due is None:
+            return Part("lost" if self._reason else "state", self._state)
+        left = max(0.0, due - self._clock())
+        return Part("lost", f"reconnecting in {left:.1f} s", f"retry {left:.1f} s")
 
     def _rate(self, events: int, *, is_final: bool) -> float:
         now = self._clock()
@@ -118,14 +147,14 @@ class Figures:
 
 
 class Painter(Protocol):
-    """What writes the pieces of a line to a terminal, cut to its width, without a line end."""
+    """Writes the pieces of a line to a terminal, cut to its width, without a line end."""
 
     def __call__(self, parts: Sequence[Part], /) -> None:
-        """Write them."""
+        """Write the pieces."""
 
 
 class Display:
-    """Shows the figures of one session. A context manager.
+    """Shows the figures of one session. It is a context manager.
 
     Args:
         stream: Standard error.
@@ -136,7 +165,7 @@ class Display:
         self._figures = Figures()
         self._is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._paint = (_rich_painter(stream) or _plain_painter(stream)) if self._is_live else None
-        # None is the end; else what a log says, as it was when the bell was rung.
+        # The pieces of log lines at the time of their events. None is the end.
         self._bell: queue.SimpleQueue[Sequence[Part] | None] = queue.SimpleQueue()
         self._drawing = threading.Lock()
         self._thread = threading.Thread(target=self._draw_all, name="sse-client:stats", daemon=True)
@@ -147,7 +176,7 @@ class Display:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to somebody else, who writes whole lines."""
+        """Let the caller write complete lines to the terminal."""
         if not (self._is_live and sys.stdout.isatty()):
             yield
             return
@@ -156,12 +185,12 @@ class Display:
             yield
 
     def __enter__(self) -> Display:
-        """Begin to draw."""
+        """Start drawing."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Draw the figures of the end."""
+        """Draw the final figures."""
         self._bell.put(None)
         self._thread.join(_PATIENCE)
 
@@ -198,26 +227,26 @@ class Display:
         self._write(f"sse-client: {_SEPARATOR.join(part.text for part in parts)}\n")
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # a terminal that has gone
+        with contextlib.suppress(OSError):  # the terminal may have gone
             self._stream.write(text)
             self._stream.flush()
 
 
 class NoDisplay:
-    """Stands for a display that nobody asked for."""
+    """Replaces the display if none is requested."""
 
     def hooks(self) -> dict[str, Any]:
-        """Return none."""
+        """Return no hooks."""
         return {}
 
     def paused(self) -> contextlib.nullcontext[None]:
-        """Return what does nothing."""
+        """Return a context that does nothing."""
         return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def displayed(*, wanted: bool) -> Iterator[Display | NoDisplay]:
-    """Show the figures of a session, if that is wanted, until the end of the block."""
+    """Show the figures of a session until the end of the block, if requested."""
     if not wanted:
         yield NoDisplay()
         return
@@ -228,14 +257,15 @@ def displayed(*, wanted: bool) -> Iterator[Display | NoDisplay]:
 def _plain_painter(stream: TextIO) -> Painter:
     def paint(parts: Sequence[Part], /) -> None:
         width = os.get_terminal_size(stream.fileno()).columns or 80
-        stream.write(_SEPARATOR.join(part.text for part in parts)[: width - 1])
+        line = _SEPARATOR.join(text for _, text in texts_of(parts, width))
+        stream.write(line[: width - 1])
         stream.flush()
 
     return paint
 
 
 def _rich_painter(stream: TextIO) -> Painter | None:
-    """Return what draws in colours, None where rich is not installed."""
+    """Return a painter with colours, or None if rich is not installed."""
     try:
         from rich.console import Console  # noqa: PLC0415  # an extra, and slow to import
         from rich.text import Text  # noqa: PLC0415
@@ -244,7 +274,8 @@ def _rich_painter(stream: TextIO) -> Painter | None:
     console = Console(file=stream, highlight=False)
 
     def paint(parts: Sequence[Part], /) -> None:
-        pieces = [(part.text, _STYLES.get(part.about, "")) for part in parts]
+        texts = texts_of(parts, console.width)
+        pieces = [(text, _STYLES.get(about, "")) for about, text in texts]
         text = Text(_SEPARATOR, no_wrap=True, overflow="ellipsis", end="").join(
             Text.assemble(piece) for piece in pieces
         )

@@ -1,1 +1,1 @@
-"""Where a stream resumes after a restart: the position, how it is kept, and when it moves."""
+"""The position after which a stream resumes: where it is saved, and when it advances."""

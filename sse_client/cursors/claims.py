@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 
-#: The user of each cursor, by the cursor's ``id``. One that was abandoned vanishes by itself.
+#: The user of each cursor, by the cursor's ``id``. An abandoned user is removed automatically.
 _users: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
 
-#: Guards ``_users``. Reentrant, since a finaliser may give a cursor back on any thread.
+#: Guards ``_users``. Reentrant, because a finaliser may release a cursor on any thread.
 _lock = threading.RLock()
 
 
 def take(cursor: object, user: object) -> bool:
-    """Claim the cursor for this user; return whether it is the only one."""
+    """Claim the cursor for this user. Return False if another user has it."""
     with _lock:
         return _users.setdefault(id(cursor), user) is user
 
 
 def give_back(cursor: object, user: object) -> None:
-    """Give the claim up. Nothing happens if another has it."""
+    """Release the claim, unless another user has it."""
     with _lock:
         if _users.get(id(cursor)) is user:
             del _users[id(cursor)]
 
 
 def renew_lock() -> None:
-    """Replace the lock in a forked child: a thread of the parent may have held the old one."""
-    global _lock  # noqa: PLW0603  # a forked child's own
+    """Replace the lock in a forked child, because a thread of the parent may hold the old one."""
+    global _lock  # noqa: PLW0603  # there is one per process
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=renew_lock)

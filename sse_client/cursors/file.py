@@ -1,8 +1,8 @@
-"""Where the last processed event ID of a stream is kept, so that a new process goes on behind it.
+"""Saves the last processed event ID of a stream, so that a new process resumes after it.
 
-A position that was saved is either read again or is an error: nothing here starts from zero
-because a file was damaged. A store in a file holds a lock (``lock``) from its first use until
-it is closed, so that two streams never take turns in moving one position back and forth.
+A damaged file is an error, and never means that the stream starts from the beginning. A store in a
+file holds a lock (``lock``) from its first use until it is closed, so that two streams never move
+the same position.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from sse_client.cursors.file_system import open_private, sync_folder
+from sse_client.cursors.file_system import open_private, sync, sync_folder
 from sse_client.cursors.lock import FileLock
 from sse_client.errors import CursorError
 
@@ -28,50 +28,51 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 
-#: More than the largest event that is allowed by default takes as an ID with each character
-#: escaped. What is larger is not a position, but a file given by mistake.
+#: More than an ID of the default maximum size with each character escaped. A larger file is not a
+#: position, but was given by mistake.
 _MAX_FILE_SIZE = 128 * 1024 * 1024
 
 
 class Saved(enum.Enum):
-    """Stands for the saved ID where that is not known."""
+    """Stands for an unknown saved ID."""
 
-    #: A save is under way or has failed: the store may hold the ID before it or the new one.
+    #: A save is in progress or has failed, so the store may hold the previous ID or the new one.
     UNKNOWN = enum.auto()
 
 
 @runtime_checkable
 class CursorStore(Protocol):
-    """What keeps the last processed event ID of one stream: implement it for a store of your own.
+    """Stores the last processed event ID of one stream. Implement it for your own store.
 
     A stream calls ``load`` once before it connects, ``save`` any number of times, and ``close`` at
-    its end; after that it may begin again with ``load``. It makes one call at a time, but not
-    always from the same thread, and each of them keeps the stream or its consumer waiting.
+    its end. It may then begin again with ``load``. It makes one call at a time, but not always from
+    the same thread. Each call blocks the stream or its consumer.
 
-    Closing a session waits for none of them longer than its timeout. A call that still blocks then
-    ends later, on the thread that is in it: the consumer that saves, the reader thread, or a daemon
-    thread. The exit of the interpreter does not wait for it either, and calls ``close`` only if
-    the session's thread still runs.
+    Closing a session waits for these calls no longer than its timeout. A call that still blocks
+    then finishes on its own thread: the consumer's, the reader thread or a daemon thread. The
+    interpreter's exit does not wait for it either, and calls ``close`` only if the session's thread
+    is still running. Python 3.12 and newer cannot start a thread at that time. So the cursors of
+    one client are closed one after another, and a cursor that blocks keeps the others open.
 
-    Any exception means that it did not work: of ``load``, that the position is unknown, which is
-    never taken for "from the beginning"; of ``save``, that a later ``load`` may return this ID or
-    the one before it. ``CursorError`` says so by its name.
+    Any exception means a failure. After a failed ``load`` the position is unknown, and the stream
+    does not open. After a failed ``save``, a later ``load`` may return this ID or the previous one.
+    ``CursorError`` is the exception for this.
     """
 
     def load(self) -> str | None:
-        """Return the ID that was saved last, None if none ever was. ``""`` is an ID, too."""
+        """Return the ID that was saved last, or None if there is none. ``""`` is also an ID."""
 
     def save(self, event_id: str) -> None:
-        """Keep the ID in place of the one before it. It is durable when this returns."""
+        """Replace the saved ID. It is durable when this returns."""
 
     def close(self) -> None:
-        """Free what the store holds. Nothing happens if it was closed already."""
+        """Free the store's resources. Does nothing if it is already closed."""
 
 
 class LockedCursor(abc.ABC):
-    """What the stores in files have in common: the lock, and no write for nothing.
+    """The base of the stores in files: it holds the lock, and skips needless writes.
 
-    For one thread at a time.
+    Not thread-safe.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -81,10 +82,10 @@ class LockedCursor(abc.ABC):
         if not given or "\0" in given:
             raise ValueError("path must be the path of a file")
         self._path = Path(given).absolute()
-        #: Where the file is, or will be: a link stays one, and its target is written.
+        #: Where the file is, or will be. A link is kept, and its target is written.
         self._target = self._path
         self._lock: FileLock | None = None
-        #: The ID that the file holds; None if it holds none.
+        #: The ID in the file, or None if there is none.
         self._saved: str | Literal[Saved.UNKNOWN] | None = None
 
     def __repr__(self) -> str:
@@ -92,13 +93,13 @@ class LockedCursor(abc.ABC):
         return f"<{type(self).__name__} {self._path}>"
 
     def load(self) -> str | None:
-        """Read the ID that was saved last. Blocks for the file, and takes the lock.
+        """Read the ID that was saved last. Takes the lock. Blocks for the file.
 
         Returns:
-            The ID, None if none was ever saved: there is no file yet.
+            The ID, or None if none was ever saved.
 
         Raises:
-            CursorError: The file is damaged, can't be read, or is in use by somebody else.
+            CursorError: The file is damaged, cannot be read, or is in use.
         """
         with self._errors("load"):
             self._acquire()
@@ -110,16 +111,16 @@ class LockedCursor(abc.ABC):
             return loaded
 
     def save(self, event_id: str) -> None:
-        """Save the ID. Blocks until it is on the disk; the ID that was saved last costs nothing.
+        """Save the ID. Blocks until it is on disk, unless it is already the saved ID.
 
         Raises:
-            CursorError: It could not be saved, or the file is in use by somebody else.
+            CursorError: It could not be saved, or the file is in use.
         """
         given: object = event_id
         if not isinstance(given, str):
             raise TypeError(f"event_id must be a str, not {type(given).__name__}")
         if self._lock is None:
-            self.load()  # what is damaged is not written over
+            self.load()  # a damaged file must not be overwritten
         with self._errors("save"):
             self._acquire()
             if event_id != self._saved:
@@ -128,7 +129,7 @@ class LockedCursor(abc.ABC):
                 self._saved = event_id
 
     def close(self) -> None:
-        """Give the lock back. A later ``load`` takes it again."""
+        """Release the lock. A later ``load`` takes it again."""
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
@@ -153,7 +154,7 @@ class LockedCursor(abc.ABC):
             lock.acquire()
             self._lock = lock
         else:
-            self._lock.acquire()  # that is, not in a forked child
+            self._lock.acquire()  # raises an error in a forked child
 
     def _lock_path(self) -> Path:
         return self._beside(".lock")
@@ -163,11 +164,11 @@ class LockedCursor(abc.ABC):
 
     @abc.abstractmethod
     def _read(self) -> str | None:
-        """Return what the file says; hold the lock for this."""
+        """Return the ID in the file. Requires the lock."""
 
     @abc.abstractmethod
     def _write(self, event_id: str) -> None:
-        """Make it durable; hold the lock for this."""
+        """Make the ID durable. Requires the lock."""
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -184,14 +185,14 @@ class LockedCursor(abc.ABC):
 class FileCursor(LockedCursor):
     """Keeps the position of one stream in a small JSON file: ``FileCursor("position.json")``.
 
-    The file is replaced as a whole: whatever happens to the process or the machine, it holds the
-    ID that was saved last or the one before it, and a file that is damaged all the same is an
-    error. A lock (``position.json.lock``) keeps others away, in this process, too, from the first
-    call until ``close``, or until the process ends. A new file can be read by its owner alone; an
-    existing one keeps its mode.
+    The file is replaced atomically. Even after a crash of the process or the machine it holds the
+    last saved ID or the one before it. A file that is damaged nevertheless is an error. A lock
+    (``position.json.lock``) excludes other users, also in this process, from the first call until
+    ``close`` or the end of the process. A new file can be read only by its owner. An existing file
+    keeps its mode.
 
-    Each save waits for the disk: from a part of a millisecond to tens of them, as that is. For one
-    thread at a time. A context manager that closes itself.
+    Each save waits for the disk, which takes from less than a millisecond to tens of milliseconds.
+    Not thread-safe. It is a context manager that closes itself.
 
     Example:
         >>> with FileCursor("position.json") as cursor:  # doctest: +SKIP
@@ -200,16 +201,16 @@ class FileCursor(LockedCursor):
         '42'
 
     Args:
-        path: The file; its folder has to be there. A link is followed, not replaced.
+        path: The file. Its folder must exist. A link is followed, not replaced.
 
     Raises:
-        TypeError, ValueError: ``path`` is none.
+        TypeError, ValueError: ``path`` is not a path.
     """
 
     def _read(self) -> str | None:
         try:
             if not stat.S_ISREG(self._target.stat().st_mode):
-                raise self._error("is not a regular file")  # reading a pipe could block for ever
+                raise self._error("is not a regular file")  # reading a pipe could block forever
             with self._target.open("rb") as file:
                 content = file.read(_MAX_FILE_SIZE + 1)
         except FileNotFoundError:
@@ -236,7 +237,7 @@ class FileCursor(LockedCursor):
         content = json.dumps({"version": _VERSION, "last_event_id": event_id}).encode() + b"\n"
         if len(content) > _MAX_FILE_SIZE:
             raise self._error(f"cannot save an ID that takes more than {_MAX_FILE_SIZE} bytes")
-        # Always the same one, under the lock: what a killed process has left is taken away here.
+        # Always the same name, guarded by the lock. A killed process may have left the file.
         temporary = self._beside(".tmp")
         temporary.unlink(missing_ok=True)
         try:
@@ -245,7 +246,7 @@ class FileCursor(LockedCursor):
                     temporary.chmod(stat.S_IMODE(self._target.stat().st_mode))
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             temporary.replace(self._target)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
-"""A lock against other processes, and against others in this one: a file that is locked.
+"""A lock against other processes, and against other users in this one: a locked file.
 
-The system gives the lock back when its process ends, however that happens, so none is ever stale.
-Whether the file is there says nothing: only the lock on it counts.
+The system releases the lock when its process ends in any way, so it is never stale. The existence
+of the file means nothing: only the lock on it counts.
 
-The file is removed by its holder alone, and whoever has locked it looks whether it is still the
-one of that name: else two processes could each hold "the" lock, on an old file and on a new one.
+Only the holder removes the file. A process that has locked a file checks that it is still the file
+of that name. Otherwise two processes could hold the lock, one on an old file and one on a new file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import errno
 import os
 import stat
 import sys
-import weakref
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from sse_client.cursors.file_system import open_private
 from sse_client.errors import CursorError
+from sse_client.process import disown_in_child
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -27,54 +29,67 @@ if TYPE_CHECKING:
 if sys.platform == "win32":
     import msvcrt
 
-    #: The byte that is locked: there a locked one can't be read, and what is written comes before.
+    #: The byte to lock. Windows refuses to read a locked byte, so it is after the contents.
     _LOCKED_BYTE = 1024
 
     def _lock(file: FileIO) -> None:
         file.seek(_LOCKED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
-    def _unlock(file: FileIO) -> None:
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
     def _is_at(_file: FileIO, _path: Path) -> bool:
-        """Say yes: nobody can remove a file there that is open."""
+        """Return True, because nobody can remove an open file on Windows."""
         return True
+
+    def _release(file: FileIO, path: Path) -> None:
+        """Unlock, close and remove the file. It stays if another process has opened it."""
+        with contextlib.suppress(OSError):
+            file.seek(_LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        file.close()  # an open file cannot be removed
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 else:
     import fcntl
 
     def _lock(file: FileIO) -> None:
-        # Not lockf: its locks are the process's, and gone once it closes any file of that name.
+        # Not lockf, whose locks end as soon as the process closes any descriptor of the file.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def _unlock(file: FileIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
     def _is_at(file: FileIO, path: Path) -> bool:
-        """Return whether this is still the file of that name."""
+        """Return whether this is still the file at that path."""
         try:
             return os.path.samestat(os.fstat(file.fileno()), path.lstat())
         except FileNotFoundError:
             return False
 
+    def _release(file: FileIO, path: Path) -> None:
+        """Remove, unlock and close the file. Another file at that path stays."""
+        with contextlib.suppress(OSError):
+            if _is_at(file, path):
+                path.unlink()
+        # Closing is not enough, because a child forked just now may hold it, too.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
+        file.close()
 
-#: How the system says that somebody else holds a lock.
+
+#: The system's error codes for a lock that is held.
 _HELD = {errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
-#: More than the digits of any process ID: whatever else is in the file is not read.
-_MAX_PID_SIZE = 32
+#: The wait before trying a held lock again, in seconds.
+_TRY_AGAIN = 0.01
 
-_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+#: More than the digits of any process ID. The rest of the file is not read.
+_MAX_PID_SIZE = 32
 
 
 class FileLock:
-    """A lock that one at a time can hold. Never waits. For one thread at a time.
+    """A lock with one holder at a time. Not thread-safe.
 
     Args:
-        path: The file to lock; it is made, and removed when the lock is released.
-        guarded: The path of what it guards, for the errors.
+        path: The file to lock. It is created, and removed when the lock is released.
+        guarded: The path of the file that the lock guards, for the errors.
     """
 
     def __init__(self, path: Path, guarded: Path) -> None:
@@ -83,74 +98,72 @@ class FileLock:
         self._file: FileIO | None = None
         self._owner = 0  # the process that holds it
 
-    def acquire(self) -> None:
-        """Take the lock, unless it is held already.
+    def acquire(self, timeout: float = 0.0) -> None:
+        """Acquire the lock, unless this object already holds it.
+
+        Args:
+            timeout: How long to wait for another holder to release it, in seconds.
 
         Raises:
-            CursorError: Somebody else holds it, it was taken before ``os.fork``, or the lock file
+            CursorError: Another user holds it, it was acquired before ``os.fork``, or the lock file
                 is not a regular file.
-            OSError: The file can't be made or locked.
+            OSError: The file cannot be created or locked.
         """
         if self._file is None:
-            self._file = self._open_locked()
+            disown_in_child(self)
+            self._file = self._open_locked(time.monotonic() + timeout)
             self._owner = os.getpid()
-            _held.add(self)
-            with contextlib.suppress(OSError):  # a full disk: it only helps those who read it
+            with contextlib.suppress(OSError):  # the disk may be full; only errors need this
                 self._file.truncate(0)
                 self._file.write(f"{self._owner}\n".encode())
         elif self._owner != os.getpid():
             raise self._error(f"belongs to process {self._owner}, from which this one was forked")
 
     def release(self) -> None:
-        """Give the lock back, and remove the file. Nothing happens if it isn't held."""
+        """Release the lock, and remove the file. Does nothing if the lock is not held."""
         file, self._file = self._file, None
         if file is None:
             return
-        _held.discard(self)
         if self._owner == os.getpid():
-            with contextlib.suppress(OSError):  # Windows removes no file that is open
-                if _is_at(file, self._path):
-                    self._path.unlink()
-            # Closing would not do: a child that was forked just now may hold it, too.
-            with contextlib.suppress(OSError):
-                _unlock(file)
-        file.close()
+            _release(file, self._path)
+        else:
+            file.close()
 
-    def leave_to_parent(self) -> None:
-        """In a forked child: close the file, so that the lock ends with the process that took it.
+    def disown(self) -> None:
+        """Close the file in a forked child, so that the lock ends with the process that holds it.
 
-        The lock itself stays that process's, and ``acquire`` says so.
+        That process keeps the lock, and ``acquire`` raises an error that names it.
         """
         if self._file is not None:
             self._file.close()
 
-    def _open_locked(self) -> FileIO:
+    def _open_locked(self, deadline: float) -> FileIO:
         while True:
-            # Before the file is opened, which means something to a device or a pipe. Windows has
-            # no other way to find a link.
+            # Check before opening, because opening a device or a pipe has effects. On Windows this
+            # is the only way to detect a link.
             with contextlib.suppress(FileNotFoundError):
                 self._refuse_other_kinds(self._path.lstat())
             file: FileIO = open(self._path, "a+b", buffering=0, opener=_open_no_link)  # noqa: SIM115  # kept
             try:
-                self._refuse_other_kinds(os.fstat(file.fileno()))  # it may be another by now
-                self._lock_or_raise(file)
-                if _is_at(file, self._path):
+                self._refuse_other_kinds(os.fstat(file.fileno()))  # it may have been replaced
+                is_locked = _try_lock(file)
+                if is_locked and _is_at(file, self._path):
                     return file
+                if not is_locked:
+                    self._raise_if_late(file, deadline)
             except BaseException:
                 file.close()
                 raise
-            file.close()  # its last holder has removed it meanwhile
+            file.close()  # its holder removes it, or has just removed it
+            if not is_locked:
+                threading.Event().wait(_TRY_AGAIN)
 
-    def _lock_or_raise(self, file: FileIO) -> None:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno not in _HELD:
-                raise
-            raise self._error(f"is in use by {_holder(file)}") from None
+    def _raise_if_late(self, file: FileIO, deadline: float) -> None:
+        if time.monotonic() >= deadline:
+            raise self._error(f"is in use by {_holder(file)}")
 
     def _refuse_other_kinds(self, status: os.stat_result) -> None:
-        """Accept a regular file only: what a link leads to would be overwritten."""
+        """Accept only a regular file, because the target of a link would be overwritten."""
         if not stat.S_ISREG(status.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
             raise self._error(f"cannot be locked: {self._path} is {kind}")
@@ -160,10 +173,21 @@ class FileLock:
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    """Open a file as ``open_private`` does, but follow no link and wait for no other end."""
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"):  # which not every system has
+    """Open a file like ``open_private``, but do not follow links or wait for a pipe's other end."""
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY"):  # not every system has these
         flags |= getattr(os, name, 0)
     return open_private(path, flags)
+
+
+def _try_lock(file: FileIO) -> bool:
+    """Lock the file. Return False if another user holds the lock."""
+    try:
+        _lock(file)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        return False
+    return True
 
 
 def _holder(file: FileIO) -> str:
@@ -172,12 +196,3 @@ def _holder(file: FileIO) -> str:
     if not pid.isdigit():
         return "another process"
     return "another cursor of this process" if int(pid) == os.getpid() else f"process {int(pid)}"
-
-
-def _leave_all_to_parent() -> None:
-    for lock in list(_held):
-        lock.leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_leave_all_to_parent)

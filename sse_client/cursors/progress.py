@@ -1,10 +1,9 @@
-"""How far a stream has been processed: arithmetic alone, on events that are acknowledged.
+"""Tracks how far a stream has been processed, from the acknowledged events. No I/O.
 
-The events that were handed out and not acknowledged yet stand in a chain, in their order. Each of
-them, and the head of the chain, knows the ID that an unbroken run of acknowledged events behind it
-has reached. Acknowledging one merges its run into that of the one before it. So it takes memory
-for the events that are not acknowledged, and for nothing else, and each step takes the same time.
-For that, the links of equal events form a ring of their own.
+The events that were handed out but not acknowledged form a linked list, in their order. Each link,
+and the head of the list, knows the last ID of the unbroken run of acknowledged events after it.
+Acknowledging an event merges its run into the run of the link before it. So only unacknowledged
+events take memory, and each step takes constant time. Links of equal events also form a ring.
 """
 
 from __future__ import annotations
@@ -16,47 +15,47 @@ if TYPE_CHECKING:
 
 
 class HandedOut:
-    """An event that was handed out: one link of the chain. Two of equal events are two."""
+    """A link of the list: an event that was handed out. Equal events have separate links."""
 
     __slots__ = ("after", "before", "event", "newer_equal", "older_equal", "reached")
 
     def __init__(self, event: ServerSentEvent | None, reached: str) -> None:
-        self.event = event  # None for the head of the chain, and once it was acknowledged
-        #: The ID where the position will be once all before it, and it, have been acknowledged.
+        self.event = event  # None for the head of the list, and after it was acknowledged
+        #: The position once this event and all earlier ones have been acknowledged.
         self.reached = reached
         self.before: HandedOut = self
         self.after: HandedOut = self
-        #: The ring of the links of equal events, in their order.
+        #: The ring of links of equal events, in their order.
         self.older_equal: HandedOut = self
         self.newer_equal: HandedOut = self
 
 
 class Progress:
-    """Which of the events handed out were acknowledged. For one thread at a time; no I/O.
+    """Tracks which of the events handed out were acknowledged. Not thread-safe.
 
     Args:
         position: The ID after which the stream begins.
     """
 
     def __init__(self, position: str) -> None:
-        # A ring: before the head is the one that was handed out last.
+        # A ring: the link before the head is the event that was handed out last.
         self._head = HandedOut(None, position)
-        #: The links by their events: of equal ones, the oldest.
+        #: For each event, its link. For equal events, the oldest link.
         self._oldest: dict[ServerSentEvent, HandedOut] = {}
         self._count = 0
 
     @property
     def position(self) -> str:
-        """The ID of the last event of the unbroken run of acknowledged ones from the beginning."""
+        """The ID up to which all events have been acknowledged."""
         return self._head.reached
 
     @property
     def unacknowledged(self) -> int:
-        """How many events are handed out and not acknowledged."""
+        """The number of events handed out but not acknowledged."""
         return self._count
 
     def hand_out(self, event: ServerSentEvent) -> HandedOut:
-        """Take note that an event is handed out next. Return its link, for ``finish``."""
+        """Record that an event is handed out. Return its link, for ``finish``."""
         link, head = HandedOut(event, event.id), self._head
         link.before, link.after = head.before, head
         link.before.after = head.before = link
@@ -68,21 +67,21 @@ class Progress:
         return link
 
     def acknowledge(self, event: ServerSentEvent) -> None:
-        """Take note that an event was processed, or an equal one: the oldest of them.
+        """Record that an event was processed: the oldest of the equal ones.
 
         Raises:
-            ValueError: None that is handed out is like it, or it was acknowledged already.
+            ValueError: No such event is handed out, or it was already acknowledged.
         """
         oldest = self._oldest.get(event)
         if oldest is None:
             raise ValueError(
                 "this event cannot be acknowledged: the session has not handed it out, "
-                "or it was acknowledged already"
+                "or it was already acknowledged"
             )
         self.finish(oldest)
 
     def finish(self, link: HandedOut) -> bool:
-        """Take note that this very event was processed; return False if it is known already."""
+        """Record that the event of this link was processed. Return False if it already was."""
         event = link.event
         if event is None:
             return False
@@ -96,6 +95,6 @@ class Progress:
         link.before.reached = link.reached
         link.before.after, link.after.before = link.after, link.before
         del link.older_equal, link.newer_equal
-        del link.before, link.after  # who still holds this link holds no other
+        del link.before, link.after  # so that a holder of this link keeps no others alive
         self._count -= 1
         return True

@@ -1,1 +1,1 @@
-"""Bytes to events: the event stream of WHATWG HTML, section 9.2. No I/O, no threads."""
+"""Turns bytes into events (WHATWG HTML, section 9.2), without I/O or threads."""

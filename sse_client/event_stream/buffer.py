@@ -1,15 +1,14 @@
-"""What was already read of a stream, kept so that an error can show it without reading again."""
+"""The bytes of a stream that were already read, kept so that an error can show them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-#: The default bound of what is kept: enough for any look at what went wrong.
+#: The default maximum of bytes kept, enough to diagnose a failure.
 DEFAULT_MAX_BYTES = 1024 * 1024
 
-#: How much may gather above what is to be kept before it is trimmed, so that tiny chunks stay
-#: cheap.
+#: The excess bytes that may accumulate before trimming, so that tiny chunks stay cheap.
 _SLACK = 16 * 1024
 
 _BLANK_LINES = (b"\n", b"\r\n", b"\r")
@@ -17,10 +16,10 @@ _BLANK_LINES = (b"\n", b"\r\n", b"\r")
 
 @dataclass(frozen=True)
 class BufferPolicy:
-    """How much of what was read an error's ``buffer`` shows. Make one with the class methods.
+    """Which bytes an error's ``buffer`` shows. Create one with the class methods.
 
-    What is kept is of the latest connection that delivered bytes, as it came (content decoding
-    aside), the unfinished end included. It never exceeds ``max_bytes``; the oldest bytes go first.
+    The bytes are those of the latest connection that delivered any, after content decoding,
+    including an unfinished end. They never exceed ``max_bytes``: the oldest are dropped first.
     """
 
     kind: Literal["off", "lines", "events", "all"] = "off"
@@ -40,22 +39,22 @@ class BufferPolicy:
 
     @classmethod
     def off(cls) -> BufferPolicy:
-        """Keep nothing: the default."""
+        """Keep nothing, which is the default."""
         return cls()
 
     @classmethod
     def last_lines(cls, count: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> BufferPolicy:
-        """Keep the last ``count`` lines, blank ones and an unfinished one included."""
+        """Keep the last ``count`` lines, including blank ones and an unfinished one."""
         return cls("lines", count, max_bytes)
 
     @classmethod
     def last_event(cls, *, max_bytes: int = DEFAULT_MAX_BYTES) -> BufferPolicy:
-        """Keep the last finished block, and what came after it."""
+        """Keep the last finished block, and everything after it."""
         return cls("events", 1, max_bytes)
 
     @classmethod
     def last_events(cls, count: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> BufferPolicy:
-        """Keep the last ``count`` finished blocks, and what came after them."""
+        """Keep the last ``count`` finished blocks, and everything after them."""
         return cls("events", count, max_bytes)
 
     @classmethod
@@ -65,30 +64,32 @@ class BufferPolicy:
 
 
 class DiagnosticBuffer:
-    """The bytes that a policy wants kept. For one thread at a time; never blocks."""
+    """The bytes that a policy keeps. Not thread-safe. Never blocks."""
 
     def __init__(self, policy: BufferPolicy) -> None:
         self._policy = policy
+        #: Whether the policy keeps anything.
+        self.is_on = policy.kind != "off"
         self._kept = bytearray()
         self._trim_at = _SLACK
 
     def clear(self) -> None:
-        """Forget everything: another connection begins."""
+        """Discard everything, because another connection begins."""
         self._kept.clear()
         self._trim_at = _SLACK
 
     def add(self, chunk: bytes) -> None:
-        """Take what was just read."""
-        if self._policy.kind == "off":
+        """Add the bytes just read."""
+        if not self.is_on:
             return
         self._kept += chunk
         if len(self._kept) >= self._trim_at:
             self._kept[:] = self.snapshot()
-            # Twice what had to stay: each byte is looked at a bounded number of times on average.
+            # Doubling bounds how often each byte is copied, on average.
             self._trim_at = 2 * len(self._kept) + _SLACK
 
     def snapshot(self) -> bytes:
-        """Return just what the policy keeps."""
+        """Return exactly the bytes that the policy keeps."""
         kept = bytes(self._kept[-self._policy.max_bytes :])
         if self._policy.kind in {"off", "all"}:
             return kept
@@ -97,7 +98,7 @@ class DiagnosticBuffer:
             return b"".join(lines[-self._policy.count :])
         finished = 0
         for index in range(len(lines) - 1, -1, -1):
-            # A block reaches back to the blank line before it; runs of blank lines are one end.
+            # A block begins after the previous blank line. Consecutive blank lines end one block.
             if lines[index] in _BLANK_LINES and index and lines[index - 1] not in _BLANK_LINES:
                 finished += 1
                 if finished > self._policy.count:

@@ -1,7 +1,7 @@
-"""The values that a stream consists of: immutable, hashable, comparable, and cheap to make.
+"""The events of a stream: immutable, hashable, comparable, and cheap to create.
 
-An event is a tuple underneath, since one is made for every block of a stream and a tuple costs a
-fifth of a frozen dataclass. That is a matter of speed only: use the attributes.
+An event is implemented as a tuple, because a tuple costs a fifth of a frozen dataclass and each
+block of a stream creates an event. Use the attributes, not the indexes.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ from collections import namedtuple
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
+from sse_client.event_stream.notebook import html_table
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T_co = TypeVar("T_co", covariant=True)
 
-#: The longest ``retry`` value, in digits, that is taken literally. It is three hundred centuries in
-#: milliseconds; longer ones mean no more, and ``int`` refuses the longest.
+#: The longest ``retry`` value, in digits, that is taken literally. Longer ones count as the largest
+#: value of this length. They have no practical meaning, and ``int`` refuses very long ones.
 MAX_RETRY_DIGITS = 18
 
 _MAX_RETRY = 10**MAX_RETRY_DIGITS - 1
 
-# Only its attributes are of use: a tuple without a ``__new__`` of its own is made in half the time.
+# Only its attributes are used. A tuple without its own ``__new__`` is created in half the time.
 _Fields = namedtuple("_Fields", ("data", "event", "id", "retry", "comments"))  # noqa: PYI024  # untyped, see above
 
 
 class _Checked(type):
-    """Checks what a user makes an event of. What a parser has read can't be wrong in these ways."""
+    """Checks the arguments of users. The parser needs no such check, and bypasses it."""
 
-    if not TYPE_CHECKING:  # pragma: no branch  # for checkers ServerSentEvent.__new__ says the same
+    if not TYPE_CHECKING:  # pragma: no branch  # type checkers see ServerSentEvent.__new__
 
         def __call__(
             cls,
@@ -70,22 +72,20 @@ class _Checked(type):
 class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclass=_Checked):
     """One event of an event stream, as dispatched (WHATWG HTML, section 9.2.6).
 
-    Never blocks; immutable, so any number of threads may share one. It is not made to be derived
-    from.
+    It is immutable, so any number of threads may share it. Do not subclass it.
 
     Args:
-        data: The payload: the block's data lines, joined with a line feed. Empty for an event that
-            has only comments or only a retry.
+        data: The payload: the block's data lines, joined with line feeds. Empty if the block had
+            only comments or only a retry.
         event: The event type, ``"message"`` unless the block names another.
         id: The last event ID of the stream when the event was dispatched, ``""`` if there was none.
-        retry: The reconnection time in milliseconds, if this very block carried one.
-        comments: The block's comment lines, joined with a line feed, or None if it had none.
+        retry: The reconnection time in milliseconds, if this block had one.
+        comments: The block's comment lines, joined with line feeds, or None if it had none.
 
     Raises:
         TypeError: A field is of the wrong type.
-        ValueError: A field holds what the wire format has no way to write: a carriage return, a
-            line break in ``event`` or ``id``, a null in ``id``, a lone surrogate, a negative
-            ``retry``.
+        ValueError: The wire format cannot represent a field: a carriage return, a line break in
+            ``event`` or ``id``, a null in ``id``, a lone surrogate, a negative ``retry``.
     """
 
     __slots__ = ()
@@ -127,57 +127,61 @@ class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclas
         data, event, id, retry, comments = (getattr(_Fields, name) for name in _Fields._fields)
 
     def __getnewargs__(self) -> tuple[tuple[object, ...]]:
-        """Return what a copy is made of."""
+        """Return the arguments that recreate the event."""
         return (tuple(self),)
 
     def __replace__(self, **changes: object) -> ServerSentEvent:
-        """Return another event with these fields changed: for ``copy.replace`` of Python 3.13."""
+        """Return a copy with these fields changed, for ``copy.replace`` of Python 3.13."""
         fields: dict[str, Any] = dict(zip(self.__match_args__, self, strict=True))
         return ServerSentEvent(**{**fields, **changes})
 
     def __repr__(self) -> str:
-        """Name the fields."""
+        """Show the fields and their names."""
         fields = zip(_Fields._fields, self, strict=True)
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the fields, for a notebook."""
+        return _html_of(self)
 
     def json(self) -> Any:  # noqa: ANN401  # as json.loads
         """Decode the data as JSON. Does not block.
 
         Returns:
-            What ``json.loads`` makes of ``data``.
+            The result of ``json.loads(data)``.
 
         Raises:
-            ValueError: The data is not JSON (it is a ``json.JSONDecodeError``).
+            ValueError: The data is not JSON. The error is a ``json.JSONDecodeError``.
         """
         return json.loads(self.data)
 
     def __eq__(self, other: object) -> bool:
-        """Compare with another event; a plain tuple is never equal to one."""
+        """Compare with another event. A plain tuple is never equal to an event."""
         if type(self) is type(other):
             return tuple.__eq__(self, other)
         return NotImplemented if not isinstance(other, tuple) else False
 
     def __ne__(self, other: object) -> bool:
-        """Negate ``==``, which a tuple would not do by itself."""
+        """Negate ``==``, because a tuple has its own ``!=``."""
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
     __hash__ = tuple.__hash__
 
     def __str__(self) -> str:
-        """Write the event in the wire format (WHATWG HTML, section 9.2.5), blank line included.
+        """Write the event in the wire format (WHATWG HTML, section 9.2.5), with its blank line.
 
-        Parsing that gives the event back. One that carries only comments or a retry is written
-        without a data line, so that it stays what it is (a parser shows it if asked to); its ID
-        then goes ahead in a block of its own.
+        Parsing the text returns an equal event. An event with only comments or only a retry has no
+        data line, so that it is parsed as such an event again. Its ID is then written before it, in
+        its own block.
         """
         data, event, id, retry, comments = self
         has_data = bool(data) or event != "message" or (comments is None and retry is None)
-        # Comments beside a retry make neither a comment event nor a retry event.
+        # A block with both comments and a retry is neither a comment event nor a retry event.
         has_data = has_data or (comments is not None and retry is not None)
         lines = []
         if event != "message":
-            # Joined with +, since formatting a member of a str enumeration gives the member's name.
+            # Not an f-string, which would insert the name of a member of a str enumeration.
             lines.append("event: " + event)
         if id:
             lines.append("id: " + id if has_data else "id: " + id + "\n")
@@ -196,16 +200,16 @@ class ServerSentEvent(tuple[str, str, str, "int | None", "str | None"], metaclas
 class TypedServerSentEvent(Generic[T_co]):
     """An event whose data has been decoded: what a typed session delivers.
 
-    Never blocks. Immutable, as far as its data is; and hashable, comparable and picklable if its
-    data is. Of two events those fields are compared that a ``ServerSentEvent`` has, too.
+    It is immutable, hashable, comparable and picklable if its data is. A comparison ignores
+    ``source``.
 
     Args:
         data: The decoded payload.
         event: The event type.
         id: The last event ID of the stream when the event was dispatched.
-        retry: The reconnection time in milliseconds, if this very block carried one.
-        comments: The block's comment lines, joined with a line feed, or None if it had none.
-        source: The event as it was received, its data still text; None for one of your own making.
+        retry: The reconnection time in milliseconds, if this block had one.
+        comments: The block's comment lines, joined with line feeds, or None if it had none.
+        source: The event as received, with its data as text. None for an event that you created.
     """
 
     data: T_co
@@ -215,20 +219,30 @@ class TypedServerSentEvent(Generic[T_co]):
     comments: str | None = None
     source: ServerSentEvent | None = field(default=None, compare=False, repr=False)
 
+    def _repr_html_(self) -> str:
+        """Return a table of the fields, for a notebook."""
+        return _html_of(self)
 
-#: Makes an event of its five fields, unchecked: for what a parser has read. It is the plain call of
-#: a class, which ``_Checked`` replaces for users. Without the metaclass the fastest way would be
-#: ``partial(tuple.__new__, ServerSentEvent)``. With that the whole way of a backlog takes 3 to 5 %
-#: more processor time (``benchmarks/whole_way.py``, in turns with this).
+
+def _html_of(event: ServerSentEvent | TypedServerSentEvent[object]) -> str:
+    values = {"event": event.event, "id": event.id or None, "data": event.data}
+    others = {"retry": event.retry, "comments": event.comments}
+    return html_table(type(event).__name__, {**values, **others}.items())
+
+
+#: Creates an event from a parser's five fields, without checks. It is the plain call of a class,
+#: which ``_Checked`` replaces for users. ``partial(tuple.__new__, ServerSentEvent)`` would need no
+#: metaclass, but makes reading a backlog cost 3 to 5 % more processor time
+#: (``benchmarks/whole_way.py``, runs interleaved).
 new_event: Callable[[tuple[str, str, str, int | None, str | None]], ServerSentEvent] = (
     type.__call__.__get__(ServerSentEvent)
 )
 
 
 def is_extra(event: ServerSentEvent, *, show_comment_events: bool, show_retry_events: bool) -> bool:
-    """Return whether this is an event of only comments or only a retry, if those are shown.
+    """Return whether this event has only comments or only a retry, if those are shown.
 
-    An event that has data, but empty data, looks the same.
+    An event whose data is empty looks the same.
     """
     if event.data or event.event != "message":
         return False

@@ -1,4 +1,4 @@
-"""Lines in, events out: "interpreting an event stream" of WHATWG HTML, section 9.2.6."""
+"""Turns lines into events: "interpreting an event stream" of WHATWG HTML, section 9.2.6."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
     from sse_client.event_stream.events import ServerSentEvent
 
-#: How much of a block's comments the event keeps, in characters. Servers send comments as
-#: heartbeats, perhaps for months without a blank line. That must neither grow nor be an error.
+#: How much of a block's comments an event keeps, in characters. Servers send comments as
+#: heartbeats, perhaps for months without a blank line. That must neither use ever more memory nor
+#: be an error.
 _MAX_COMMENTS_SIZE = 64 * 1024
 
-# Making the slices for each line would cost as much as cutting it.
+# Creating the slices for each line would cost as much as slicing it.
 _FIRST_SIX = slice(6)
 _AFTER_SIX = slice(6, None)
 _FIRST_FIVE = slice(5)
@@ -23,12 +24,12 @@ _AFTER_FIVE = slice(5, None)
 _FIRST = slice(1)
 
 
-#: From this many on, the data lines of an unfinished block are joined.
+#: More data lines than this in an unfinished block are joined.
 _MANY_LINES = 4096
 
 
 class Interpreter:
-    """The state of the stream and of the unfinished block. For one thread at a time; never blocks.
+    """The state of the stream and of its unfinished block. Not thread-safe. Never blocks.
 
     Attributes:
         last_event_id: The ``id`` of the last finished block that had one.
@@ -53,22 +54,22 @@ class Interpreter:
         self.abandon_block()
 
     def abandon_block(self) -> None:
-        """Forget the unfinished block and its ``id``."""
+        """Discard the unfinished block and its ``id``."""
         self.is_in_block = False
-        # Of the unfinished block. These three matter only while ``is_in_block``.
+        # The unfinished block. The next five attributes are valid only while ``is_in_block``.
         self._data: str | None = None  # the first data line
         self._event_type = "message"
         self._id = self.last_event_id
         self._has_type_or_id = False
-        self._has_more = False  # than one data line, a type and an ID
-        self._more_data: list[str] = []  # the others: joined ones, then single ones
+        self._has_more = False  # more than one data line, a type and an ID
+        self._more_data: list[str] = []  # the other data lines: joined ones, then single ones
         self._joined = 0
         self._retry: int | None = None
         self._comments: list[str] = []
         self._comments_room = _MAX_COMMENTS_SIZE
 
     def interpret(self, lines: list[str]) -> list[ServerSentEvent]:  # noqa: C901, PLR0912, PLR0915  # the hot loop
-        """Interpret finished lines, at least one. Return the events that they complete."""
+        """Interpret one or more finished lines. Return the events that they complete."""
         events: list[ServerSentEvent] = []
         data, event_type, id = None, "message", self.last_event_id
         has_type_or_id = has_more = False
@@ -79,8 +80,8 @@ class Interpreter:
         line = ""
         try:
             for line in lines:
-                if not line:  # the blank line: "dispatch the event"
-                    self.last_event_id = id  # it counts even if there is no event
+                if not line:  # a blank line: "dispatch the event"
+                    self.last_event_id = id  # even if the block dispatches no event
                     if has_more:
                         if data is not None or (self._shows_extras and not has_type_or_id):
                             events += self._events_with_more(data, event_type, id)
@@ -102,7 +103,7 @@ class Interpreter:
                     self._take_comment(line[2:] if line[1:2] == " " else line[1:])
                     continue
                 else:
-                    # Almost all fields have the space after the colon, and this cuts both off.
+                    # Almost all fields have a space after the colon, so try the combination first.
                     name, space, value = line.partition(": ")
                     if not space or ":" in name:
                         name, _, value = line.partition(":")
@@ -125,7 +126,7 @@ class Interpreter:
                 else:
                     more_data.append(value)
                     has_more = True
-        finally:  # the user's ``on_comment`` may raise
+        finally:  # the user's ``on_comment`` may raise an error
             self.is_in_block = line != ""
             if line:
                 self._data, self._event_type, self._id = data, event_type, id
@@ -135,7 +136,7 @@ class Interpreter:
         return events
 
     def interpret_usual_line(self, line: str) -> list[ServerSentEvent] | None:
-        """Interpret a block of one data line or comment; None if it takes the general way."""
+        """Interpret a block of one data line or comment. Return None for any other block."""
         if line[_FIRST_SIX] == "data: ":
             data = line[_AFTER_SIX]
         elif line[_FIRST_FIVE] == "data:":
@@ -146,20 +147,20 @@ class Interpreter:
         return [new_event((data, "message", self.last_event_id, None, None))]
 
     def _join_data(self) -> None:
-        """Join the single data lines: a short one takes many times its size."""
+        """Join the single data lines, because a short str takes many times its size."""
         single = self._more_data[self._joined :]
         self._more_data[self._joined :] = ["\n".join(single)]
         self._joined += 1
 
     def _take_retry(self, digits: str) -> None:
-        """Take a reconnection time. It counts at once, not at the end of the block."""
+        """Set the reconnection time, which takes effect at once, not at the end of the block."""
         digits = digits.lstrip("0") or "0"
         if len(digits) > MAX_RETRY_DIGITS:
             digits = "9" * MAX_RETRY_DIGITS
         self._retry = self.reconnection_time = int(digits)
 
     def _take_comment(self, text: str) -> None:
-        if self._comments_room >= 0:  # if it is 0, the line feed before this comment is still kept
+        if self._comments_room >= 0:  # at 0, the line feed before this comment still fits
             self._comments.append(text[: self._comments_room])
             self._comments_room -= len(text) + 1
         if self._on_comment is not None:

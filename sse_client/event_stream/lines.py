@@ -1,8 +1,8 @@
-"""Lines of an event stream as bytes: their text, and their sizes, which have a bound.
+"""The lines of an event stream as bytes: their text and their sizes, which are bounded.
 
-Bytes may be cut into lines before they are decoded or after that: no byte of a longer UTF-8
-sequence is a line end. A ``str`` can only be cut with ``split``, because its ``splitlines`` also
-cuts at other characters.
+Bytes may be split into lines before or after decoding, because no byte of a multi-byte UTF-8
+sequence is a line end. A ``str`` must be split with ``split``, because its ``splitlines`` also
+splits at other characters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _COLON = 58
 
 
 def decode_lines(lines: list[bytes]) -> list[str]:
-    """Decode lines, each by itself."""
+    """Decode each line by itself."""
     try:
         return [*map(bytes.decode, lines)]
     except UnicodeDecodeError:
@@ -19,14 +19,14 @@ def decode_lines(lines: list[bytes]) -> list[str]:
 
 
 def size_of_block(lines: list[str] | list[bytes], colon: str | int, before: int) -> int:
-    """Return how many bytes the unfinished block at the end of finished lines takes.
+    """Return the size in bytes of the unfinished block at the end of finished lines.
 
     Comments and line ends do not count.
 
     Args:
-        lines: The finished lines, without their line ends. Those of ``str`` are ASCII.
+        lines: The finished lines, without their line ends. A ``str`` must be ASCII.
         colon: The first item of a comment.
-        before: What the block had before these lines.
+        before: The size of the block before these lines.
     """
     size = 0
     for line in reversed(lines):
@@ -38,12 +38,12 @@ def size_of_block(lines: list[str] | list[bytes], colon: str | int, before: int)
 
 
 def find_too_large(chunk: bytes, before: int, limit: int) -> int | None:
-    """Return where the first line is that makes an event too large, None if there is none.
+    """Return the position of the first line that makes an event too large, or None.
 
     Args:
-        chunk: Lines, perhaps with an unfinished one at the end.
-        before: What the unfinished block had before them, in bytes.
-        limit: The most bytes that the lines of one event may take, or any line by itself.
+        chunk: Lines. The last one may be unfinished.
+        before: The size of the unfinished block before them, in bytes.
+        limit: The maximum number of bytes in the lines of an event, and in a single line.
     """
     size = before
     position = 0

@@ -1,1 +1,1 @@
-"""Everything that knows requests, urllib3 or niquests: to open, read and abort a connection."""
+"""Opens, reads and aborts connections: everything that knows requests, urllib3 or niquests."""

@@ -1,10 +1,10 @@
 """Connections that can be aborted while they connect, shake hands or wait for a response.
 
-Before there is a response, requests does not know its socket. So the pools of a stream make
-connections that show each socket to the attempt of their thread before they block on it. The
-attempt passes it to ``aborting``, which any thread may ask to shut it down. These connections
-also read each header within bounds, the header of a proxy's tunnel included. In a thread that
-opens no stream they behave like those of urllib3.
+Until there is a response, requests does not expose its socket. So the pools of a stream make
+connections that report each socket to the attempt of their thread before they block on it. Any
+thread can then shut the socket down through ``aborting``. These connections also read each header
+within limits of size and time, including the header of a proxy's tunnel. In a thread that is not
+opening a stream they behave like those of urllib3.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -27,6 +28,7 @@ from urllib3.exceptions import (
 from urllib3.util import connection as urllib3_connecting
 from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs, resolve_ssl_version
 
+from sse_client.http.connecting import connect
 from sse_client.http.niquests import with_watcher
 from sse_client.http.private_names import connects_by_itself, dns_host
 from sse_client.http.response_head import BoundedResponse
@@ -38,81 +40,96 @@ if TYPE_CHECKING:
 
 
 class SocketWatcher(Protocol):
-    """What wants to know the sockets that a thread is about to use.
+    """Is notified of the sockets that a thread is about to use.
 
     Attributes:
-        header_timeout: How long the header of a response may take, in seconds; None for any time.
-        clock: What that is measured with.
+        header_timeout: How long the header of a response may take, in seconds. None means no limit.
+        clock: Measures the header timeout.
     """
 
     header_timeout: float | None
     clock: Clock
 
     def watch(self, sock: socket.socket) -> None:
-        """Take note of a socket that is about to be connected."""
+        """Called with a socket that is about to be connected."""
 
-    def connected(self) -> None:
-        """Take note that the socket is connected."""
+    def raise_if_aborted(self) -> None:
+        """Raise an error if the attempt was aborted, in which case its socket is shut down."""
 
     def sending(self) -> None:
-        """Take note that the request is about to be sent: the connection is ready."""
+        """Called when the connection is ready and the request is about to be sent."""
 
     def reads_response_from(self, sock: socket.socket) -> None:
-        """Take note of a socket from which a response is about to be read."""
+        """Called with the socket from which a response is about to be read."""
 
     def unverified(self, host: str) -> None:
-        """Take note of a connection to a host whose certificate was not verified."""
+        """Called after connecting to a host whose certificate was not verified."""
 
 
-class _Opening(threading.local):
-    """What the current thread is about to open, if it opens a stream."""
+class _Opening:
+    """The state of a thread while it opens a stream."""
 
-    watcher: SocketWatcher | None = None
-    #: Tells the requests of a stream apart: each redirect begins another hop.
-    hop: object = None
-    #: The query of what is to be requested, which urllib3 must not log, with its question mark.
-    query: str = ""
-    #: The TLS socket that was made last, until its connection has it.
-    tls_socket: ssl.SSLSocket | None = None
+    def __init__(self, watcher: SocketWatcher | None) -> None:
+        self.watcher = watcher
+        #: Identifies one request of the stream. Each redirect begins another hop.
+        self.hop: object = None
+        #: The query of the request with its question mark. urllib3 must not log it.
+        self.query = ""
+        #: The TLS socket that was created last, until its connection owns it.
+        self.tls_socket: ssl.SSLSocket | None = None
 
 
-_opening = _Opening()
+#: The opening of each thread that opens a stream. It is not a ``threading.local``, because gevent
+#: and eventlet may replace that class after this import. All greenlets of a thread would then share
+#: one opening.
+_openings: dict[tuple[int, int], _Opening] = {}
+
+
+def _current_thread() -> tuple[int, int]:
+    """Identify the thread or greenlet. A forked child may reuse the ID of a thread."""
+    return os.getpid(), threading.get_ident()
+
+
+def _current_opening() -> _Opening:
+    return _openings.get(_current_thread()) or _Opening(None)
 
 
 def current_watcher() -> SocketWatcher | None:
-    """Return the watcher of the stream that this thread opens, None if it opens none."""
-    return _opening.watcher
+    """Return the watcher of the stream that this thread opens, or None if there is none."""
+    return _current_opening().watcher
 
 
 @contextlib.contextmanager
 def watched_by(watcher: SocketWatcher) -> Iterator[None]:
-    """Show the watcher each socket that the current thread uses within the block."""
-    _opening.watcher = watcher
+    """Report each socket that the current thread uses within the block to the watcher."""
+    thread = _current_thread()
+    _openings[thread] = _Opening(watcher)
     try:
         yield
     finally:
-        _opening.watcher = None
+        del _openings[thread]
 
 
 @contextlib.contextmanager
 def with_query(query: str) -> Iterator[None]:
-    """Have the requests of this thread within the block end with the query, unknown to urllib3."""
-    _opening.query = query
+    """Append the query to this thread's requests within the block, without urllib3 knowing it."""
+    opening = _current_opening()
+    opening.query = query
     try:
         yield
     finally:
-        _opening.query = ""
+        opening.query = ""
 
 
 def begin_hop() -> None:
-    """Have the next request of this thread use no connection that others have used."""
-    _opening.hop = object()
+    """Let the next request of this thread use only connections without earlier requests."""
+    _current_opening().hop = object()
 
 
 def abortable(usual: Any) -> Any:
-    """Return the class of connections, made abortable. Its name, which is in messages, stays."""
+    """Return an abortable subclass of a connection class. It has the same name for messages."""
     if not issubclass(usual, http.client.HTTPConnection):
-        # Of niquests, or below requests where urllib3-future is installed in place of urllib3.
+        # A class of niquests, or of urllib3-future installed in place of urllib3.
         return with_watcher(usual, current_watcher)
     return _made_abortable(usual)
 
@@ -129,26 +146,28 @@ def _made_abortable(usual: Any) -> Any:
 
 
 class AbortableConnection(HTTPConnection):
-    """Shows its sockets to the watcher of its thread. Mixed into the classes of any pool."""
+    """Reports its sockets to the watcher of its thread. Mixed into the classes of any pool."""
 
-    _connects_by_itself = False  # as one through a SOCKS proxy does
+    _connects_by_itself = False  # True for a SOCKS proxy, for example
     _is_tls = False
     _hop: object = None
     _bounded: BoundedResponse | None = None
 
     @property
     def is_connected(self) -> bool:
-        """Say no to a stream, unless this connection is of the same hop.
+        """Return False for a stream, unless this connection belongs to the same hop.
 
-        A stream never takes over a connection that a server may be closing, but an authentication
-        that belongs to the connection has to go on where it began.
+        A stream never reuses a connection that the server may be closing. But an authentication
+        that belongs to a connection has to continue on it.
         """
-        is_fit = _opening.watcher is None or self._hop is _opening.hop
+        opening = _current_opening()
+        is_fit = opening.watcher is None or self._hop is opening.hop
         return is_fit and super().is_connected
 
     def connect(self) -> None:
         """Connect, and shake hands. Blocks."""
-        watcher = _opening.watcher
+        opening = _current_opening()
+        watcher = opening.watcher
         if watcher is None:
             super().connect()
             return
@@ -158,22 +177,23 @@ class AbortableConnection(HTTPConnection):
         try:
             super().connect()
         except BaseException:
-            # Before 3.13 Python leaves it to the collector if it is reset before its handshake.
-            if _opening.tls_socket is not None:
-                _opening.tls_socket.close()
+            # Before 3.13 Python does not close it if it is reset before the handshake.
+            if opening.tls_socket is not None:
+                opening.tls_socket.close()
             raise
         finally:
-            _opening.tls_socket = None
+            opening.tls_socket = None
         watcher.sending()
         if tls is not None and not (self.is_verified or self.proxy_is_verified):
             watcher.unverified(self.host)
-            self.is_verified = True  # or its pool would warn of each connection
+            self.is_verified = True  # otherwise its pool would warn about each connection
 
     def _new_conn(self) -> socket.socket:
-        watcher = _opening.watcher
+        opening = _current_opening()
+        watcher = opening.watcher
         if watcher is None:
             return super()._new_conn()
-        self._hop = _opening.hop
+        self._hop = opening.hop
         if self._connects_by_itself:
             sock = super()._new_conn()
             _show_connected(watcher, sock)
@@ -189,7 +209,7 @@ class AbortableConnection(HTTPConnection):
             raise NewConnectionError(self, f"connecting failed: {error}") from error
 
     def _connect_watched(self, watcher: SocketWatcher) -> socket.socket:
-        """Do what urllib3's create_connection does, but show the socket before it blocks."""
+        """Do the same as urllib3's create_connection, but report the socket before it blocks."""
         host = dns_host(self).strip("[]")
         try:
             host.encode("idna")
@@ -199,39 +219,45 @@ class AbortableConnection(HTTPConnection):
         for family, kind, protocol, _, address in socket.getaddrinfo(
             host, self.port, urllib3_connecting.allowed_gai_family(), socket.SOCK_STREAM
         ):
-            sock = socket.socket(family, kind, protocol)
             try:
-                watcher.watch(sock)
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(self.timeout)
-                if self.source_address:
-                    sock.bind(self.source_address)
-                sock.connect(address)
-                watcher.connected()
-                # From here on it is for a TLS handshake, or for sending, as a whole.
-                sock.settimeout(self.timeout or watcher.header_timeout)
+                # The system may lack sockets of an address family that its resolver returns.
+                sock = socket.socket(family, kind, protocol)
+                return self._connect_one(sock, address, watcher)
             except OSError as error:
-                sock.close()
                 failure = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
         raise failure
 
-    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        """Send a request, with the query that urllib3 was not given. Blocks."""
-        if _opening.watcher is not None and self.sock is not None:
-            _opening.watcher.sending()
-        super().request(method, url + _opening.query, *args, **kwargs)
+    def _connect_one(
+        self, sock: socket.socket, address: Any, watcher: SocketWatcher
+    ) -> socket.socket:
+        """Connect the socket, and return it. Close it on failure."""
+        try:
+            watcher.watch(sock)
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(self.timeout)
+            if self.source_address:
+                sock.bind(self.source_address)
+            connect(sock, address, watcher.raise_if_aborted)
+            # From now on this limits a whole TLS handshake, or the sending.
+            sock.settimeout(self.timeout or watcher.header_timeout)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
-    def response_class(  # type: ignore[override]  # a class otherwise, which is called the same way
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """Send a request, including the query that urllib3 does not know. Blocks."""
+        opening = _current_opening()
+        if opening.watcher is not None and self.sock is not None:
+            opening.watcher.sending()
+        super().request(method, url + opening.query, *args, **kwargs)
+
+    def response_class(  # type: ignore[override]  # a class elsewhere, called the same way
         self, sock: Any, *args: Any, **kwargs: Any
     ) -> http.client.HTTPResponse:
-        """Make what reads a response, within bounds if it is one of a stream or of its tunnel."""
-        watcher = _opening.watcher
+        """Create a response, with a bounded header if it belongs to a stream or its tunnel."""
+        watcher = current_watcher()
         if watcher is None:
             return super().response_class(sock, *args, **kwargs)
         limits = [limit for limit in (sock.gettimeout(), watcher.header_timeout) if limit]
@@ -241,7 +267,7 @@ class AbortableConnection(HTTPConnection):
 
     def getresponse(self) -> Any:
         """Wait for the header of the response, and return it. Blocks."""
-        watcher = _opening.watcher
+        watcher = current_watcher()
         if watcher is None or self.sock is None:
             return super().getresponse()
         watcher.reads_response_from(self.sock)
@@ -251,26 +277,34 @@ class AbortableConnection(HTTPConnection):
 
 
 def _show_connected(watcher: SocketWatcher, sock: Any) -> None:
-    """Show the watcher a socket that is connected already; close it if that was aborted."""
+    """Report a connected socket to the watcher. Close it if the attempt was aborted."""
     try:
-        if isinstance(sock, socket.socket):  # else it is of a transport in memory
+        if hasattr(sock, "dup"):  # not one of an in-memory transport
             watcher.watch(sock)
     except BaseException:
         sock.close()
         raise
 
 
-class _OwnedSocket(ssl.SSLSocket):
-    """A TLS socket that is known to its thread while Python makes it."""
+@functools.cache
+def tls_socket_class(usual: Any) -> Any:
+    """Return a subclass of a TLS socket class. It records each socket while Python creates it.
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__new__(cls, *args, **kwargs)
-        _opening.tls_socket = made
+    It is created at run time, because gevent and eventlet replace the usual class.
+    """
+    if usual.__new__ is object.__new__:
+        return usual  # gevent's class, which closes a socket whose creation fails
+
+    def make(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        made = usual.__new__(kind, *args, **kwargs)
+        _current_opening().tls_socket = made
         return made
+
+    return type(usual.__name__, (usual,), {"__new__": make})
 
 
 def _tls_context(connection: HTTPSConnection) -> ssl.SSLContext:
-    """Make what urllib3 makes for a connection without a context, but with sockets of our own."""
+    """Create the same context as urllib3 for a connection without one, but with our sockets."""
     context = create_urllib3_context(
         ssl_version=resolve_ssl_version(connection.ssl_version),
         cert_reqs=resolve_cert_reqs(connection.cert_reqs),
@@ -278,7 +312,8 @@ def _tls_context(connection: HTTPSConnection) -> ssl.SSLContext:
         ssl_maximum_version=connection.ssl_maximum_version,
     )
     has_certificates = connection.ca_certs or connection.ca_cert_dir or connection.ca_cert_data
-    if not has_certificates and hasattr(context, "load_default_certs"):  # pyOpenSSL has no such way
+    if not has_certificates and hasattr(context, "load_default_certs"):  # pyOpenSSL lacks it
         context.load_default_certs()
-    context.sslsocket_class = _OwnedSocket
+    usual: Any = getattr(context, "sslsocket_class", ssl.SSLSocket)  # pyOpenSSL lacks it
+    context.sslsocket_class = tls_socket_class(usual)
     return context

@@ -1,17 +1,23 @@
-"""Aborting an attempt to open a stream from another thread, in whatever phase it is.
+"""Aborts an attempt to open a stream from another thread, in any phase.
 
-The attempt shows this each socket that it uses, and an abort shuts the latest one down. It has to
-be the raw socket. ``response.close()`` waits for a thread that is reading, and
-``SSLSocket.shutdown`` removes the TLS layer while the other thread reads. What is read after an
-abort is thrown away.
+The attempt reports each socket that it uses, and an abort shuts the latest one down. It must be the
+raw socket: ``response.close()`` waits for a thread that is reading, and ``SSLSocket.shutdown``
+removes the TLS layer while the other thread reads. Data that is read after an abort is discarded.
+
+Each connection of a stream is shut down before it is closed. A child that was forked while the
+connection was open has a copy of the descriptor. Closing alone would keep the connection open as
+long as that child lives. The child closes its copies as soon as it can, in case the parent is
+killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import ssl
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,109 +25,174 @@ if TYPE_CHECKING:
     from sse_client.clock import Clock
 
 
-class ConnectionAborted(Exception):  # noqa: N818  # no error, but the way out
-    """The connection was aborted by ``abort``: not an error, but the end of the work on it."""
+class ConnectionAborted(Exception):  # noqa: N818  # not an error
+    """The connection was aborted by ``abort``. This ends the work on it, and is not an error."""
 
 
 class AbortableSocket:
-    """The socket that an attempt is using at the moment. Thread-safe, and nothing blocks.
+    """The socket that an attempt is currently using. Thread-safe. Never blocks.
 
-    To ``abortable_connections`` it is a ``SocketWatcher``, to which each socket is shown.
+    It is the ``SocketWatcher`` of ``abortable_connections``.
 
     Args:
-        unverified: Called with the host if a certificate is not verified, as was asked for.
-        clock: What the time for the header is measured with.
+        unverified: Called with the host if ``verify=False`` skipped the check of a certificate.
+        clock: Measures the header timeout.
 
     Attributes:
-        header_timeout: How long the header of a response may take, in seconds; None for any time.
+        header_timeout: How long the header of a response may take, in seconds. None means no limit.
         was_sent: Whether the request may have been sent.
-        unverified, clock: As they were given.
+        unverified, clock: The arguments.
     """
+
+    __slots__ = (
+        *("__weakref__", "_aborted", "_descriptor", "_inode", "_is_owned", "_lock", "_process_id"),
+        *("_socket", "clock", "header_timeout", "unverified", "was_sent"),
+    )
 
     def __init__(self, unverified: Callable[[str], None], clock: Clock) -> None:
         self.header_timeout: float | None = None
         self.was_sent = False
         self.unverified = unverified
         self.clock = clock
-        # Guards the three below, and that no socket is shut down after it was closed here. It is
-        # reentrant for the sake of finalisers, which may abort from wherever they happen to run.
+        # Guards everything below, so that no socket is shut down after it was closed here.
+        # Reentrant, because a finaliser may call ``abort`` on any thread at any time.
         self._lock = threading.RLock()
         self._aborted = False
         self._socket: socket.socket | None = None
-        self._is_owned = False  # a duplicate of ours, as long as there is no response
+        self._is_owned = False  # whether it is our own duplicate, as before the response
+        self._process_id = os.getpid()
+        #: The descriptor and the inode of the socket itself. 0 if the system has no inode for it.
+        self._descriptor = -1
+        self._inode = 0
 
     def abort(self) -> None:
-        """Shut the socket down, and have each further step raise ``ConnectionAborted``."""
+        """Shut the socket down, and let each further step raise ``ConnectionAborted``."""
         with self._lock:
             self._aborted = True
-            _shut_down(self._socket)
+            shut_down(self._socket, self._process_id)
 
     def raise_if_aborted(self) -> None:
-        """Raise ``ConnectionAborted`` once ``abort`` was called."""
+        """Raise ``ConnectionAborted`` if ``abort`` was called."""
         if self._aborted:
             raise ConnectionAborted
 
     def watch(self, sock: socket.socket) -> None:
-        """Take note of a socket that this attempt is about to connect.
+        """Record a socket that this attempt is about to connect.
 
-        A duplicate is kept: TLS replaces the object, and may close it, while it shakes hands.
+        This keeps a duplicate, because a TLS handshake replaces the object and may close it.
         """
         with self._lock:
             self.raise_if_aborted()
+            if self._is_owned:
+                shut_down(self._socket, self._process_id)  # another address is tried
             self._replace(sock.dup(), owned=True)
-            self.raise_if_aborted()  # by a finaliser that ran meanwhile
-
-    def connected(self) -> None:
-        """Take note that the socket is connected, unless it was aborted just before that.
-
-        Linux lets such a socket "connect" at once, and then never be ready.
-        """
-        self.raise_if_aborted()
+            self._identify(sock)
+            self.raise_if_aborted()  # a finaliser may have aborted in the meantime
 
     def sending(self) -> None:
-        """Take note that the request is about to be sent."""
+        """Record that the request is about to be sent."""
         self.was_sent = True
 
     def reads_response_from(self, sock: socket.socket) -> None:
-        """Take note of the socket from which the header of the response is about to be read."""
+        """Record the socket from which the header of the response is about to be read."""
         with self._lock:
             self.raise_if_aborted()
-            # A TLS connection through a TLS proxy is no socket, but has one.
-            self._replace(getattr(sock, "socket", sock), owned=False)
+            self._replace(_socket_of(sock), owned=False)
 
     def adopt(self, own: socket.socket | None) -> None:
-        """Take note of the socket of the response, None if it is not known."""
+        """Record the socket of the response, or None if it is not known."""
         with self._lock:
             if own is not None or self._is_owned:
                 self._replace(own, owned=False)
+                self._identify(own)
 
     def limit_wait(self, seconds: float) -> None:
-        """Bound the next wait, which is all that can be done to someone else's transport."""
+        """Limit the next wait. Nothing more can be done with another transport."""
         with self._lock:
             if self._socket is not None and not self._aborted:
-                with contextlib.suppress(OSError):  # closed by the other side of a redirect
+                with contextlib.suppress(OSError):  # a redirect may have closed it
                     self._socket.settimeout(seconds)
 
-    def release(self, *, shuts_down: bool) -> None:
-        """Forget the socket, as it is about to be closed, and shut it down if that is wanted."""
+    def release(self) -> None:
+        """Shut the socket down and forget it, because it is about to be closed."""
         with self._lock:
-            if shuts_down:
-                _shut_down(self._socket)
+            shut_down(self._socket, self._process_id)
+            self.forget()
+
+    def forget(self) -> None:
+        """Forget the socket, because its connection may serve another request."""
+        with self._lock:
             self._replace(None, owned=False)
 
+    def disown(self) -> None:
+        """Leave the connection to the parent in a forked child, and close the child's copies."""
+        self._lock = threading.RLock()  # another thread may have held it at the fork
+        self._aborted = True
+        sock = None if self._is_owned else self._socket
+        self.forget()
+        # If the fork was detected late, the number may belong to another file.
+        if self._inode and _inode_of(self._descriptor) == self._inode:
+            if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
+                os.close(sock.detach())
+            else:
+                # Other objects, such as the TLS layer, use the same number. With the null device
+                # in its place they do no harm.
+                _replace_by_null_device(self._descriptor)
+
+    def _identify(self, sock: object) -> None:
+        """Record the descriptor of a socket. Requires the lock."""
+        self._descriptor = sock.fileno() if isinstance(sock, socket.socket) else -1
+        self._inode = _inode_of(self._descriptor)
+
     def _replace(self, sock: socket.socket | None, *, owned: bool) -> None:
-        """Hold the lock for this."""
+        """Set the socket. Requires the lock."""
         if self._is_owned and self._socket is not None:
             self._socket.close()
         self._socket = sock
         self._is_owned = owned
 
 
-def _shut_down(sock: socket.socket | None) -> None:
-    stand_in: object = sock
-    with contextlib.suppress(OSError):  # not connected yet, or no longer
-        if isinstance(stand_in, socket.socket):
-            # Not sock.shutdown(): over TLS that would drop the TLS layer first.
-            socket.socket.shutdown(stand_in, socket.SHUT_RDWR)
-        elif sock is not None:  # of another transport, such as one in memory
-            sock.shutdown(socket.SHUT_RDWR)
+def shut_down(sock: object, process_id: int) -> None:
+    """Shut down the raw socket of a connection, through any layers. Never blocks.
+
+    Args:
+        sock: A socket with or without TLS, a stand-in for one, or None.
+        process_id: The process that opened it. In a forked child this function does nothing,
+            because it would end the parent's connection.
+    """
+    if os.getpid() != process_id:
+        return
+    raw = _socket_of(sock)
+    # Not the method of a TLS socket, which would remove the TLS layer first. Such a class is
+    # recognised by its methods, because gevent and eventlet replace those of ``ssl`` and
+    # ``socket``.
+    tls = [kind for kind in type(raw).__mro__ if hasattr(kind, "do_handshake")]
+    below: Any = super(tls[-1], raw) if tls else raw
+    if hasattr(below, "shutdown"):  # an in-memory connection also has it
+        with contextlib.suppress(OSError):  # not connected yet, or no longer
+            below.shutdown(socket.SHUT_RDWR)
+
+
+def _socket_of(connection: Any) -> Any:
+    """Return the socket of TLS through a TLS proxy. Any other connection is itself a socket."""
+    try:
+        return getattr(connection, "socket", connection)
+    except OSError:
+        return connection  # a closed socket of gevent, which has only its methods
+
+
+def _inode_of(descriptor: int) -> int:
+    """Return the inode of a file, or 0 if it is closed. Not all systems give sockets an inode."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
+
+
+def _replace_by_null_device(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # there may be too many open files
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(null, descriptor, inheritable=False)
+        finally:
+            os.close(null)

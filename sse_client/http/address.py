@@ -1,4 +1,4 @@
-"""The address of a stream: given whole or in parts, and what is wrong with it."""
+"""The address of a stream, given as a whole or in parts, and its errors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 _ABSOLUTE = re.compile(r"\s*https?://[^/?#]", re.IGNORECASE)
 
-#: The scheme and the user info of what may be an address, with a secret anywhere in the latter: a
-#: password may have a slash that should have been encoded.
+#: The scheme and the user info of a possible address. The user info may contain a secret, and a
+#: password may contain an unencoded slash.
 _USER_INFO = re.compile(r"^(https?:/*|[a-z][a-z0-9+.-]*://|//|).*@", re.IGNORECASE | re.DOTALL)
 
-#: What ends the host of an address, or cannot be in one (WHATWG URL, forbidden host code points).
+#: Characters that cannot be in a host (WHATWG URL, forbidden host code points).
 _NOT_IN_HOST = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -20,10 +20,10 @@ _HIGHEST_PORT = 65_535
 
 
 def check_url(url: str) -> None:
-    """Refuse what is not an absolute http or https address.
+    """Refuse any text that is not an absolute http or https address.
 
     Raises:
-        ValueError: It is not. The message has no user info and no query.
+        ValueError: It is not such an address. The message has no user info and no query.
     """
     if _ABSOLUTE.match(url):
         return
@@ -32,7 +32,7 @@ def check_url(url: str) -> None:
     wanted = "url must begin with http:// or https:// and a host"
     public = re.split("[?#]", url, maxsplit=1)[0]
     if "@" in url[len(public) :]:
-        raise ValueError(wanted)  # what comes before may be a part of a password
+        raise ValueError(wanted)  # the public part may contain a part of a password
     shown = _USER_INFO.sub(r"\1", public)
     raise ValueError(f"{wanted}, not {_problem(shown)}")
 
@@ -53,10 +53,10 @@ def _problem(shown: str) -> str:
 def join_address(
     url: str | None, scheme: str, host: str | None, port: int | None, path: str
 ) -> str:
-    """Return the address, given whole or in parts.
+    """Return the address, given as a whole or in parts.
 
     Raises:
-        TypeError, ValueError: A part is wrong, by its name.
+        TypeError, ValueError: A part is wrong. The message names it.
     """
     if url is not None:
         given: object = url
@@ -71,13 +71,13 @@ def join_address(
     _check_path(path)
     if host is None:
         if path == "/" or port is not None:
-            raise TypeError("url is missing, or host")
-        return path  # which DefaultRequest completes
+            raise TypeError("url or host is missing")
+        return path  # DefaultRequest completes it
     return f"{scheme}://{_host(host)}{'' if port is None else f':{port}'}/{path.removeprefix('/')}"
 
 
 def _host(host: object) -> str:
-    """Return a host as it stands in an address."""
+    """Return a host as it is written in an address."""
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, not {type(host).__name__}")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -94,7 +94,7 @@ def _host(host: object) -> str:
 
 
 def _without_user(host: str) -> str:
-    """Return what was given as a host, without the user info that it may have."""
+    """Return a given host without any user info."""
     return host.rpartition("@")[2]
 
 
@@ -111,4 +111,4 @@ def _check_path(path: object) -> None:
     if not isinstance(path, str):
         raise TypeError(f"path must be a str, not {type(path).__name__}")
     if _CONTROLS.search(path):
-        raise ValueError("path must not hold a line break or another control character")
+        raise ValueError("path must not contain a line break or another control character")

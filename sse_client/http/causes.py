@@ -1,6 +1,6 @@
-"""What a message may say of an address and of the cause of an error: the reason, but no secret.
+"""The parts of addresses and errors that a message may show, without any secret.
 
-Nothing here lets a query, user info or a header into a message.
+No message contains a query, user info or a header.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: What is shown of an address in which a secret may be anywhere.
+#: Shown instead of an address that may contain a secret anywhere.
 _UNPARSABLE = "(an address that cannot be parsed)"
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _PublicParts(NamedTuple):
-    """The parts of an address in which no secret travels: neither user info nor a query."""
+    """The parts of an address without secrets: neither user info nor a query."""
 
     scheme: str
     host: str
@@ -34,14 +36,14 @@ class _PublicParts(NamedTuple):
 
 
 def _public_parts(url: str) -> _PublicParts | None:
-    """Take an address apart, and leave user info, query and fragment out; None if that fails."""
+    """Split an address, without user info, query and fragment. Return None if that fails."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    # Without its scheme, an address has its user info in what then counts as the path. A password
-    # may reach into the query.
+    # The user info of an address without a scheme is parsed as a part of the path. A password may
+    # extend into the query.
     if not host and not url.startswith("/") and "@" in parts.query + parts.fragment:
         return None
     path = parts.path if host else parts.path.rpartition("@")[2]
@@ -49,7 +51,7 @@ def _public_parts(url: str) -> _PublicParts | None:
 
 
 def redact_url(url: str) -> str:
-    """Return the URL less user info, query and fragment, in which secrets travel."""
+    """Return the URL without user info, query and fragment, which may contain secrets."""
     parts = _public_parts(url)
     if parts is None:
         return _UNPARSABLE
@@ -58,20 +60,28 @@ def redact_url(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
+def server_of(url: str) -> tuple[str, int] | None:
+    """Return the host and the port of an http or https URL, or None for any other."""
+    parts = _public_parts(url)
+    if parts is None or not parts.host or parts.scheme not in _DEFAULT_PORTS:
+        return None
+    return parts.host, parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
 def name_of(address: str) -> str:
-    """Return what to call a stream: its host, or the path that DefaultRequest completes."""
+    """Return the name of a stream: its host, or the path that DefaultRequest completes."""
     parts = _public_parts(address)
     return _UNPARSABLE if parts is None else parts.host or parts.path
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Unwrap what requests and urllib3 have wrapped."""
+    """Unwrap the error that requests and urllib3 have wrapped."""
     while True:
         inner: object = None
         if isinstance(error, MaxRetryError):
             inner = error.reason
         elif isinstance(error, requests.RequestException | HTTPError):
-            # In its arguments, or, where urllib3 wrote a message of its own, as its cause.
+            # It is in the arguments, or it is the cause if urllib3 wrote its own message.
             inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
             inner = inner or (error.__cause__ if isinstance(error.__cause__, OSError) else None)
         if not isinstance(inner, BaseException):
@@ -80,44 +90,44 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def printable_cause(error: BaseException) -> BaseException | None:
-    """Return the cause to chain: none that might spell out a URL, and with it a secret."""
+    """Return the cause to chain, or None if it might contain a URL and so a secret."""
     cause = root_cause(error)
     is_about_a_value = isinstance(cause, ValueError) and not isinstance(cause, OSError)
     return None if is_about_a_value or isinstance(cause, requests.RequestException) else cause
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in a few words what went wrong, without any secret."""
+    """Return a short reason, without any secret."""
     cause = printable_cause(error)
     return type(root_cause(error)).__name__ if cause is None else f"{cause}"
 
 
 @contextlib.contextmanager
 def making_request() -> Iterator[None]:
-    """Take a failure of the user's own functions for a failed connection, where it may pass."""
+    """Turn a failure of the user's functions that may be temporary into a failed connection."""
     try:
         yield
     except (requests.RequestException, OSError) as error:
-        # A token that could not be fetched, say: it may come the next time.
+        # For example, a token could not be fetched. The next attempt may succeed.
         reason = f"the request could not be made: {reason_of(error)}"
         raise ConnectionFailedError(reason) from printable_cause(error)
 
 
 def cannot_be_sent(error: ValueError, url: str) -> ValueError:
-    """Return the error of a request that is refused before it is sent; not to be chained."""
-    return ValueError(f"the request to {redact_url(url)} can't be sent: {type(error).__name__}")
+    """Return the error of a request that cannot be sent. Do not chain its cause."""
+    return ValueError(f"the request to {redact_url(url)} cannot be sent: {type(error).__name__}")
 
 
 def connection_failed(
     error: BaseException, url: str, *, was_sent: bool = False, proxy: str | None = None
 ) -> ConnectionFailedError:
-    """Return the error of a request that had no response.
+    """Return the error of a request without a response.
 
     Args:
-        error: What requests or urllib3 raised.
-        url: Where the request was to go.
+        error: The error of requests or urllib3.
+        url: The address of the request.
         was_sent: Whether it may have reached the server.
-        proxy: The address of the proxy on the way, if there is one.
+        proxy: The address of the proxy, if there is one.
     """
     was_sent = was_sent and not _never_connected(error)
     hopeless = ssl.SSLCertVerificationError, requests.TooManyRedirects, ValueError
@@ -136,7 +146,7 @@ def connection_failed(
 
 def _never_connected(error: BaseException) -> bool:
     """Return whether the error itself shows that there was no connection."""
-    # The last two are what transports other than urllib3 raise.
+    # Other transports than urllib3 raise the last two.
     never_sent = (
         *(NewConnectionError, ssl.SSLCertVerificationError),
         *(ConnectionRefusedError, socket.gaierror),
@@ -145,7 +155,7 @@ def _never_connected(error: BaseException) -> bool:
 
 
 def _missing_package(error: BaseException, proxy: str | None) -> str | None:
-    """Return which package is missing to use a proxy, None if that is not the reason."""
+    """Return a message that names the package a proxy needs, or None if that is not the reason."""
     is_socks = proxy is not None and proxy.lower().startswith("socks")
     if is_socks and isinstance(error, requests.exceptions.InvalidSchema):
         return "a SOCKS proxy needs the package PySocks: pip install 'sse-client[socks]'"

@@ -1,4 +1,4 @@
-"""Which responses are event streams, by their content type and content encoding."""
+"""Decides by content type and content encoding whether a response is an event stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import requests
 
 #: The content types of an event stream: a collection of names, in which None stands for a missing
-#: type; or a function that is called with the name, or with None, and decides.
+#: type, or a function that is called with the name or None and decides.
 ContentTypes = Collection["str | None"] | Callable[["str | None"], object]
 
 EVENT_STREAM = "text/event-stream"
@@ -21,18 +21,18 @@ _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MIME_TYPE = re.compile(rf"\s*({_NAME}/{_NAME})[ \t\r\n]*(?:;|$)", re.ASCII)
 _LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"?|[^",])+')
 
-#: The package that decodes an encoding which urllib3 does not decode without it.
+#: The package that urllib3 needs to decode an encoding.
 _PACKAGES = {"br": "brotli", "zstd": "backports.zstd"}
 
-#: Encodings that leave the body as it is. ``none`` is no registered name, but servers send it.
+#: Encodings that leave the body unchanged. ``none`` is not registered, but servers send it.
 _UNENCODED = {"", "identity", "none"}
 
 
 def extract_mime_type(header: str) -> str | None:
-    """Return the MIME type of a Content-Type header in lower case, None if it names none.
+    """Return the MIME type of a Content-Type header in lower case, or None if it has none.
 
-    Parameters are left out. Of several types, as in a header that was sent twice, the last valid
-    one counts (Fetch, "extract a MIME type").
+    Parameters are ignored. If there are several types, as in a repeated header, the last valid one
+    counts (Fetch, "extract a MIME type").
     """
     found = None
     for item in _LIST_ITEM.findall(header):
@@ -51,17 +51,17 @@ def is_event_stream(response: requests.Response, content_types: ContentTypes) ->
 
 
 def undecodable_encoding(response: requests.Response) -> tuple[str, str | None] | None:
-    """Return a content encoding of a response that nothing here decodes, and what would.
+    """Return a content encoding of a response that cannot be decoded, and the package it needs.
 
-    It also removes the encodings that change nothing from the header, from which urllib3 takes
-    what to decode: in a list of several it would try to decode these, too.
+    It also removes the encodings that change nothing from the header, because urllib3 would try to
+    decode them in a list of several encodings.
 
     Returns:
-        The encoding and the package that decodes it, None for an unknown one; None if there is no
-        such encoding.
+        The encoding, and the package that decodes it or None for an unknown encoding. None if
+        there is no such encoding.
     """
     raw: Any = response.raw
-    # Of a transport that is not urllib3's the encodings are unknown: it has decoded them, or not.
+    # Another transport than urllib3 may or may not have decoded the body.
     known = getattr(raw, "CONTENT_DECODERS", None)
     if known is None:
         return None

@@ -1,9 +1,9 @@
-"""Sessions of niquests, which resemble those of requests and speak HTTP/2 as well.
+"""Adapts sessions of niquests, which resemble those of requests and also support HTTP/2.
 
-Nothing here imports niquests: a user who has such a session has imported it. niquests brings its
-own fork of urllib3, urllib3-future. That is installed as another package or, by default, in place
-of urllib3. Its errors are not those of requests and urllib3, and they show addresses with their
-queries. So each of them is replaced here by the error that requests or urllib3 would have raised.
+Nothing here imports niquests: a user who has such a session has imported it. niquests depends on
+urllib3-future, a fork of urllib3. It is installed as another package or, by default, in place of
+urllib3. Its errors are not those of requests and urllib3, and they show addresses with their
+queries. So each error is replaced here by the one that requests or urllib3 would have raised.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 import socket
+import ssl
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -20,13 +22,18 @@ import requests
 import urllib3
 from urllib3.exceptions import ProtocolError
 
+from sse_client.http.aborting import shut_down
 from sse_client.http.private_names import (
     forget_police,
     is_of_urllib3_future,
     police_of,
     socket_below,
 )
-from sse_client.http.response_head import bounded_response_of
+from sse_client.http.response_head import (
+    bounded_response_of,
+    shut_down_connection_of,
+    was_given_back,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -35,51 +42,51 @@ _PACKAGES = {"niquests", "urllib3_future"}
 
 
 class SessionLike(Protocol):
-    """What sends requests: a ``requests.Session``, or one of niquests.
+    """A session that sends requests: a ``requests.Session``, or one of niquests.
 
     Attributes:
-        headers: What each request has.
+        headers: The headers of each request.
     """
 
     headers: MutableMapping[Any, Any]
 
     def get_adapter(self, url: str) -> Any:
-        """Return what sends requests to the address."""
+        """Return the adapter that sends requests to the address."""
 
     def prepare_request(self, request: Any) -> Any:
-        """Make a request ready to be sent."""
+        """Prepare a request."""
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         """Send it, and return the response."""
 
 
 def adapted(session: SessionLike) -> requests.Session:
-    """Return the session if it is one of requests, else what takes the place of one.
+    """Return the session if it is one of requests, or an adapter for it.
 
     Raises:
-        TypeError: It is none, or its ``send`` has to be awaited.
+        TypeError: It is not a session, or its ``send`` is asynchronous.
     """
     send = getattr(session, "send", None)
     if not callable(send) or inspect.iscoroutinefunction(send):
         kind = type(session).__name__
-        raise TypeError(f"session must be a session of requests that blocks, not {kind}")
+        raise TypeError(f"session must be a blocking requests session, not {kind}")
     is_foreign = any(map(_is_foreign, type(session).__mro__))
     return cast("requests.Session", ForeignSession(session) if is_foreign else session)
 
 
 class ForeignSession:
-    """Takes the place of a session of requests. What is not here, the session itself has."""
+    """Wraps another session as one of requests. Other attributes are those of the session."""
 
     def __init__(self, session: SessionLike) -> None:
         self._session = session
         self._package: Any = sys.modules["niquests"]
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the session has under this name."""
+        """Return this attribute of the session."""
         return getattr(self._session, name)
 
     def prepare_request(self, request: requests.Request) -> Any:
-        """Make a request of requests ready to be sent by the session."""
+        """Turn a request of requests into a prepared request of the session."""
         given = ("headers", "files", "data", "params", "auth", "cookies", "json")
         own = self._package.Request(
             request.method, request.url, **{name: getattr(request, name) for name in given}
@@ -92,7 +99,7 @@ class ForeignSession:
     def send(self, prepared: Any, **settings: Any) -> Any:
         """Send the request, and wait for the header of the response. Blocks."""
         with translated_errors(_as_of_requests):
-            # A multiplexed response comes when it is first looked at, on a connection of many.
+            # A multiplexed response is lazy, and shares its connection with others.
             return self._session.send(prepared, multiplexed=False, **settings)
 
     def pool_for(self, prepared: Any, proxies: Any) -> Any:
@@ -102,7 +109,7 @@ class ForeignSession:
 
 @functools.cache
 def with_watcher(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
-    """Return the class of connections, made to show its sockets to the watcher if there is one."""
+    """Return a subclass of a connection class that reports its sockets to any watcher."""
     if issubclass(usual, _WatchedConnection):
         return usual
     members = {"watcher": staticmethod(watcher)}
@@ -110,37 +117,39 @@ def with_watcher(usual: type[Any], watcher: Callable[[], Any]) -> type[Any]:
 
 
 class _WatchedConnection:
-    """Mixed into a connection of urllib3-future. What connects it can't be interrupted.
+    """Mixed into a connection of urllib3-future. Connecting it cannot be interrupted.
 
-    The connection of a stream serves nothing else, neither beside the stream nor after it: it will
-    be shut down.
+    The connection of a stream serves no other request, neither during the stream nor after it,
+    because it will be shut down.
     """
 
     watcher: Callable[[], Any]
     sock: Any
     timeout: float | None
     is_idle: bool
-    _server_of: Callable[[], Any] = staticmethod(lambda: None)  # the attempt that it works for
+    _server_of: Callable[[], Any] = staticmethod(lambda: None)  # the attempt that uses it
+    _process_id = 0  # the process of that attempt
     _stays_open = False
 
     @property
     def is_saturated(self) -> bool:
-        """Say yes to the requests of others, or to a stream if there are such requests."""
+        """Return True for other requests, and for a stream if there are other requests."""
         watcher, owner = self.watcher(), self._server_of()
         if owner is None:
             is_in_use = watcher is not None and not self.is_idle
         else:
             is_in_use = owner is not watcher
-        return is_in_use or super().is_saturated  # type: ignore[misc]  # of what it is mixed into
+        return is_in_use or super().is_saturated  # type: ignore[misc]  # of the base class
 
     def request(self, *arguments: Any, **options: Any) -> Any:
         watcher = self.watcher()
         if watcher is not None:
             self._server_of = weakref.ref(watcher)
+            self._process_id = os.getpid()
         return super().request(*arguments, **options)  # type: ignore[misc]  # the same
 
     def leave(self, police: Any) -> None:
-        """Leave the pool, of which all other connections are closed when they do that."""
+        """Leave the pool without being closed, as any other connection would be."""
         self._stays_open = True
         try:
             police.kill(self)
@@ -148,11 +157,14 @@ class _WatchedConnection:
             self._stays_open = False
 
     def close(self) -> None:
-        if not self._stays_open:
-            super().close()  # type: ignore[misc]  # the same
+        if self._stays_open:
+            return
+        if self._server_of() is not None:
+            shut_down(self.sock, self._process_id)
+        super().close()  # type: ignore[misc]  # the same
 
     def _new_conn(self) -> Any:
-        sock = super()._new_conn()  # type: ignore[misc]  # of the class that it is mixed into
+        sock = super()._new_conn()  # type: ignore[misc]  # of the base class
         watcher = self.watcher()
         if watcher is not None:
             watcher.watch(sock)
@@ -168,14 +180,14 @@ class _WatchedConnection:
             return super().getresponse(**arguments)  # type: ignore[misc]  # the same
         finally:
             self.timeout = usual
-            with contextlib.suppress(OSError):  # closed meanwhile
+            with contextlib.suppress(OSError):  # it may have been closed
                 sock.settimeout(usual)
 
 
 def take_from_pool(raw: Any) -> Any:
-    """Return the connection of a response once it is in no pool and serves nothing else.
+    """Take the connection of a response out of its pool, and return it.
 
-    None if urllib3 does that by itself.
+    Return None if urllib3 does this by itself.
     """
     connection = getattr(raw, "connection", None)
     police = police_of(raw)
@@ -188,7 +200,8 @@ def take_from_pool(raw: Any) -> Any:
 
 
 def close_response(raw: Any, connection: Any) -> None:
-    """Close a response, and its connection if that was taken from a pool."""
+    """Close a response and its connection, even if that was taken from a pool."""
+    shut_down_connection_of(raw)
     with translated_errors():
         raw.close()
         if connection is not None:
@@ -196,30 +209,33 @@ def close_response(raw: Any, connection: Any) -> None:
 
 
 def default_headers(session: requests.Session) -> Any:
-    """Return the headers that the session has if nobody has set any."""
+    """Return the default headers of the session."""
     foreign = isinstance(session, ForeignSession)
     return (sys.modules["niquests"] if foreign else requests).utils.default_headers()
 
 
 def reader_of(raw: Any, amount: int) -> Callable[[], bytes]:
-    """Return a function that waits for the next bytes of a body, decoded; ``b""`` is its end."""
+    """Return a function that waits for the next decoded bytes of a body, ``b""`` at its end."""
     usual = functools.partial(raw.read1, amount, decode_content=True)
     return functools.partial(_read, raw, usual) if is_of_urllib3_future(raw) else usual
 
 
 def _read(raw: Any, read: Callable[[], bytes]) -> bytes:
     with translated_errors():
-        # What has arrived of a compressed body may be too little to give anything.
+        # The compressed bytes that have arrived may be too few to decode any.
         while not (found := read()) and not raw.closed:
             pass
         return found
 
 
 def socket_of(raw: Any) -> Any:
-    """Return the socket that a response is read from, None if it isn't known."""
+    """Return the socket of a response, or None if there is none or it is not known."""
+    if was_given_back(raw):
+        return None
     if is_of_urllib3_future(raw):
         found: object = getattr(raw.connection, "sock", None)
-        return found if isinstance(found, socket.socket) else None
+        # With eventlet, a TLS socket is not a socket.
+        return found if isinstance(found, socket.socket | ssl.SSLSocket) else None
     bounded = bounded_response_of(raw)
     return socket_below(raw) if bounded is None else bounded.socket
 
@@ -230,7 +246,7 @@ def translated_errors(
 ) -> Iterator[None]:
     """Raise errors of niquests and its urllib3 as those of requests and urllib3, or as OSErrors.
 
-    A cause that may spell out an address is not chained. ``finish`` has the last word.
+    A cause that may contain an address is not chained. ``finish`` makes the final conversion.
     """
     try:
         yield
@@ -270,7 +286,7 @@ def _is_foreign(kind: type) -> bool:
 
 
 def _root_of(error: BaseException) -> BaseException:
-    """Unwrap what each layer has wrapped."""
+    """Unwrap the error that each layer has wrapped."""
     while True:
         wrapped = (getattr(error, "reason", None), *error.args, error.__cause__)
         inner = next((each for each in wrapped if isinstance(each, BaseException)), None)

@@ -1,6 +1,6 @@
-"""The session of requests that a client makes for itself.
+"""The ``requests`` session that a client creates for itself.
 
-Its connections notice a dead peer by TCP keep-alive, and the number and size of its cookies are
+Its connections detect a dead peer through TCP keep-alive. The number and size of its cookies are
 bounded.
 """
 
@@ -19,21 +19,27 @@ from urllib3.connection import HTTPConnection
 from sse_client.http.private_names import cookie_lock_of, renew_cookie_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from http.cookiejar import Cookie
 
-#: A dead peer is noticed after at most 45 + 4 * 15 seconds without any traffic.
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+#: A dead peer is detected after at most 45 + 4 * 15 = 105 seconds without any traffic. If an option
+#: has two names, the second is that of macOS.
+_KEEP_ALIVE = (
+    (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), 45),
+    (("TCP_KEEPINTVL",), 15),
+    (("TCP_KEEPCNT",), 4),
+)
 
 
-#: What browsers keep of cookies (RFC 6265, section 6.1, asks for as much at least): the bytes of
-#: one, and how many. A server may set others with each of a month's responses, and gets all of them
-#: back with each request, until it refuses that as too large.
+#: The maximum bytes of a cookie and the maximum number of cookies, as in browsers (RFC 6265,
+#: section 6.1, requires no less). A server may set new cookies with each response for months. It
+#: gets all of them back with each request, until it refuses the request as too large.
 MAX_COOKIE_SIZE = 4096
 MAX_COOKIES = 180
 
 
 def new_session(user_agent: str) -> requests.Session:
-    """Make a session whose connections notice a dead peer, and whose cookies are bounded."""
+    """Create a session that detects dead peers and bounds its cookies."""
     session = requests.Session()
     session.cookies = _BoundedCookies()
     session.headers["User-Agent"] = f"{user_agent} {default_user_agent()}"
@@ -42,33 +48,50 @@ def new_session(user_agent: str) -> requests.Session:
 
 
 def mount_adapters(session: requests.Session) -> None:
-    """Give a session of our own new pools of connections, and leave the old ones as they are."""
+    """Give our own session new connection pools, and leave the old ones unchanged."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, _KeepAliveAdapter())
 
 
-def renew_locks(session: Any) -> None:
-    """Free a session from threads that held a lock of it at the fork, in the child.
+def close_session(session: requests.Session) -> None:
+    """Close our own session, and its idle connections at once.
 
-    It may be anybody's: what has no such locks is left as it is.
+    Otherwise urllib3 closes them when the garbage collector finds their pools. With gevent that may
+    make the current greenlet wait at any point, and it may never run again.
     """
-    renew_cookie_lock(getattr(session, "cookies", None))
+    for pools in _pools_of(session):
+        with pools.lock:
+            found = [pools[key] for key in pools.keys()]  # noqa: SIM118  # not a dict
+        for pool in found:
+            pool.close()
+    session.close()
+
+
+def _pools_of(session: Any) -> Iterator[Any]:
+    """Yield the container of the pools of each manager. The session may be of any class."""
     for adapter in getattr(session, "adapters", {}).values():
         proxies = getattr(adapter, "proxy_manager", {})
         for manager in (getattr(adapter, "poolmanager", None), *proxies.values()):
-            _renew_locks_of_pools(getattr(manager, "pools", None))
+            pools = getattr(manager, "pools", None)
+            if hasattr(pools, "lock"):  # otherwise the manager is not urllib3's
+                yield pools
 
 
-def _renew_locks_of_pools(pools: Any) -> None:
-    if not hasattr(pools, "lock"):
-        return  # it has no manager of urllib3's
-    pools.lock = threading.RLock()
-    for key in pools.keys():  # noqa: SIM118  # it is not a dict, and refuses to be iterated over
-        idle = pools[key].pool
-        if idle is not None:  # else it is closed
-            idle.mutex = threading.Lock()
-            for name in ("not_empty", "not_full", "all_tasks_done"):
-                setattr(idle, name, threading.Condition(idle.mutex))
+def renew_locks(session: Any) -> None:
+    """Replace the locks of a session in a forked child, because the parent's threads may hold them.
+
+    The session may be of any class. Parts without such locks are left unchanged.
+    """
+    renew_cookie_lock(getattr(session, "cookies", None))
+    for pools in _pools_of(session):
+        pools.lock = threading.RLock()
+        for key in pools.keys():  # noqa: SIM118  # not a dict
+            idle = pools[key].pool
+            # A closed pool has no queue. The queue of gevent or eventlet has no lock.
+            if hasattr(idle, "mutex"):
+                idle.mutex = threading.Lock()
+                for name in ("not_empty", "not_full", "all_tasks_done"):
+                    setattr(idle, name, threading.Condition(idle.mutex))
 
 
 class _KeepAliveAdapter(HTTPAdapter):
@@ -84,14 +107,16 @@ class _KeepAliveAdapter(HTTPAdapter):
 def _keep_alive_options() -> list[tuple[int, int, int]]:
     options = [*HTTPConnection.default_socket_options]
     options.append((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
-    for name, value in _KEEP_ALIVE:
-        if hasattr(socket, name):  # not everywhere
+    for names, value in _KEEP_ALIVE:
+        # Older systems lack some of them.
+        name = next((each for each in names if hasattr(socket, each)), None)
+        if name is not None:
             options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
     return cast("list[tuple[int, int, int]]", options)
 
 
 class _BoundedCookies(RequestsCookieJar):
-    """The cookies of requests, all of which are dropped when there would be too many."""
+    """A cookie jar that drops all its cookies when there would be too many."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
         if len(cookie.name) + len(cookie.value or "") + len(cookie.path) > MAX_COOKIE_SIZE:
@@ -102,6 +127,6 @@ class _BoundedCookies(RequestsCookieJar):
             super().set_cookie(cookie, *args, **kwargs)
 
     def _has(self, cookie: Cookie) -> bool:
-        """Return whether this one would only be renewed (RFC 6265, section 5.3)."""
+        """Return whether the jar already has this cookie (RFC 6265, section 5.3)."""
         key = cookie.domain, cookie.path, cookie.name
         return any((each.domain, each.path, each.name) == key for each in self)

@@ -1,4 +1,4 @@
-"""A request that is about to be sent, as plugins see it, and the callable values in it."""
+"""A request that is about to be sent, as plugins see it, and its callable values."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class PendingRequest(requests.Request):
-    """A request of requests that is about to be sent, and that may be called off meanwhile."""
+    """A ``requests.Request`` that is about to be sent. It may be cancelled before that."""
 
-    #: Raises once the session or the client was closed. A hook that waits asks it now and then, and
-    #: lets through what it raises.
+    #: Raises an error if the session or the client is closed. A hook that waits should call it from
+    #: time to time, and let its errors pass.
     raise_if_aborted: Callable[[], None]
 
-    #: The names of the headers that no redirect takes to another origin: those of the call and of
-    #: ``DefaultRequest``, except for a few that hold no secrets. ``Authorization`` and ``Cookie``
-    #: are among them in any case. A plugin may add its own.
+    #: The names of headers that a redirect to another origin removes: those of the call and of
+    #: ``DefaultRequest``, except a few that contain no secrets. ``Authorization`` and ``Cookie``
+    #: are always removed. A plugin may add names.
     private_headers: frozenset[str] = frozenset()
 
 
-#: Headers that hold no secret, so that a redirect takes them to any origin.
+#: Headers without secrets, which a redirect takes to any origin.
 _PUBLIC_HEADERS = frozenset(
     {
         *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control"),
@@ -34,7 +34,7 @@ _PUBLIC_HEADERS = frozenset(
 
 
 def private_names(headers: Mapping[str, Any]) -> set[str]:
-    """Return the names of the headers that may hold a secret, as a token or an API key."""
+    """Return the names of the headers that may contain a secret, such as an API key."""
     return {
         name
         for name, value in headers.items()
@@ -43,6 +43,6 @@ def private_names(headers: Mapping[str, Any]) -> set[str]:
 
 
 def resolve_values(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the pairs with each callable value replaced by what it returns now."""
+    """Return the pairs, with each callable value replaced by its result."""
     pairs = cast("Mapping[str, Any]", values).items() if hasattr(values, "items") else values
     return [(name, value() if callable(value) else value) for name, value in pairs]

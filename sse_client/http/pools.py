@@ -1,15 +1,17 @@
-"""The connection pools of a session, made to serve streams as well.
+"""Prepares the connection pools of a session to serve streams.
 
-Every pool that a session's adapter makes is one whose connections can be aborted. While a thread
-opens a stream, its pool also neither retries by itself nor logs queries. This is registered with
-the managers of the pools, not with single pools: a manager keeps ten of them, and another thread
-may push a pool out before it serves.
+The pools of a session's adapter get connections that can be aborted. While a thread opens a stream,
+its pool neither retries by itself nor logs queries. This is registered with the pool managers, not
+with single pools, because a manager keeps only ten pools, and another thread may evict a pool
+before it serves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
+import queue
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
 
     import requests
 
-#: What requests asks for, unless an adapter says otherwise.
+#: The default of requests.
 _NO_RETRIES = Retry(0, read=False)
 
 
 class StreamPool(HTTPConnectionPool):
-    """Opens streams without retrying, or logging queries. Mixed into the class of any pool."""
+    """Opens streams without retrying or logging queries. Mixed into the class of any pool."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,19 +48,19 @@ class StreamPool(HTTPConnectionPool):
         """Send a request, and return the response. Blocks."""
         if current_watcher() is None:
             return super().urlopen(method, url, *args, **kwargs)
-        # The session is to reconnect, as its policy says: urllib3 would wait where nothing can
-        # abort it, read bodies of any size, and log the query.
+        # The session reconnects by its own policy. A retry of urllib3 could not be aborted, and
+        # would read bodies of any size and log the query.
         kwargs["retries"] = _NO_RETRIES
         shown, mark, query = url.partition("?")
-        encoded = parse_url(f"/?{query}").query or ""  # as urllib3 would do it
+        encoded = parse_url(f"/?{query}").query or ""  # as urllib3 would encode it
         with with_query(mark + encoded):
             return super().urlopen(method, shown, *args, **kwargs)
 
 
 class _Managers(dict[str, Any]):
-    """The managers of an adapter's proxies, each of which makes pools for streams.
+    """The managers of an adapter's proxies, each of which creates pools for streams.
 
-    An adapter makes a manager when it first needs it, and two threads may both make it.
+    An adapter creates a manager when it first needs it. Two threads may both create one.
     """
 
     def __setitem__(self, proxy: str, manager: Any) -> None:
@@ -68,7 +70,7 @@ class _Managers(dict[str, Any]):
 
 @functools.cache
 def _for_streams(usual: type[Any]) -> type[Any]:
-    """Return the class of pools, made to serve streams. Its name, which is in messages, stays."""
+    """Return a subclass of a pool class for streams. It has the same name for messages."""
     if not _is_of_urllib3(usual):
         members = {"ConnectionCls": abortable(usual.ConnectionCls)}
         is_done = members["ConnectionCls"] is usual.ConnectionCls
@@ -79,28 +81,28 @@ def _for_streams(usual: type[Any]) -> type[Any]:
 
 
 def _is_of_urllib3(pool: Any) -> bool:
-    """Return whether it makes connections of urllib3, not of urllib3-future in its place."""
+    """Return whether its connections are those of urllib3, not of urllib3-future."""
     return issubclass(pool.ConnectionCls, http.client.HTTPConnection)
 
 
 def _register(manager: Any) -> None:
-    """Have a manager make pools for streams from now on, and forget those that it has."""
+    """Make a manager create pools for streams from now on, and forget its old pools."""
     usual: Any = getattr(manager, "pool_classes_by_scheme", {})
     classes = {scheme: _for_streams(kind) for scheme, kind in usual.items()}
     if classes == usual:
         return
     if not all(map(_is_of_urllib3, usual.values())):
         manager.pool_classes_by_scheme = classes
-        return  # its old pools are dealt with one by one
-    # Whoever asks the manager for a pool takes this lock, too, so none gets an old one after the
-    # first has seen the new classes.
+        return  # ``watch_pool`` handles its old pools one by one
+    # A thread that requests a pool also takes this lock, so it cannot get an old pool after the new
+    # classes are set.
     with manager.pools.lock:
-        manager.pool_classes_by_scheme = classes  # its own, in place of one that all share
+        manager.pool_classes_by_scheme = classes  # its own, instead of the shared default
         forgotten = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118  # not a dict
         manager.clear()  # requests that are being served keep their pools
     for pool in forgotten:
-        # Otherwise they stay open for as long as anybody holds a response of theirs.
-        _close_idle_connections(pool)
+        # Otherwise they stay open as long as any of their responses is in use.
+        close_idle_connections(pool)
 
 
 def _register_managers_of(adapter: Any) -> None:
@@ -116,7 +118,7 @@ def _register_managers_of(adapter: Any) -> None:
 def watch_pool(
     session: requests.Session, prepared: requests.PreparedRequest, settings: Mapping[str, Any]
 ) -> bool:
-    """Have the pool that will serve this request make connections that can be aborted.
+    """Make the pool that will serve this request create connections that can be aborted.
 
     Returns:
         Whether its connections report when the request is sent.
@@ -134,47 +136,58 @@ def watch_pool(
         _register_managers_of(adapter)
         pool = sender.pool_for(prepared, settings["proxies"])
     else:
-        return False  # someone else's transport: it can be aborted once it has responded
+        return False  # another transport, which can be aborted only after it has responded
     if not isinstance(pool, StreamPool):
         _watch_connections(pool)
     return _is_of_urllib3(pool)
 
 
 def _watch_connections(pool: Any) -> None:
-    """Do what can be done with a pool that its manager had before, or that has another maker."""
+    """Prepare a pool that its manager had before, or that something else created."""
     pool.ConnectionCls = abortable(pool.ConnectionCls)
     if not _is_of_urllib3(pool):
         return
-    # An idle connection of another class could not be aborted before it responds: none is taken
-    # over. They may come back later, so this looks each time.
-    _close_idle_connections(pool)
+    # An idle connection of another class could not be aborted before it responds, so it is closed.
+    # Such connections may return to the pool later, so this is done each time.
+    close_idle_connections(pool)
 
 
-def _close_idle_connections(pool: Any) -> None:
-    """Close those that cannot be aborted. The pool can still be used."""
-    if pool.pool is None:
+def close_idle_connections(pool: Any) -> None:
+    """Close the idle connections that cannot be aborted. The pool can still be used.
+
+    This uses only documented methods of the queue, because gevent and eventlet replace its class.
+    So it briefly takes all connections out. Other threads then wait for a connection or create one.
+    """
+    idle = pool.pool
+    if idle is None:
         return  # it is closed
-    strangers = []
-    with pool.pool.mutex:
-        idle = pool.pool.queue
-        for index, connection in enumerate(idle):
-            if connection is not None and not isinstance(connection, AbortableConnection):
-                strangers.append(connection)
-                idle[index] = None
-    for connection in strangers:
-        connection.close()
+    taken: list[Any] = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            taken.append(idle.get(block=False))
+    for connection in reversed(taken):  # the queue is last in, first out
+        if isinstance(connection, AbortableConnection):
+            try:
+                idle.put(connection, block=False)
+            except queue.Full:  # other threads have returned theirs
+                connection.close()
+            continue
+        if connection is not None:
+            connection.close()
+        if pool.block:  # such a pool needs all its slots, with or without a connection
+            idle.put(None, block=False)
 
 
 def keep_out_of_pool(raw: Any) -> Any:
-    """Never give a connection back: its server may be about to close it.
+    """Keep a connection out of its pool, because the server may be about to close it.
 
-    A pool that blocks wants its place back, though.
+    A blocking pool still gets its slot back.
 
     Returns:
-        What then has to be closed beside the response, None if nothing has.
+        The connection, if it must be closed in addition to the response, or None.
     """
     pool = pool_of(raw)
     if pool is None or pool.block:
         return None
-    keep_from_pool(raw)  # or urllib3 would put it back, and a full pool logs a warning
+    keep_from_pool(raw)  # otherwise urllib3 puts it back, and a full pool logs a warning
     return take_from_pool(raw)

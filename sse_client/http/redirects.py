@@ -1,8 +1,8 @@
-"""What a redirect to another origin must not take along.
+"""Removes secrets from a redirect to another origin.
 
-requests removes the ``Authorization`` header, and sends an entry of .netrc to its own host only.
-It keeps the cookies of the call, which belong to no host, and the headers that a callable has
-made, in which tokens travel.
+requests removes the ``Authorization`` header, and sends an entry of .netrc only to its own host. It
+keeps the cookies of the call, which belong to no host, and the headers from callable values, which
+may contain tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import requests
 
-#: Segments of a path that mean this folder and the one above (WHATWG URL, section 4.1).
+#: Path segments that mean the current folder and its parent (WHATWG URL, section 4.1).
 _SINGLE_DOT = {".", "%2e"}
 _DOUBLE_DOT = {"..", ".%2e", "%2e.", "%2e%2e"}
 
@@ -29,7 +29,7 @@ _PRIVATE = ("Authorization", "Cookie", "Proxy-Authorization")
 def keep_secrets_from_others(
     session: requests.Session, prepared: requests.PreparedRequest, private: Iterable[str]
 ) -> None:
-    """Have the secrets of a request stay with its origin, wherever it is redirected.
+    """Keep the secrets of a request at its origin when it is redirected.
 
     Args:
         session: The session that will send it.
@@ -38,12 +38,12 @@ def keep_secrets_from_others(
     """
     hooks: Any = prepared.hooks
     hide = partial(_hide, session, (*_PRIVATE, *private))
-    # At the end: a hook before it may have sent the request again, as an auth does.
+    # At the end, because an earlier hook may send the request again, as an auth does.
     hooks["response"] = [*hooks.get("response", ()), hide]
 
 
 def check_target(session: requests.Session, response: requests.Response) -> None:
-    """Refuse a redirect whose target cannot be parsed; requests would quote it in its error.
+    """Refuse a redirect whose target cannot be parsed. requests would quote it in its error.
 
     Raises:
         ConnectionFailedError: The target is not a URL.
@@ -55,14 +55,14 @@ def check_target(session: requests.Session, response: requests.Response) -> None
 
 
 def location_url(target: str) -> str:
-    """Return the URL of a redirect as it is to be requested (Fetch, "location URL").
+    """Return the URL to request for a redirect (Fetch, "location URL").
 
     Raises:
         ConnectionFailedError: The scheme is neither http nor https.
     """
     parts = urlsplit(target)
     if parts.scheme not in {"http", "https"}:
-        raise _refused("another scheme: redirects are followed to http and https only")
+        raise _refused("another scheme: only redirects to http and https are followed")
     path = _without_dot_segments(parts.path)
     if path == parts.path:
         return target
@@ -93,13 +93,13 @@ def _without_dot_segments(path: str) -> str:
 def _hide(
     session: requests.Session, names: Iterable[str], response: requests.Response, **_: object
 ) -> None:
-    """Take the secrets out of the request from which requests makes the next one."""
+    """Remove the secrets from the request from which requests makes the next one."""
     request: Any = response.request
     strips_auth: Any = session.should_strip_auth
     target = session.get_redirect_target(response)
     if target is None or not strips_auth(request.url, urljoin(response.url, target)):
         return
-    # An auth that has met a challenge sent a copy, but the next one is made of the first.
+    # An auth responds to a challenge with a copy, but the next request is made from the first.
     for each in (response, *response.history):
         sent: Any = each.request
         each.request = sent.copy()  # as it was sent
@@ -111,5 +111,5 @@ def _take_out(request: Any, names: Iterable[str]) -> None:
         request.headers.pop(name, None)
     jar = cookies_of(request)
     for cookie in list(jar or ()):
-        if not cookie.domain:  # of the call, to go to whatever address that names
+        if not cookie.domain:  # a cookie of the call, which would go to any host
             jar.clear(cookie.domain, cookie.path, cookie.name)

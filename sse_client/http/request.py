@@ -1,12 +1,24 @@
-"""What to send and how: the arguments of requests. Each attempt makes its own request of them."""
+"""The arguments of a request, from which each attempt creates its own request."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from sse_client.http.arguments import (
+    check_address,
+    check_allow_redirects,
+    check_auth,
+    check_cert,
+    check_cookies,
+    check_data,
+    check_method,
+    check_params,
+    check_proxies,
+    check_timeout,
+    check_verify,
+)
 from sse_client.http.causes import name_of
 from sse_client.http.headers import check_headers, check_names
 from sse_client.http.pending_request import PendingRequest, private_names, resolve_values
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
     Scalar = Text | float | None
     Value = Scalar | Callable[[], Scalar]
     Headers = Mapping[str, Text | Callable[[], Text | None] | None]
-    Params = Mapping[str, Value | Sequence[Text]] | Sequence[tuple[str, Value]] | Text
+    Params = Mapping[str, Value | Sequence[Scalar]] | Sequence[tuple[str, Value]] | Text
     Auth = tuple[str, str] | AuthBase | Callable[[requests.PreparedRequest], Any]
     Cookies = Mapping[str, str] | CookieJar
     Proxies = Mapping[str, str]
@@ -46,13 +58,10 @@ if TYPE_CHECKING:
 
 Timeout = float | tuple[float | None, float | None] | None
 
-#: The parts of ``auth`` (user, password), ``timeout`` (connect, read) and ``cert`` with its key.
-_PAIR = 2
-
 
 @dataclass(repr=False)
 class RequestDescription:
-    """What to send, from which each attempt makes its own request. For one thread at a time."""
+    """What to send. Each attempt creates its own request from it. Not thread-safe."""
 
     method: str
     url: str
@@ -65,17 +74,19 @@ class RequestDescription:
     _was_made: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        """Check what would else be refused later, and without its name."""
+        """Check values that would otherwise fail later, without their names."""
         if self.headers is not None and not isinstance(self.headers, Mapping):
             raise TypeError(f"headers must be a mapping, not {type(self.headers).__name__}")
         check_names(self.headers)
-        is_pair = isinstance(self.auth, tuple) and len(self.auth) == _PAIR
-        if self.auth is not None and not is_pair and not callable(self.auth):
-            wanted = "a pair (user, password), a callable or None"
-            raise TypeError(f"auth must be {wanted}, not {type(self.auth).__name__}")
+        check_method(self.method)
+        check_address(self.url)
+        check_params(self.params)
+        check_data(self.data)
+        check_auth(self.auth)
+        check_cookies(self.cookies)
 
     def __repr__(self) -> str:
-        """Name the method and the host: all else may be secret."""
+        """Show the method and the host. Everything else may be secret."""
         return f"<RequestDescription {self.method} {name_of(self.url)}>"
 
     @property
@@ -84,22 +95,25 @@ class RequestDescription:
         return hasattr(self.data, "read") or hasattr(self.data, "__next__")
 
     def make(self, raise_if_aborted: Callable[[], None]) -> PendingRequest:
-        """Make a request, calling each callable again.
+        """Create a request, and call each callable value again.
 
         Args:
-            raise_if_aborted: Raises once the request is no longer wanted.
+            raise_if_aborted: Raises an error if the request is cancelled.
 
         Raises:
-            ValueError: The data was read already, or a header cannot be sent.
+            ValueError: The data was already read, or a header cannot be sent.
         """
         if self._was_made and self.is_made_once:
-            raise ValueError("data was read already: give a function that returns it anew")
+            raise ValueError("data was already read: give a function that returns it each time")
         self._was_made = True
         params, data, json = self.params, self.data, self.json
         if params and not isinstance(params, str | bytes):
             resolved = resolve_values(params)
-            # With a mapping, and with that alone, requests merges those of its session.
+            # requests merges the params of its session only with a mapping.
             params = dict(resolved) if isinstance(params, Mapping) else resolved
+        if callable(data):
+            data = data()
+            check_data(data)
         headers = dict(resolve_values(self.headers or {}))
         check_headers(headers)
         request = PendingRequest(
@@ -107,7 +121,7 @@ class RequestDescription:
             self.url,
             params=params,
             headers=headers,
-            data=data() if callable(data) else data,
+            data=data,
             json=json() if callable(json) else json,
             auth=self.auth,
             cookies=self.cookies,
@@ -117,10 +131,10 @@ class RequestDescription:
         return request
 
     def last_event_id(self, defaults: Mapping[str, Any]) -> str | None:
-        """Return the value of a ``Last-Event-ID`` header, None if there is none.
+        """Return the value of a ``Last-Event-ID`` header, or None if there is none.
 
         Args:
-            defaults: The headers that are sent where the request has none of that name.
+            defaults: The headers that are sent unless the request has one of the same name.
         """
         for name, value in (*(self.headers or {}).items(), *defaults.items()):
             if name.lower() == "last-event-id":
@@ -131,49 +145,23 @@ class RequestDescription:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How a request is sent, as opposed to what: the arguments of ``requests`` for that."""
+    """How to send a request: the remaining arguments of ``requests``."""
 
     timeout: Timeout = (10.0, None)
     allow_redirects: bool = True
-    proxies: Mapping[str, str] | None = field(default=None, repr=False)  # with passwords
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)  # may contain passwords
     verify: bool | str | None = None
     cert: str | tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Check what would else be refused later, and without its name."""
-        self._check_timeout()
-        given: Any = self.verify
-        if given is not None and not isinstance(given, bool):
-            _check_path("verify", given, "True, False or the path of a CA bundle")
-        given = self.cert
-        if given is not None:
-            for path in given if isinstance(given, tuple) and len(given) == _PAIR else (given,):
-                _check_path(
-                    "cert", path, "the path of a certificate, or a pair with that of its key"
-                )
-
-    def _check_timeout(self) -> None:
-        given: Any = self.timeout
-        pair = given if isinstance(given, tuple) else (given, given)
-        wanted = "timeout must be seconds, a pair of them (connect, read), or None"
-        if len(pair) != _PAIR:
-            raise ValueError(f"{wanted}, not a tuple of {len(pair)}")
-        for seconds in pair:
-            if seconds is None:
-                continue
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-                raise TypeError(f"{wanted}, not {type(seconds).__name__}")
-            if not seconds > 0:
-                raise ValueError(f"{wanted}, above 0, not {seconds}")
+        """Check values that would otherwise fail later, without their names."""
+        check_timeout(self.timeout)
+        check_allow_redirects(self.allow_redirects)
+        check_proxies(self.proxies)
+        check_verify(self.verify)
+        check_cert(self.cert)
 
     @property
     def read_timeout(self) -> float | None:
-        """How long no byte may come, in seconds."""
+        """The maximum time without any byte, in seconds."""
         return self.timeout[1] if isinstance(self.timeout, tuple) else self.timeout
-
-
-def _check_path(name: str, path: object, wanted: str) -> None:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be {wanted}, not {type(path).__name__}")
-    if not os.path.exists(path):  # noqa: PTH110  # Path takes "" for ".", and raises where it may not look
-        raise ValueError(f"{name} must be {wanted}: there is no {str(path)!r}")

@@ -1,9 +1,10 @@
-"""The check of a response: an event stream is accepted, any other becomes an error."""
+"""Checks a response. An event stream is accepted, and any other response becomes an error."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -14,7 +15,7 @@ from sse_client.errors import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.http.body import READ_SIZE
+from sse_client.http.body import READ_SIZE, chunk_reader_of
 from sse_client.http.causes import redact_url, stream_interrupted
 from sse_client.http.content_type import (
     DEFAULT_CONTENT_TYPES,
@@ -24,6 +25,7 @@ from sse_client.http.content_type import (
 )
 from sse_client.http.niquests import reader_of
 from sse_client.http.private_names import content_was_read, set_content
+from sse_client.http.response_head import shut_down_connection_of
 from sse_client.http.retry_after import retry_after
 
 if TYPE_CHECKING:
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Clock
 
-#: How much of the body of a refused response is read, in bytes: enough to see the reason.
+#: The maximum number of bytes read from a refused response: enough to show the reason.
 MAX_ERROR_BODY = 64 * 1024
 
-#: How long reading the body of a refused response may take, in seconds.
+#: The maximum time to read the body of a refused response, in seconds.
 ERROR_BODY_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseRules:
-    """Which responses are event streams, and how much of any other is read."""
+    """Which responses are accepted, and how much of a refused one is read."""
 
     content_types: ContentTypes = DEFAULT_CONTENT_TYPES
     max_error_body: int = MAX_ERROR_BODY
@@ -55,7 +57,7 @@ def check_response(
     read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Raise unless the response is 204, or 200 with an event stream (WHATWG HTML, 9.2.3)."""
+    """Raise an error unless the response is 204 or an event stream (WHATWG HTML, 9.2.3)."""
     status = response.status_code
     if status == 204:
         return
@@ -106,10 +108,10 @@ def read_body(
     read_within: Callable[[float], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[bytes, bool]:
-    """Read a bounded part of the body, in a bounded time, and make it the response's content.
+    """Read the body within limits of size and time, and set it as the response's content.
 
     Returns:
-        What was read, and whether there is more.
+        The bytes read, and whether there are more.
     """
     limit = rules.max_error_body
     if content_was_read(response):
@@ -119,7 +121,7 @@ def read_body(
     is_complete = False
     deadline = Deadline.after(rules.error_body_timeout, clock)
     with contextlib.suppress(HTTPError, OSError, ValueError):
-        while len(body) <= limit:  # one byte more shows that there is more
+        while len(body) <= limit:  # an extra byte shows whether there is more
             left = deadline.seconds_left()
             if not left:
                 break
@@ -132,28 +134,33 @@ def read_body(
             body += chunk
     body = body[:limit]
     if not is_complete:
-        response.raw.close()  # or its connection would go back to the pool in mid-body
+        shut_down_connection_of(response.raw)
+        response.raw.close()  # otherwise its connection returns to the pool in mid-body
     set_content(response, body)
     return body, not is_complete
 
 
 def read_chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yield what arrives of a response, as soon as it does; all at once if it was read before."""
+    """Yield the bytes of a response as they arrive, or all at once if it was already read."""
     if content_was_read(response):
         yield response.content
         return
     try:
-        # As urllib3 reads it: the response is the caller's, who may read on in another way.
+        # The response is the caller's, who may read the rest in another way.
+        read_chunk = chunk_reader_of(response.raw)
+        if read_chunk is not None:
+            while chunk := read_chunk():
+                yield chunk
         read = reader_of(response.raw, READ_SIZE)
         while chunk := read():
             yield chunk
-    except ReadTimeoutError as error:
+    except (ReadTimeoutError, TimeoutError) as error:
         target = redact_url(response.url)
         raise IdleTimeoutError(
-            f"no bytes came from {target} for too long",
+            f"no bytes arrived from {target} for too long",
             timeout=0.0,
             waited_for="bytes",
             response=response,
         ) from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, HTTPException, OSError) as error:
         raise stream_interrupted(error, response) from error

@@ -1,10 +1,9 @@
-"""The header of a response, read within bounds of time and size.
+"""Reads the header of a response within limits of time and size.
 
-The standard library mistakes the end of the connection for the end of the header. It takes a
-second interim response for the final one, and ends the header at a line that is not a field,
-whereupon urllib3 logs the whole address. It limits each line only by itself, and the time-out of
-a socket starts again with each byte. So the whole header is read here before the standard library
-sees it.
+The standard library mistakes the end of the connection for the end of the header, and a second
+interim response for the final one. It ends the header at a line that is not a field, whereupon
+urllib3 logs the whole address. It limits only single lines, and the timeout of a socket starts
+again with each byte. So the whole header is read here before the standard library sees it.
 """
 
 from __future__ import annotations
@@ -12,57 +11,64 @@ from __future__ import annotations
 import errno
 import http.client
 import io
+import os
 import re
 from typing import TYPE_CHECKING, Any, cast
 
 from sse_client.clock import Deadline
+from sse_client.http.aborting import shut_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sse_client.clock import Clock
 
-#: How much of a connection is buffered, in bytes: enough for a header and for most events. A read
-#: of more goes round the buffer. The usual 8 KiB are a fifth of what an open stream takes.
+#: The buffer size of a connection, in bytes: enough for a header and for most events. Larger reads
+#: bypass the buffer. The usual 8 KiB would be a fifth of the memory of an open stream.
 BUFFER_SIZE = 2 * 1024
 
-#: The largest header that is read, in bytes, interim responses included: servers have some
-#: kilobytes, and the standard library alone would keep 6.5 MB, or skip interim responses for ever.
+#: The maximum size of a header in bytes, including interim responses. Servers send a few kilobytes.
+#: The standard library alone would accept 6.5 MB, and any number of interim responses.
 MAX_HEADER_SIZE = 256 * 1024
 
-#: The most bytes of trailers behind a body: they are thrown away, but somebody has to wait.
+#: The maximum bytes of trailers after a body. They are discarded, but reading them takes time.
 MAX_TRAILERS_SIZE = 64 * 1024
 
 _BLANK_LINES = {b"\r\n", b"\n"}
 
-#: An interim response (RFC 9110, section 15.2), which the final one follows on the same connection;
-#: after 101, which nobody asked for, it does not.
+#: An interim response (RFC 9110, section 15.2), which a final response follows. None follows a 101,
+#: which this client does not request.
 _INTERIM = re.compile(rb"HTTP/1\.[0-9][ \t]+1(?!01)[0-9][0-9][ \t\r\n]")
 
-#: A status line (RFC 9112, section 4). It is looked at here since the standard library's errors
-#: would repeat whatever else it is.
+#: A status line (RFC 9112, section 4). It is checked here, because the standard library's errors
+#: would quote any other text.
 _STATUS_LINE = re.compile(rb"HTTP/[0-9.]{1,3}[ \t]+[1-9][0-9][0-9][ \t\r\n]")
 
-#: A field (RFC 9112, section 5), by its name and the colon.
+#: The name and the colon of a field (RFC 9112, section 5).
 _FIELD = re.compile(rb"[!-9;-~]+:")
 
-#: The line end before a line that goes on with a field (RFC 9112, section 5.2), and a CR that ends
-#: no line, though the standard library's parser thinks so. Either is as good as a blank.
+#: The line end before a continuation line (RFC 9112, section 5.2), and a bare CR, which does not
+#: end a line although the standard library's parser thinks so. Each is replaced by a space.
 _NO_LINE_END = re.compile(rb"\r?\n[ \t]+|\r(?!\n)")
 
 
 class Arrivals(io.RawIOBase):
-    """What arrives at a socket, as a file of which all reads together may have a deadline.
+    """The bytes from a socket, as a file whose reads may share a deadline.
 
     A line, a header or a step of decompression may take any number of reads.
 
     Args:
-        file: The socket's own file, unbuffered.
-        sock: The socket, with the time-out that each wait has to itself.
-        clock: What the deadline is measured with.
+        file: The socket's own unbuffered file.
+        sock: The socket, with the timeout of each single wait.
+        clock: Measures the deadline.
+
+    Attributes:
+        is_last: Whether the connection serves no more requests after this is closed.
     """
 
     def __init__(self, file: Any, sock: Any, clock: Clock) -> None:
+        self.is_last = False
+        self._process_id = os.getpid()
         self._file = file
         self._socket = sock
         self._clock = clock
@@ -70,7 +76,7 @@ class Arrivals(io.RawIOBase):
         self._deadline: Deadline | None = None
 
     def read_within(self, seconds: float | None) -> None:
-        """Let no read wait for longer than so many seconds from now; None lifts that."""
+        """Limit all reads to this many seconds from now. None removes the limit."""
         self._deadline = None if seconds is None else Deadline.after(seconds, self._clock)
         if seconds is None:
             self._socket.settimeout(self._timeout)
@@ -92,20 +98,27 @@ class Arrivals(io.RawIOBase):
             self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
         return self._file.readinto(buffer)
 
+    def shut_down(self) -> None:
+        """End the connection, which is about to be closed. Never blocks."""
+        shut_down(self._socket, self._process_id)
+
     def close(self) -> None:
-        """Close the file; the socket lives as long as it has others."""
+        """Close the file. The socket stays open as long as it has other files."""
+        if self.is_last and not self.closed:
+            # The owner of the socket closes it first, and cannot shut it down afterwards.
+            self.shut_down()
         self._file.close()
         super().close()
 
 
 class BoundedFile(io.BufferedReader):
-    """The buffer of a connection, which bounds the lines that are read one after the other.
+    """The buffer of a connection, which limits consecutive lines.
 
-    The standard library reads the trailers of a body so, however many there are.
+    The standard library reads any number of trailers of a body as lines.
 
     Attributes:
-        lines_left: How many bytes the next lines together may have, until something else is read;
-            None for any number.
+        lines_left: The number of bytes that the next lines may have in total, until something else
+            is read. None means no limit.
     """
 
     lines_left: int | None = None
@@ -121,13 +134,13 @@ class BoundedFile(io.BufferedReader):
         return line
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read bytes of the body, or the line end behind a chunk, as files do."""
+        """Read bytes of the body, or the line end after a chunk, as files do."""
         self.lines_left = MAX_TRAILERS_SIZE
         return super().read(size)
 
 
 class _Header(io.BufferedIOBase):
-    """The header of a response as a file, which is read as a whole when its first line is."""
+    """The header of a response as a file. Reading its first line reads the whole header."""
 
     def __init__(self, read_header: Callable[[], bytes]) -> None:
         self._read_header = read_header
@@ -141,20 +154,23 @@ class _Header(io.BufferedIOBase):
 
 
 class BoundedResponse(http.client.HTTPResponse):
-    """A response whose header is read within bounds, and that buffers little.
+    """A response with a bounded header and a small buffer.
 
     Args:
-        timeout: How long the whole header may take, in seconds; None for any time.
-        clock: What that is measured with.
-        sock: Where to read it from.
-        debuglevel: What the standard library prints, for which 0 is nothing.
+        timeout: How long the whole header may take, in seconds. None means no limit.
+        clock: Measures the timeout.
+        sock: The socket to read from.
+        debuglevel: How much the standard library prints. 0 prints nothing.
         method: The method of the request.
 
     Attributes:
         request_method: The method of the request.
-        socket: Where it is read from.
-        arrivals: What arrives there.
+        socket: The socket to read from.
+        arrivals: The bytes from the socket.
+        before_close: Called before the response is closed, if set.
     """
+
+    before_close: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -166,36 +182,38 @@ class BoundedResponse(http.client.HTTPResponse):
         method: str | None = None,
     ) -> None:
         super().__init__(sock, debuglevel, method)
-        usual: Any = self.fp  # of a stand-in in somebody's tests it may be anything
+        usual: Any = self.fp  # a stand-in in a user's tests may have anything here
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
         self.request_method = method
         self.socket = sock
         self.arrivals = Arrivals(raw, sock, clock)
         self._timeout = timeout
         self._file: Any = BoundedFile(self.arrivals, BUFFER_SIZE)
-        # Whoever reads the header begins with its first line, a proxy's tunnel included.
+        # The header is read from its first line on, also that of a proxy's tunnel.
         self.fp = cast("Any", _Header(self._receive_header))
 
     def begin(self) -> None:
         """Read the header. Blocks."""
+        self.arrivals.is_last = True  # in case of a failure
         super().begin()
+        self.arrivals.is_last = self.will_close
         self.fp = self._file
         self._file.lines_left = MAX_TRAILERS_SIZE
-        # What is left is about multipart bodies; urllib3 would log it, and the address with it.
+        # The rest is about multipart bodies. urllib3 would log it together with the address.
         self.msg.defects.clear()
 
     def _receive_header(self) -> bytes:
-        """Wait for the header of the final response, and return what is a field of it."""
+        """Wait for the header of the final response, and return its valid fields."""
         self.arrivals.read_within(self._timeout)
         try:
             header = self._read_header()
         except TimeoutError as error:
             if error.errno == errno.ETIMEDOUT or self._timeout is None:
-                raise  # the verdict of TCP keep-alive, which is none of ours
+                raise  # TCP keep-alive found the peer dead, which is not our timeout
             message = f"the header of the response took more than {self._timeout:g} s"
             raise TimeoutError(message) from error
         self.arrivals.read_within(None)
-        return _without_what_is_no_field(header)
+        return _only_fields(header)
 
     def _read_header(self) -> bytes:
         """Return the header of the final response."""
@@ -218,20 +236,38 @@ class BoundedResponse(http.client.HTTPResponse):
                     return b"".join(lines)
                 lines.clear()
 
+    def release_buffer(self) -> None:
+        """Read the connection without a buffer from now on. The buffer must be empty."""
+        self._file = self.fp = cast("Any", self._file.detach())
+
     def close(self) -> None:
-        """Close what is read from, also if the header was refused."""
+        """Close the response and its file, even if the header was refused."""
+        if self.before_close is not None:
+            self.before_close()
         super().close()
         self._file.close()
 
 
 def bounded_response_of(raw: Any) -> BoundedResponse | None:
-    """Return what a response of urllib3 is read from, None if no connection of ours made it."""
+    """Return the response below one of urllib3, or None if our connections did not create it."""
     found = getattr(raw, "bounded_response", None)
     return found if isinstance(found, BoundedResponse) else None
 
 
+def was_given_back(raw: Any) -> bool:
+    """Return whether the connection of a response is in its pool, and may serve other requests."""
+    return bounded_response_of(raw) is not None and raw.connection is None
+
+
+def shut_down_connection_of(raw: Any) -> None:
+    """End the connection of a response, which is about to be closed. Never blocks."""
+    bounded = bounded_response_of(raw)
+    if bounded is not None and not was_given_back(raw):
+        bounded.arrivals.shut_down()
+
+
 def _check_status_line(line: bytes) -> None:
-    """Refuse what begins no response. It may be anything, so the error does not tell it."""
+    """Refuse a line that is not a status line. The error does not show its text."""
     if not line:
         raise http.client.RemoteDisconnected("the connection ended before a response")
     is_whole = line.endswith(b"\n")
@@ -239,8 +275,8 @@ def _check_status_line(line: bytes) -> None:
         raise http.client.HTTPException("the response is not HTTP")
 
 
-def _without_what_is_no_field(header: bytes) -> bytes:
-    """Leave out the lines that are no field, as browsers do; join those that go on with one."""
+def _only_fields(header: bytes) -> bytes:
+    """Drop the lines that are not fields, as browsers do. Join continuation lines."""
     status, _, fields = header.partition(b"\n")
     lines = _NO_LINE_END.sub(b" ", fields).split(b"\n")
     return b"\n".join([status, *filter(_FIELD.match, lines), b"", b""])

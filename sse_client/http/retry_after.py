@@ -1,4 +1,4 @@
-"""The Retry-After header (RFC 9110, section 10.2.3), and dates of HTTP."""
+"""The Retry-After header (RFC 9110, section 10.2.3) and HTTP dates."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SEPARATOR = re.compile(r",(?!\s*\d{1,2}[ -][A-Za-z])")
 
 
 def retry_after(response: requests.Response, clock: Clock) -> float | None:
-    """Return for how many seconds a response asks to wait, None if it does not.
+    """Return the seconds that a response asks the client to wait, or None.
 
-    Fractions of a second are rounded up. Of several values, as in a header that was sent twice, the
+    Fractions of a second are rounded up. If there are several values, as in a repeated header, the
     latest time counts.
     """
     values = _SEPARATOR.split(response.headers.get("Retry-After", ""))
@@ -32,18 +32,18 @@ def retry_after(response: requests.Response, clock: Clock) -> float | None:
 
 def _wait(value: str, response: requests.Response, clock: Clock) -> float | None:
     if _SECONDS.fullmatch(value):
-        # Of a number without end the first digits are enough: it is far beyond every limit.
+        # For a very long number the first digits suffice: it is far beyond every limit.
         return float(math.ceil(float(value[:18])))
     when = _seconds_since_1970(value)
     if when is None:
         return None
-    # Relative to the server's own clock, if it sends a date: ours may be wrong.
+    # Relative to the server's clock if it sends a date, because our clock may be wrong.
     now = _seconds_since_1970(response.headers.get("Date", ""))
     return max(0.0, when - (clock.time() if now is None else now))
 
 
 def _seconds_since_1970(http_date: str) -> float | None:
-    """Read a date of HTTP, which is always in GMT (RFC 9110, section 5.6.7)."""
+    """Parse an HTTP date, which is always in GMT (RFC 9110, section 5.6.7)."""
     try:
         date = parsedate_to_datetime(http_date)
         return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()

@@ -1,44 +1,44 @@
 """One attempt to open a stream, and the connection that results from it.
 
-``pools`` and ``abortable_connections`` make that connection, ``response_check`` accepts or refuses
-the response, and ``body`` reads what arrives. Another thread can abort all of it through
+``pools`` and ``abortable_connections`` create the connection, ``response_check`` accepts or refuses
+the response, and ``stream_body`` reads the body. Another thread can abort all of this through
 ``aborting``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import requests
+from requests.exceptions import InvalidJSONError
 from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from sse_client.clock import SYSTEM_CLOCK, Deadline
-from sse_client.errors import IdleTimeoutError
 from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
 from sse_client.http.address import check_url
-from sse_client.http.body import body_reader
 from sse_client.http.causes import (
     cannot_be_sent,
     connection_failed,
     making_request,
     printable_cause,
-    redact_url,
     root_cause,
-    stream_interrupted,
 )
 from sse_client.http.headers import check_headers, header_error, set_stream_headers
 from sse_client.http.niquests import close_response, socket_of
+from sse_client.http.own_errors import OwnErrors
 from sse_client.http.pools import keep_out_of_pool, watch_pool
-from sse_client.http.private_names import is_of_urllib3_future
 from sse_client.http.redirects import check_target, keep_secrets_from_others, location_url
 from sse_client.http.response_check import ResponseRules, check_response, read_body
-from sse_client.http.response_head import bounded_response_of
+from sse_client.http.response_head import (
+    bounded_response_of,
+    shut_down_connection_of,
+    was_given_back,
+)
+from sse_client.http.stream_body import StreamBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,42 +47,37 @@ if TYPE_CHECKING:
     from sse_client.http.pending_request import PendingRequest
     from sse_client.http.request import SendOptions, Timeout
 
-#: How long the header of a response may take, in seconds, where no option says so. Generous, since
-#: some servers send it with the first event alone; Firefox waits as long.
+#: How long the header of a response may take by default, in seconds. It is long, because some
+#: servers send the header only with the first event. Firefox uses the same limit.
 DEFAULT_HEADER_TIMEOUT = 300.0
 
 
-#: What is left of a time that is over, in seconds: a timeout of 0 is refused.
+#: The timeout after a deadline, in seconds, because a timeout of 0 is refused.
 _LEAST_TIMEOUT = 0.001
 
 
-class ReadLimits(Protocol):
-    """By when the reading of a stream must be over."""
-
-    @property
-    def deadline(self) -> float | None:
-        """The moment on the clock's ``monotonic``; None for none. It may move between reads."""
-
-    def error(self, response: requests.Response) -> Exception:
-        """Return what to raise once the moment has passed."""
-
-
 class StreamConnection:
-    """One attempt to open a stream, and the connection that comes of it.
+    """One attempt to open a stream, and the resulting connection.
 
-    ``open``, ``chunks`` and ``close`` are for one thread, in that order; ``abort`` is for any.
+    One thread calls ``open``, ``body`` and ``close``, in that order. Any thread may call ``abort``.
 
     Args:
-        session: The session of requests to send with.
-        make_request: Called to describe the request, so that callable values are called. It is
-            given a function that raises once the connection was aborted.
-        options: How to send it.
-        on_response: Called with the response before it is looked at.
-        on_unauthorized: Called with the request and the response if that is 401; says whether to
-            make and send the request once more.
-        on_unverified: Called with the host if a certificate is not verified, as was asked for.
-        clock: What its waits are measured with. A socket's own run on the system's time.
+        session: The ``requests`` session to send with.
+        make_request: Creates the request, and calls its callable values. Its argument is a function
+            that raises an error if the connection was aborted.
+        options: How to send the request.
+        on_response: Called with the response before it is checked.
+        on_unauthorized: Called with the request and the response if that is a 401. Returns whether
+            to create and send the request once more.
+        on_unverified: Called with the host if ``verify=False`` skipped the check of a certificate.
+        clock: Measures its waits. Waits on a socket use the system's clock.
     """
+
+    __slots__ = (
+        *("_arrived", "_body", "_clock", "_edit_request", "_make_request", "_on_response"),
+        *("_on_unauthorized", "_options", "_own_errors", "_proxy", "_raise_if_aborted"),
+        *("_response", "_rules", "_session", "_socket", "_taken_connection"),
+    )
 
     def __init__(
         self,
@@ -104,8 +99,10 @@ class StreamConnection:
         self._response: requests.Response | None = None
         self._taken_connection: object = None
         self._arrived: requests.Response | None = None
+        self._body: StreamBody | None = None
         self._proxy: str | None = None
         self._rules = ResponseRules()
+        self._own_errors = OwnErrors()
         self._socket = AbortableSocket(on_unverified, clock)
         self._raise_if_aborted = self._socket.raise_if_aborted
 
@@ -121,33 +118,34 @@ class StreamConnection:
         """Send the request and wait for the header of the response. Blocks.
 
         Args:
-            last_event_id: The ID to send, ``""`` for none.
+            last_event_id: The ID to send, or ``""`` for none.
             rules: Which responses are accepted.
-            header_timeout: How long the whole header may take, in seconds; the read part of the
-                ``timeout`` limits it, too. Without both there is a default.
-            time_left: How long all of it may take, in seconds; None for any time.
+            header_timeout: How long the whole header may take, in seconds. The read part of
+                ``timeout`` also limits it. If neither is set, there is a default.
+            time_left: How long the whole call may take, in seconds. None means no limit.
             on_request: Called with the request, which it may change.
 
         Returns:
-            A response with status 204, or one with 200 and an event stream.
+            A response with status 204, or with status 200 and an event stream.
 
         Raises:
             ConnectionFailedError: There was no response.
-            UnexpectedStatusError, UnexpectedContentTypeError: There was another.
+            UnexpectedStatusError, UnexpectedContentTypeError: There was another response.
             ConnectionAborted: ``abort`` was called.
-            ValueError: The request can't be sent as it is.
-            Exception: Whatever else the user's own callables raised.
+            ValueError: The request cannot be sent.
+            Exception: Any other error of the user's callables.
         """
         self._rules = rules
         self._edit_request = on_request
         deadline = None if time_left is None else Deadline.after(time_left, self._clock)
         limits = [self._options.read_timeout, header_timeout, time_left]
-        # On the clock of a test the default would be one more wait, which nobody has asked for.
+        # On a test's clock the default would be an additional wait that the test does not expect.
         default = DEFAULT_HEADER_TIMEOUT if self._clock is SYSTEM_CLOCK else None
         self._socket.header_timeout = min((limit for limit in limits if limit), default=default)
         request, response = self._exchange(last_event_id, deadline)
         if response.status_code == 401:
-            # A new token may take its time, and the connection may serve somebody else by then.
+            # Getting a new token may take long, and the connection may serve another request by
+            # then.
             self.close()
             with making_request():
                 is_repeated = self._on_unauthorized(request, response)
@@ -162,8 +160,10 @@ class StreamConnection:
     def _exchange(
         self, last_event_id: str, deadline: Deadline | None
     ) -> tuple[PendingRequest, requests.Response]:
-        """Make the request, send it, and wait for the header of the response, whatever it is."""
+        """Create the request, send it, and wait for the header of any response."""
         request, prepared = self._prepare(last_event_id)
+        hooks: Any = prepared.hooks
+        own_hooks = hooks.get("response", [])
         keep_secrets_from_others(self._session, prepared, request.private_headers)
         try:
             with watched_by(self._socket), self._responses_closed_on_error():
@@ -174,9 +174,14 @@ class StreamConnection:
                 error, prepared.url or "", was_sent=self._socket.was_sent, proxy=self._proxy
             ) from printable_cause(error)
         except ValueError as error:
-            # A header that an auth or a cookie has set; the message would spell it out.
+            if self._own_errors.take(error):
+                raise  # from a hook
+            # A header that an auth or a cookie has set. The message would show it.
             named = header_error(prepared.headers)
             raise named or cannot_be_sent(error, prepared.url or "") from None
+        finally:
+            # The response keeps its request, which would keep these as long as the stream is open.
+            hooks["response"] = own_hooks
         self._adopt(response)
         self._raise_if_aborted()
         self._on_response(response)
@@ -193,23 +198,41 @@ class StreamConnection:
         headers.update(request.headers or {})
         check_headers(headers)
         try:
-            prepared = self._session.prepare_request(request)
+            prepared = self._prepared(request)
         except ValueError as error:
-            # An address or an auth that is refused; the message would spell it out.
+            if self._own_errors.take(error):
+                raise
+            # An address or an auth is refused. The message would show it.
             raise cannot_be_sent(error, url) from None
+        except InvalidJSONError as error:
+            raise ValueError(f"json cannot be encoded: {root_cause(error)}") from None
         except (requests.RequestException, OSError) as error:
             raise connection_failed(error, url) from printable_cause(error)
         return request, prepared
 
+    def _prepared(self, request: PendingRequest) -> requests.PreparedRequest:
+        """Prepare a request, and record the errors of a user's auth or iterator."""
+        given, data = request.auth, request.data
+        auth: Any = given or self._session.auth
+        if callable(auth):
+            request.auth = self._own_errors.noted(auth)
+        if hasattr(data, "__next__") and not hasattr(data, "read"):
+            request.data = self._own_errors.noted_iterator(data)
+        try:
+            return self._session.prepare_request(request)
+        finally:
+            request.auth, request.data = given, data
+
     def _send(
         self, prepared: requests.PreparedRequest, deadline: Deadline | None
     ) -> requests.Response:
-        """Send, and follow redirects as requests does, one at a time to watch each connection."""
+        """Send, and follow redirects as requests does, but one by one to watch each connection."""
         session, options = self._session, self._options
         hooks: Any = prepared.hooks
         bound = self._bound_redirect_body
-        # After each hook, which may have sent another request, as an auth does.
-        own = [step for hook in hooks.get("response", ()) for step in (hook, self._note_arrived)]
+        # After each hook, because it may have sent another request, as an auth does.
+        noted = map(self._own_errors.noted, hooks.get("response", ()))
+        own = [step for hook in noted for step in (hook, self._note_arrived)]
         hooks["response"] = [bound, *own, bound]
         history: list[requests.Response] = []
         while True:
@@ -235,20 +258,21 @@ class StreamConnection:
             authorization = prepared.headers.get("Authorization")
             strips_auth: Any = session.should_strip_auth
             if authorization and not strips_auth(prepared.url, following.url):
-                # Here, too, it wins over a .netrc, which requests asks for each redirect.
+                # It also takes precedence over a .netrc, which requests checks for each redirect.
                 following.headers["Authorization"] = authorization
-            # The pool of a proxy adds its own; requests adds it also where no proxy comes next.
+            # A proxy's pool adds its own. requests adds it even without a next proxy.
             following.headers.pop("Proxy-Authorization", None)
             following.url = location_url(following.url or "")
             prepared = following
 
     @contextlib.contextmanager
     def _responses_closed_on_error(self) -> Iterator[None]:
-        """Close what has arrived if a hook of the user's own raises."""
+        """Close the response that has arrived if a user's hook raises an error."""
         try:
             yield
         except BaseException:
             if self._arrived is not None:
+                shut_down_connection_of(self._arrived.raw)
                 self._arrived.close()
             raise
 
@@ -256,95 +280,72 @@ class StreamConnection:
         self._arrived = response
 
     def _bound_redirect_body(self, response: requests.Response, **_: object) -> None:
-        # requests would read all of it, of whatever size, in whatever time; and so does an auth
-        # that responds to a challenge on the same connection.
+        # requests would read all of it without limits of size and time. So does an auth that
+        # responds to a challenge on the same connection.
         self._arrived = response
+        taken = keep_out_of_pool(response.raw) if response.is_redirect else None
         if response.is_redirect or response.status_code in {401, 407}:
             read_body(response, self._rules, self._bound_of(response), self._clock)
+            self._forget_if_given_back(response.raw)
         if response.is_redirect:
-            close_response(response.raw, keep_out_of_pool(response.raw))
+            close_response(response.raw, taken)
             check_target(self._session, response)
 
     def _adopt(self, response: requests.Response) -> None:
-        """Make the response the one that is read, aborted and closed."""
+        """Set the response that is read, aborted and closed."""
         self._response = response
         raw: Any = response.raw
         self._taken_connection = keep_out_of_pool(raw)
-        # The response's own: a hook may have sent other requests in between.
+        # The response's own socket, because a hook may have sent other requests in between.
         self._socket.adopt(socket_of(raw))
+        self._forget_if_given_back(raw)
 
-    def chunks(self, limits: ReadLimits) -> Iterator[bytes]:
-        """Yield what arrives, as soon as it does. Blocks in between.
+    def _forget_if_given_back(self, raw: Any) -> None:
+        """Forget a connection whose body was read to its end: another thread may be using it."""
+        if was_given_back(raw):
+            self._socket.forget()
 
-        Args:
-            limits: By when the reading must be over, asked before each read.
-
-        Raises:
-            StreamInterruptedError: The connection broke off.
-            IdleTimeoutError: Nothing came for too long.
-            ConnectionAborted: ``abort`` was called.
-            Exception: What ``limits`` raises once its deadline has passed.
-        """
+    def body(self) -> StreamBody:
+        """Return the body of the response, which must not have been read."""
         response = self._response
         assert response is not None, "open comes first"
-        read = body_reader(response.raw)
-        read_within = self._bound_of(response)
-        left = math.inf  # until the deadline
-        try:
-            while True:
-                deadline = limits.deadline
-                if deadline is not None:
-                    left = deadline - self._clock.monotonic()
-                    if left <= 0:
-                        raise limits.error(response)
-                    read_within(left)
-                chunk = read()
-                self._raise_if_aborted()
-                if not chunk:
-                    return
-                yield chunk
-        except (HTTPError, OSError) as error:
-            self._raise_if_aborted()
-            # The verdict of TCP keep-alive is a TimeoutError, too, but none of ours.
-            is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
-            if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
-                read_timeout = self._options.read_timeout
-                deadline = limits.deadline
-                if deadline is not None:
-                    # The read may have waited several times, each for no longer than that.
-                    is_over = deadline <= self._clock.monotonic()
-                    if is_over or left <= (read_timeout or left):
-                        raise limits.error(response) from error
-                timeout = read_timeout or 0.0
-                raise IdleTimeoutError(
-                    f"no bytes came from {redact_url(response.url)} for {timeout:g} s",
-                    timeout=timeout,
-                    waited_for="bytes",
-                    response=response,
-                ) from error
-            raise stream_interrupted(error, response) from printable_cause(error)
+        self._body = StreamBody(
+            response,
+            self._options.read_timeout,
+            self._bound_of(response),
+            self._raise_if_aborted,
+            self._clock,
+        )
+        return self._body
 
     def abort(self) -> None:
-        """Make the thread that works on the connection stop. Thread-safe, and does not block.
+        """Stop the thread that works on the connection. Thread-safe. Does not block.
 
-        It ends with ``ConnectionAborted``, at once unless it is in the system's resolver.
+        That thread gets ``ConnectionAborted``, at once unless it is in the system's resolver.
         """
         self._socket.abort()
 
+    def disown(self) -> None:
+        """Leave the connection to the parent in a forked child. Never blocks."""
+        self._socket.disown()
+
     def close(self) -> None:
-        """Free the socket and all else. For the thread that reads."""
+        """Free the socket and all other resources. Only the reading thread calls this."""
         raw = None if self._response is None else self._response.raw
-        # That of urllib3-future says goodbye when it is closed, which must not block; and where its
-        # pool keeps it, the next attempt would be another stream of HTTP/2 on it.
-        self._socket.release(shuts_down=is_of_urllib3_future(raw))
+        # Shut down first, because a forked child may have a copy. A connection of urllib3-future
+        # also sends a goodbye when it is closed, which must not block. If its pool kept it, the
+        # next attempt would be another HTTP/2 stream on it.
+        self._socket.release()
+        if self._body is not None:
+            self._body.close()
         if raw is not None:
             with contextlib.suppress(OSError, HTTPError):
                 close_response(raw, self._taken_connection)
-                # A pool that blocks wants its place back; a foreign raw has no pool.
+                # A blocking pool needs its slot back. Another library's ``raw`` has no pool.
                 getattr(raw, "release_conn", lambda: None)()
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:
-        """Return a function that sets for how many seconds from then on reads may wait."""
+        """Return a function that limits how long reads may wait from then on, in seconds."""
         bounded = bounded_response_of(response.raw)
         return self._limit_wait if bounded is None else bounded.arrivals.read_within
 
@@ -353,7 +354,7 @@ class StreamConnection:
 
 
 def _shortened(timeout: Timeout, deadline: Deadline | None) -> Timeout:
-    """Return a timeout of requests that does not reach beyond a deadline."""
+    """Return a timeout of requests that ends by a deadline."""
     if deadline is None:
         return timeout
     left = max(deadline.seconds_left(), _LEAST_TIMEOUT)

@@ -1,1 +1,1 @@
-"""What a client can install: the registry, and the plugins of this package."""
+"""The plugins of this package, and the registry of a client's plugins."""

@@ -1,16 +1,16 @@
 """The BearerAuth plugin: a token for all requests of a client, refreshed once for all of them.
 
-Threads: any number of them send requests at the same time. Whoever needs a token that is not there
-calls ``load`` or ``refresh`` itself, on its own thread; the others wait for that flight to land. A
-wait looks up every now and then, whether its request is still wanted: closing a session or the
-client ends it, while the flight goes on for the others.
+Any number of threads may send requests at the same time. The first thread that needs a missing
+token calls ``load`` or ``refresh`` itself. The others wait for that call to finish (single-call).
+They check from time to time whether their request has been cancelled, because closing a session or
+the client must end the wait. The call continues for the other threads.
 
-There is no lock: a signal handler may send a request between any two steps of another, on the same
-thread, and a process may fork there. Who flies is decided by ``dict.setdefault``, which is atomic:
-each token has a place for the one flight that replaces it, and one that has landed stays there.
+There is no lock, because a signal handler may send a request between any two steps of another, on
+the same thread, and a process may fork there. ``dict.setdefault``, which is atomic, decides which
+thread makes the call. Each token keeps the one call that replaces it, even after that has finished.
 
-A request made by ``load`` or ``refresh`` itself, or by a signal handler meanwhile, on the same
-thread, is not held up and carries no token: else it would wait for itself.
+A request that ``load`` or ``refresh`` sends, or that a signal handler sends on the same thread in
+the meantime, carries no token. Otherwise it would wait for itself.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     from sse_client.http.pending_request import PendingRequest
 
-#: How long a thread waits for another's flight before it looks whether it still should, in seconds.
+#: How often a waiting thread checks whether its request has been cancelled, in seconds.
 _LOOK_AGAIN = 0.1
 
-#: What may stand behind "Bearer" (RFC 6750, section 2.1, and a little more that is in use).
+#: What may follow "Bearer" (RFC 6750, section 2.1, and some other characters in use).
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
-#: The statuses with which a token server refuses, and those among them that pass.
+#: The statuses with which a token server refuses, and the temporary ones among them.
 _REFUSALS = range(400, 500)
 _PASSING = frozenset({408, 425, 429})
 
@@ -47,32 +47,33 @@ _PASSING = frozenset({408, 425, 429})
 class BearerAuth(Plugin):
     """Sends a bearer token with each request (RFC 6750): ``client.install(BearerAuth, ...)``.
 
-    ``load`` is called before the first request. When a response is 401, whether to a plain request
-    or to any attempt of a stream, ``refresh`` is called, and the request is made and sent again at
-    once; a second 401 is final. All requests of the client share the token: however many get a 401
-    for the same one, ``refresh`` is called once. Thread-safe.
+    ``load`` is called before the first request. If the response to a plain request or to an attempt
+    of a stream is a 401, ``refresh`` is called, and the request is created and sent again at once.
+    A second 401 is final. All requests of the client share the token: ``refresh`` is called once,
+    even if many requests get a 401 for the same token. Thread-safe.
 
-    The token goes to whatever address the client is asked for, so use a client for each service.
-    An ``Authorization`` header, ``auth`` or the user info in the address of a request win over it
-    (``headers={"Authorization": None}`` sends nothing); it wins over those of the session of
-    requests and over ``.netrc``. It does not follow a redirect to another origin, whose 401 is
-    final, as is one to a request whose data can be read only once.
+    The token is sent to every address, so use a separate client for each service. An
+    ``Authorization`` header, ``auth`` or user info in the address of a request takes precedence
+    over the token (``headers={"Authorization": None}`` sends nothing). The token takes precedence
+    over those of the ``requests`` session and over ``.netrc``. It does not follow a redirect to
+    another origin. A 401 from there is final, and so is a 401 to a request whose data can be read
+    only once.
 
     Example:
         >>> client.install(BearerAuth, load=read_token, refresh=fetch_token)  # doctest: +SKIP
 
     Args:
-        load: Returns the token to begin with. Called once, unless it raises.
-        refresh: Returns a new token. Both run on the thread of the request that needs it. They may
-            send plain requests with the same client, on that same thread, which carry no token.
+        load: Returns the first token. Called once, unless it raises an error.
+        refresh: Returns a new token. Both run on the thread of the request that needs the token.
+            They may send plain requests with the same client on that thread. These carry no token.
 
-    What these raise fails the requests that wait for it with a ``ConnectionFailedError``: worth
-    another attempt of a stream for an OSError, those of requests included; ``permanent`` for
-    anything else, and for an HTTPError with a status that will not change by itself, as 400 for a
-    refresh token that has expired.
+    If one of these raises an error, the waiting requests fail with a ``ConnectionFailedError``. A
+    stream tries again after an OSError, such as an error of requests. Any other error is
+    ``permanent``, and so is an HTTPError with a status that will not change by itself, such as 400
+    for an expired refresh token.
 
     Raises:
-        TypeError: An option is missing, or can't be called.
+        TypeError: An option is missing, or is not callable.
     """
 
     def __init__(self, *, load: Callable[[], str], refresh: Callable[[], str]) -> None:
@@ -84,116 +85,116 @@ class BearerAuth(Plugin):
         self._token = _Token(self, None)
 
     def on_request(self, request: PendingRequest) -> None:
-        """Add the token, unless the request says itself how it authenticates. May wait for it."""
-        flight = self._token.flight
-        if (flight is not None and flight.is_own) or _authenticates(request):
+        """Add the token, unless the request has its own authentication. May wait for the token."""
+        call = self._token.call
+        if (call is not None and call.is_own) or _authenticates(request):
             return
         request.auth = self._token_other_than(None, request.raise_if_aborted)
 
     def on_unauthorized(self, request: PendingRequest, response: requests.Response) -> bool:
-        """Refresh the token that was refused, unless that was done already. May wait for it."""
+        """Refresh the refused token, unless that was already done. May wait for the new token."""
         refused: object = request.auth
         if not isinstance(refused, _Token) or refused.owner is not self:
             return False
         if response.request.headers.get("Authorization") != refused.header:
-            return False  # a redirect has taken it away: it was not the token that was refused
+            return False  # a redirect has removed the token, so it was not refused
         self._token_other_than(refused, request.raise_if_aborted)
         return True
 
     def _token_other_than(
         self, refused: _Token | None, raise_if_aborted: Callable[[], None]
     ) -> _Token:
-        """Return the token; fetch it, or wait for it, if there is none but the refused one."""
+        """Return a token that was not refused. Fetch it or wait for it if necessary."""
         while True:
             raise_if_aborted()
             token = self._token
-            own = _Flight("refresh" if token.is_there else "load")
-            flight = token.flight
-            if flight is None:
+            own = _Call("refresh" if token.is_there else "load")
+            call = token.call
+            if call is None:
                 if token.is_there and token is not refused:
                     return token
-                flight = token.flights.setdefault(own.process, own)
-            if flight is own:
-                self._fetch(flight, token)
+                call = token.calls.setdefault(own.process, own)
+            if call is own:
+                self._fetch(call, token)
             else:
-                flight.wait(raise_if_aborted)
-            if flight.failure is not None:
-                raise _failed(flight.name, flight.failure) from _printable(flight.failure)
+                call.wait(raise_if_aborted)
+            if call.failure is not None:
+                raise _failed(call.name, call.failure) from _printable(call.failure)
 
-    def _fetch(self, flight: _Flight, replaced: _Token) -> None:
-        """Call the user's function, and let the flight land, whatever that does."""
+    def _fetch(self, call: _Call, replaced: _Token) -> None:
+        """Call the user's function, and finish the call in any case."""
         token: _Token | None = None
         try:
-            value: object = self._load() if flight.name == "load" else self._refresh()
-            token = _Token(self, _checked(flight.name, value))
-        except Exception as error:  # noqa: BLE001  # raised by each that waits for the flight
-            flight.failure = error
+            value: object = self._load() if call.name == "load" else self._refresh()
+            token = _Token(self, _checked(call.name, value))
+        except Exception as error:  # noqa: BLE001  # each waiting thread raises it
+            call.failure = error
         finally:
             if token is None:
-                del replaced.flights[flight.process]  # for another attempt
+                del replaced.calls[call.process]  # for another attempt
             else:
                 self._token = token
-            flight.landed.set()
+            call.done.set()
 
 
 class _Token(AuthBase):
-    """A token, as requests takes it. Two that are equal are still not the same."""
+    """A token as an auth of requests. Equal tokens are still distinct."""
 
     def __init__(self, owner: BearerAuth, value: str | None) -> None:
         self.owner = owner
-        self.is_there = value is not None  # else there is none yet
+        self.is_there = value is not None
         self.header = f"Bearer {value}"
-        #: That which replaces it, by the process: one of a parent never lands in a forked child.
-        self.flights: dict[int, _Flight] = {}
+        #: The call that replaces it, by process: a parent's call never finishes in a forked child.
+        self.calls: dict[int, _Call] = {}
 
     @property
-    def flight(self) -> _Flight | None:
-        """The flight that replaces it, if one is under way, or has landed."""
-        return self.flights.get(os.getpid())
+    def call(self) -> _Call | None:
+        """The call that replaces this token, in progress or finished, or None."""
+        return self.calls.get(os.getpid())
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         prepared.headers["Authorization"] = self.header
         return prepared
 
 
-class _Flight:
+class _Call:
     """One call of ``load`` or ``refresh``, for which any number of threads may wait."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.landed = threading.Event()
-        #: What it raised. If it was ended by something else, a waiting thread starts the next.
+        self.done = threading.Event()
+        #: Its error. If the call ends without a token or an error, a waiting thread starts another.
         self.failure: Exception | None = None
         self.process = os.getpid()
         self._thread = threading.get_ident()
 
     @property
     def is_own(self) -> bool:
-        """Whether it is under way, on the current thread."""
-        return self._thread == threading.get_ident() and not self.landed.is_set()
+        """Whether it is in progress on the current thread."""
+        return self._thread == threading.get_ident() and not self.done.is_set()
 
     def wait(self, raise_if_aborted: Callable[[], None]) -> None:
-        """Block until it has landed, or the request that waits is not wanted any more."""
-        while not self.landed.wait(_LOOK_AGAIN):
+        """Block until it has finished, or the waiting request is cancelled."""
+        while not self.done.wait(_LOOK_AGAIN):
             raise_if_aborted()
 
 
 def _authenticates(request: requests.Request) -> bool:
-    """Whether a request says itself how it authenticates, or that it does not."""
+    """Whether a request has its own authentication, or explicitly none."""
     headers: Any = request.headers or {}
     if request.auth is not None or any(name.lower() == "authorization" for name in headers):
         return True
     try:
         return any(get_auth_from_url(request.url or ""))
     except ValueError:
-        return False  # an address that will be refused in a moment
+        return False  # the address will be refused later
 
 
 def _checked(name: str, token: object) -> str:
     if not isinstance(token, str):
         raise TypeError(f"{name}() must return a str, not {type(token).__name__}")
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"{name}() must return printable ASCII without blanks")
+        raise ValueError(f"{name}() must return printable ASCII without spaces")
     return token
 
 
@@ -210,5 +211,5 @@ def _failed(name: str, cause: Exception) -> ConnectionFailedError:
 
 
 def _printable(cause: Exception) -> BaseException | None:
-    """Return the cause to chain: no error of requests, which might spell out an address."""
+    """Return the cause to chain, but no error of requests that might contain an address."""
     return printable_cause(cause) if isinstance(cause, OSError) else cause

@@ -1,4 +1,4 @@
-"""The DefaultRequest plugin: what all requests of a client have in common."""
+"""The DefaultRequest plugin: defaults for all requests of a client."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     Value = str | bytes | Callable[[], str | bytes]
 
 
-#: How an address begins that is not relative (RFC 3986, section 3.1).
+#: The scheme of an address that is not relative (RFC 3986, section 3.1).
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class DefaultRequest(Plugin):
-    """Completes each request, plain or of a stream: ``client.install(DefaultRequest, ...)``.
+    """Completes each plain request and each stream: ``client.install(DefaultRequest, ...)``.
 
-    What a request says itself wins. Thread-safe.
+    The values of a request take precedence. Thread-safe.
 
     Example:
         >>> client = HttpClient().install(DefaultRequest, base_url="http://127.0.0.1:8080/v1")
         >>> client.sse(path="/events")  # doctest: +SKIP
 
     Args:
-        base_url: What a relative address is appended to; without a query.
-        headers: Headers to add; a callable value is called for each request.
-        params: Query parameters to add; a callable value is called for each request.
+        base_url: The address to which a relative address is appended. It must not have a query.
+        headers: Headers to add. A callable value is called for each request.
+        params: Query parameters to add. A callable value is called for each request.
 
     Raises:
-        TypeError, ValueError: An option is of the wrong kind.
+        TypeError, ValueError: An option has a wrong type or value.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class DefaultRequest(Plugin):
             request.params = "&".join(part for part in parts if part)
         else:
             pairs = [*defaults, *own]
-            # With a mapping, and with that alone, requests merges those of its session.
+            # requests merges the params of its session only with a mapping.
             request.params = dict(pairs) if isinstance(given, Mapping) else pairs
 
 

@@ -2,70 +2,89 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sse_client.relay.lease import LEASE_TIME
-from sse_client.relay.options import check_batch_time, check_count, check_lease_time, check_name
+from sse_client.relay.options import (
+    check_batch_time,
+    check_count,
+    check_lease_time,
+    check_name,
+    check_replicas,
+)
+from sse_client.relay.templates import Template, value_of
+
+if TYPE_CHECKING:
+    import os
+
+#: The types of a header's value.
+HeaderValue = str | bytes | Callable[[], str]
 
 
 @dataclass(frozen=True)
 class RelayedStream:
-    """One event stream, and the Redis Stream that it is relayed into.
+    """One event stream, and the Redis Stream into which it is relayed.
 
     Args:
         url: The address of the event stream.
         stream: The key of the Redis Stream.
-        headers: Headers of the request, such as ``Authorization``.
-        max_length: How long the Redis Stream may get, about; None never trims.
+        headers: Headers of the request, such as ``Authorization``: strings, or callables that
+            return the value for each attempt.
+        max_length: The approximate maximum length of the Redis Stream; None never trims it.
         batch_time: See ``RedisRelay``, in seconds.
-        last_event_id: Where to begin if nothing was relayed yet.
+        last_event_id: The ID after which to start if nothing was relayed yet.
         resends_unnumbered: See ``RedisRelay``.
+        wait_replicas: See ``RedisRelay``.
 
     Raises:
-        TypeError, ValueError: One of them is wrong, by name.
+        TypeError, ValueError: An option is wrong; the message names it.
     """
 
     url: str = field(repr=False)
     stream: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict, repr=False)
     max_length: int | None = None
     batch_time: float = 0.0
     last_event_id: str = ""
     resends_unnumbered: bool = True
+    wait_replicas: int = 0
 
     def __post_init__(self) -> None:
-        """Check each, and leave the rest to the stream's own options."""
+        """Check each option."""
         check_name("stream", self.stream)
         check_count("max_length", self.max_length, optional=True)
         check_batch_time(self.batch_time)
+        check_replicas(self.wait_replicas)
         for name in ("url", "last_event_id"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be a str")
         if not isinstance(self.resends_unnumbered, bool):
             raise TypeError("resends_unnumbered must be true or false")
         given: Any = self.headers
-        if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
-            raise TypeError("headers must be a table of texts")
+        if not isinstance(given, Mapping) or not all(
+            isinstance(value, str | bytes) or callable(value) for value in given.values()
+        ):
+            raise TypeError("headers must be a table of strings")
 
     def arguments(self) -> dict[str, object]:
-        """Return the arguments of ``client.sse`` for it."""
+        """Return the arguments of ``client.sse`` for this stream."""
         return {"headers": self.headers, "last_event_id": self.last_event_id}
 
 
 @dataclass(frozen=True)
 class RelayConfig:
-    """What a pool of workers is given.
+    """The configuration of a pool of workers.
 
     Args:
         streams: The streams.
         redis: The address of the Redis; None if it is given elsewhere.
-        pool: What the workers have in common.
-        lease_time: How long a lease lives without being renewed, in seconds; None for the default.
+        pool: The name that the workers share.
+        lease_time: The time after which a lease expires unless it is renewed, in seconds; None for
+            the default.
     """
 
     streams: tuple[RelayedStream, ...]
@@ -75,7 +94,7 @@ class RelayConfig:
 
 
 def load_config(path: str | os.PathLike[str]) -> RelayConfig:
-    """Read the file of a pool. Blocks for it.
+    """Read the file of a pool. Blocks while it reads.
 
     Example::
 
@@ -87,12 +106,15 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
         stream = "orders"
         headers = { Authorization = "Bearer ..." }
 
-    A value ``"$NAME"`` of ``redis`` or a header is that of an environment variable.
+    In ``redis`` and in headers, ``$NAME`` and ``${NAME}`` stand for a variable of the environment,
+    and ``${file:/path}`` for the content of a file, without surrounding white space. The file of a
+    header is read for each attempt, so a token can be replaced. ``$$`` is a dollar sign.
 
     Raises:
-        ValueError: It is no TOML, or holds something unknown or wrong: by name, never by value.
-        OSError: It can't be read.
-        ImportError: On Python 3.10: the package ``tomli`` is missing (extra ``redis``).
+        ValueError: The file is not TOML, or something in it is unknown or wrong. The message names
+            it, and never contains the value.
+        OSError: The file can't be read.
+        ImportError: The package ``tomli`` is missing, on Python 3.10 (extra ``redis``).
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -102,12 +124,13 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
     try:
         document: dict[str, Any] = toml.loads(text)
     except toml.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no TOML: {error}") from None
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
     tables = document.pop("streams", None)
     _refuse_unknown(document, RelayConfig, "")
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"{path}: there are no [[streams]]")
     streams = tuple(_stream(table, number) for number, table in enumerate(tables, 1))
+    _refuse_twice(path, streams)
     redis = document.pop("redis", None)
     try:
         check_name("pool", document.get("pool", RelayConfig.pool))
@@ -116,18 +139,31 @@ def load_config(path: str | os.PathLike[str]) -> RelayConfig:
         raise ValueError(f"{path}: {error}") from None
     if redis is not None and not isinstance(redis, str):
         raise ValueError(f"{path}: redis must be an address")
-    return RelayConfig(streams, None if redis is None else _resolve("redis", redis), **document)
+    address = None if redis is None else Template("redis", redis).expand()
+    return RelayConfig(streams, address, **document)
+
+
+def _refuse_twice(path: str | os.PathLike[str], streams: tuple[RelayedStream, ...]) -> None:
+    """Refuse two addresses for one Redis Stream: each would continue at the other's position."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(streams, 1):
+        if each.stream in first:
+            raise ValueError(
+                f"{path}: streams {first[each.stream]} and {number} both name the Redis Stream "
+                f"{each.stream!r}"
+            )
+        first[each.stream] = number
 
 
 def _stream(table: object, number: int) -> RelayedStream:
     where = f"stream {number}: "
     if not isinstance(table, dict):
-        raise ValueError(f"{where}must be a table")  # noqa: TRY004  # what a file holds is a value
+        raise ValueError(f"{where}must be a table")  # noqa: TRY004  # the content of a file is a value
     _refuse_unknown(table, RelayedStream, where)
     try:
         headers = table.get("headers", {})
         made = RelayedStream(**table)
-        resolved = {name: _resolve(name, value) for name, value in headers.items()}
+        resolved = {name: value_of(name, value) for name, value in headers.items()}
         return RelayedStream(**{**table, "headers": resolved}) if headers else made
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}{error}") from None
@@ -140,17 +176,7 @@ def _refuse_unknown(table: dict[str, Any], kind: type, where: str) -> None:
             raise ValueError(f"{where}there is no option {name!r}; there are {', '.join(known)}")
 
 
-def _resolve(name: str, value: str) -> str:
-    """Return the value, or that of the environment variable that it names."""
-    if not value.startswith("$"):
-        return value
-    try:
-        return os.environ[value[1:]]
-    except KeyError:
-        raise ValueError(f"{name}: the environment variable {value} is not set") from None
-
-
-def _load_toml() -> Any:  # noqa: ANN401  # a module, of one name or the other
+def _load_toml() -> Any:  # noqa: ANN401  # one of two modules
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415  # not on the oldest Python
 

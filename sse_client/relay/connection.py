@@ -1,174 +1,237 @@
-"""Asking Redis: which failures pass, and how they are waited for.
+"""Sending commands to Redis, and which of its failures are temporary.
 
-What passes is waited for with a growing delay: no connection, no reply in time, ``LOADING`` (it
-has just started), ``READONLY`` and ``MASTERDOWN`` (it fails over), ``OOM`` (until somebody makes
-room), ``MISCONF`` (its disk is full), ``NOREPLICAS``, ``BUSY``, ``TRYAGAIN`` and ``CLUSTERDOWN``.
-Everything else would be the same each time, such as ``NOAUTH``, ``WRONGPASS``, ``NOPERM`` or
-``WRONGTYPE``, and is final: ``RelayError``.
+After a temporary failure a command is sent again, with a growing delay. Temporary are: no
+connection, no reply in time, ``LOADING`` (after a start), ``READONLY`` and ``MASTERDOWN`` (during a
+failover), ``OOM`` (until there is room), ``MISCONF`` (the disk is full), ``NOREPLICAS``, ``BUSY``,
+``TRYAGAIN`` and ``CLUSTERDOWN``. Every other failure is permanent, such as ``NOAUTH``,
+``WRONGPASS``, ``NOPERM`` and ``WRONGTYPE``, and raises ``RelayError``.
 
-A call that failed may have been carried out: its reply alone may be lost. So whatever is asked
-with patience has to be right when it is asked twice.
+Redis may have executed a command whose reply was lost. So each command that is sent again must be
+correct when it runs twice.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import queue
-import random
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from sse_client import SSEClientError
+from sse_client.relay.address import (
+    REDIS_PORT,
+    Address,
+    check_options,
+    client_for,
+    close_client,
+    connection_options,
+    parse_address,
+)
+from sse_client.relay.cluster import ClusterCommands
+from sse_client.relay.failures import code_of, note_command
+from sse_client.relay.outage import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from redis import Redis
     from redis.cluster import RedisCluster
 
     from sse_client.relay.scripts import Script
 
-    #: The address of a Redis, or a client of redis-py, which stays its owner's.
+    #: The address of a Redis, or a client of redis-py, which its owner closes.
     RedisAddress = str | Redis | RedisCluster
 
 logger = logging.getLogger("sse_client")
 
-T = TypeVar("T")
-
-#: How long Redis may take to accept a connection and to reply, in seconds. A Redis that was
-#: stopped accepts, and says nothing.
+#: How long Redis may take to accept a connection and to reply, in seconds. A Redis that is stopped
+#: (SIGSTOP) accepts connections and does not reply.
 SOCKET_TIMEOUT = 5.0
 
-#: How many connections one process may have. A worker has one for each stream that it is writing to
-#: at a moment; redis-py's own limit, a hundred, would fail some of them.
+#: How long ``WAIT`` waits for replicas, in milliseconds; well below the socket's timeout.
+_WAIT_FOR_REPLICAS = 2000
+
+#: How many connections one process may have. A worker may open many streams at the same moment;
+#: with redis-py's default limit of a hundred, some of them would fail.
 _MAX_CONNECTIONS = 10_000
 
-#: The wait before the second attempt and the longest one, in seconds. Half of each is by chance, so
-#: that hundreds of relays don't come back to a restarted Redis at once.
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 2.0
-
-#: Replies of Redis that pass. Within a script, older versions put them behind a text of their own.
+#: Codes of temporary failures. For a command of a script, older versions put a text before them.
 _PASSING = re.compile(
     r"(?:^|[\s-])"
     r"(LOADING|READONLY|MASTERDOWN|OOM|MISCONF|NOREPLICAS|BUSY|TRYAGAIN|CLUSTERDOWN|UNBLOCKED)\b"
 )
-
-#: The code of a reply. Redis 6.2 puts that of a script's command after a text of its own.
-_CODE = re.compile(r"(?:^|@user_script: ?\d+: -?)([A-Z]{3,})\b")
-
-
-class RelayError(SSEClientError):
-    """Redis refuses what waiting can't mend: a wrong password, a missing right, a wrong type.
-
-    No message holds the address of a Redis, of which the password may be a part.
-    """
-
-
-class StopFlag:
-    """A flag that is set once, and that any number of threads may wait for.
-
-    It is no ``threading.Event``, whose lock isn't reentrant: a signal handler that sets one may
-    have interrupted a wait for the same one.
-    """
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def is_set(self) -> bool:
-        """Return whether it is set."""
-        return self._is_set
-
-    def set(self) -> None:
-        """Set it, and wake whoever waits. Never blocks."""
-        self._is_set = True
-        self._rings.put(None)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is set, or for ``timeout`` seconds; return whether it is set."""
-        if not self._is_set:
-            try:
-                self._rings.get(timeout=timeout)
-            except queue.Empty:
-                return self._is_set
-            self._rings.put(None)  # for the next one that waits
-        return self._is_set
-
-
-class Interrupted(Exception):  # noqa: N818  # no error: it was wanted
-    """Waiting for Redis was given up, because nobody wants the reply any more."""
 
 
 class RedisServer:
     """A Redis, for any number of threads.
 
     Args:
-        redis: The address, ``redis://[:password@]host:port/0``, or a client of redis-py.
+        redis: The address (see ``address``), or a client of redis-py.
+        user: The name of the user in the log.
+
+    Attributes:
+        outage: Whether it fails, for all threads together.
 
     Raises:
         ImportError: The package ``redis`` is missing.
-        TypeError, ValueError: ``redis`` is neither; the message doesn't repeat it.
+        TypeError, ValueError: ``redis`` is neither of these; the message doesn't repeat it.
     """
 
-    def __init__(self, redis: RedisAddress) -> None:
+    def __init__(self, redis: RedisAddress, user: str = "") -> None:
+        self.outage = Outage(user)
         library = _load_library()
+        self._library = library
         self._errors = library.exceptions
         self._passing: tuple[type[Exception], ...] = (
             *(library.exceptions.ConnectionError, library.exceptions.TimeoutError, OSError),
             *(library.exceptions.OutOfMemoryError, library.exceptions.ReadOnlyError),
-            *(library.exceptions.TryAgainError, library.exceptions.ClusterDownError),
+            *(library.exceptions.TryAgainError, library.exceptions.ClusterError),
             library.exceptions.MasterDownError,
         )
-        #: What an attempt may fail with: an error of redis-py, or one of the system.
-        self.failures: tuple[type[Exception], ...] = (library.exceptions.RedisError, OSError)
-        self._owned = isinstance(redis, str)
+        #: The errors of a failed attempt: those of redis-py and of the system. The one for a
+        #: cluster without a reachable node is not a RedisError.
+        self.failures: tuple[type[Exception], ...] = (
+            *(library.exceptions.RedisError, library.exceptions.RedisClusterException),
+            OSError,
+        )
+        self._made: Any = None
+        #: The client that the first thread has created.
+        self._clients: dict[int, Any] = {}
+        self._address: Address | None = None
+        self._options: dict[str, Any] = {}
         if isinstance(redis, str):
+            self._options = {
+                "protocol": 2,
+                "max_connections": _MAX_CONNECTIONS,
+                "socket_timeout": SOCKET_TIMEOUT,
+                "socket_connect_timeout": SOCKET_TIMEOUT,
+            }
             try:
-                self._client: Any = library.Redis.from_url(
-                    redis,
-                    protocol=2,
-                    max_connections=_MAX_CONNECTIONS,
-                    socket_timeout=SOCKET_TIMEOUT,
-                    socket_connect_timeout=SOCKET_TIMEOUT,
-                    # Repeating is done here, where it is known what may be repeated.
-                    retry=library.retry.Retry(library.backoff.NoBackoff(), 0),
-                )
-                # Options that it doesn't know would be found by the first command only.
-                pool = self._client.connection_pool
-                pool.connection_class(**pool.connection_kwargs)
+                self._address = parse_address(redis)
+                check_options(library, self._address, self._options)
             except (TypeError, ValueError):
-                raise ValueError("redis must be an address such as redis://host:6379/0") from None
+                raise ValueError(
+                    "redis must be an address such as redis://host:6379/0, "
+                    "redis+sentinel://host:26379,host:26379/service or redis+cluster://host,host"
+                ) from None
         elif _is_client(redis):
-            self._client = redis
+            self._made = redis
         else:
             kind = type(redis)
             shown = f"{kind.__module__}.{kind.__qualname__}"
             raise TypeError(f"redis must be an address or a client that blocks, not {shown}")
 
+    @property
+    def _client(self) -> Any:  # noqa: ANN401  # redis-py's own types are of many shapes
+        """The client. The first command creates it, because that of a cluster connects at once."""
+        made = self._made
+        if made is None:
+            assert self._address is not None
+            made = client_for(self._library, self._address, self._options)
+            # Another thread may have been faster.
+            if self._clients.setdefault(0, made) is not made:
+                close_client(made)
+            self._made = made = self._clients[0]
+        return made
+
     def __repr__(self) -> str:
-        """Tell nothing of the address."""
+        """Show nothing of the address."""
         return f"<{type(self).__name__}>"
 
-    @property
-    def commands(self) -> Any:  # noqa: ANN401  # redis-py's own types are of many shapes
-        """The client itself, for commands whose replies it takes apart."""
-        return self._client
+    def execute(self, *words: object, **options: object) -> Any:  # noqa: ANN401  # as Redis replies
+        """Execute one command. Blocks for the reply.
 
-    def execute(self, *words: object) -> Any:  # noqa: ANN401  # as Redis replies
-        """Carry out one command. Blocks for the reply."""
-        return self._client.execute_command(*words)
+        Args:
+            *words: The command; see ``keys_of_command``.
+            **options: Tell redis-py how to parse the reply.
+        """
+        try:
+            cluster = self._cluster
+            if cluster is None:
+                return self._client.execute_command(*words, **options)
+            return cluster.execute(key_of_command(words), words, options)
+        except self.failures as error:
+            self._note(error, words)
+            raise
+
+    def _note(self, error: Exception, words: Sequence[object]) -> None:
+        """Attach the command, its keys and the address to an error."""
+        address = self.shown if self._is_single else ""
+        note_command(error, words, keys_of_command(words), address)
+
+    @property
+    def _is_single(self) -> bool:
+        return self._address is not None and self._address.kind == "single"
+
+    @property
+    def shown(self) -> str:
+        """Host and port, without user info: of a server, or of Sentinels or nodes."""
+        if self._address is None:
+            return "a client of redis-py"
+        if not self._is_single:
+            return ",".join(f"{host}:{port}" for host, port in self._address.hosts)
+        options = connection_options(self._library, self._address)
+        host = options.get("host", "localhost")
+        return str(options.get("path") or f"{host}:{options.get('port', REDIS_PORT)}")
 
     def execute_all(self, commands: Sequence[Sequence[object]]) -> list[Any]:
-        """Carry out commands in one round trip, each on its own; errors stand among the replies."""
+        """Execute commands in one round trip. The reply of a failed command is the error.
+
+        In a cluster this takes one round trip per master. If a master fails, the replies of its
+        commands are that failure.
+
+        Raises:
+            redis.RedisError: Redis fails; or all masters of a cluster fail.
+        """
         if not commands:
             return []
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        cluster = self._cluster
+        if cluster is None:
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            try:
+                found: list[Any] = pipeline.execute(raise_on_error=False)
+            except self.failures as error:
+                self._note(error, commands[0])
+                raise
+            for command, reply in zip(commands, found, strict=True):
+                if isinstance(reply, self.failures):
+                    self._note(reply, command)
+            return found
+        keys = [key_of_command(each) for each in commands]
+        replies: list[Any] = [None] * len(commands)
+        for indexes in cluster.by_master(keys).values():
+            try:
+                found = cluster.execute_all(
+                    [keys[index] for index in indexes], [commands[index] for index in indexes]
+                )
+            except self.failures as error:
+                found = [error] * len(indexes)
+            for index, reply in zip(indexes, found, strict=True):
+                replies[index] = reply
+        if all(isinstance(reply, self.failures) and self.passes(reply) for reply in replies):
+            raise replies[0]
         return replies
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over several masters."""
+        if self._address is not None:
+            return self._address.kind == "cluster"
+        return isinstance(self._made, self._library.cluster.RedisCluster)
+
+    @property
+    def _cluster(self) -> ClusterCommands | None:
+        return ClusterCommands(self._errors, self._client) if self.is_cluster else None
+
+    def by_master(self, keys: Sequence[str]) -> dict[str, list[int]]:
+        """Return for each master the indexes of the keys that are on it.
+
+        Raises:
+            redis.exceptions.RedisClusterException: No node of the cluster is reachable.
+        """
+        cluster = self._cluster
+        return {"": list(range(len(keys)))} if cluster is None else cluster.by_master(keys)
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  # as Redis replies
         """Run a script. One round trip, unless Redis has restarted and forgotten the script."""
@@ -176,6 +239,36 @@ class RedisServer:
             return self.execute("EVALSHA", script.digest, len(keys), *keys, *arguments)
         except self._errors.NoScriptError:
             return self.execute("EVAL", script.text, len(keys), *keys, *arguments)
+
+    def run_on_replicas(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[object], replicas: int
+    ) -> Any:  # noqa: ANN401  # as Redis replies
+        """Run a script, and wait until this number of replicas has its writes. One round trip.
+
+        Raises:
+            redis.ResponseError: ``NOREPLICAS``, a temporary failure: fewer replicas had them in
+                time. The writes are kept, so the script must be correct when it runs twice.
+        """
+        reply: Any = None
+        for words in (("EVALSHA", script.digest), ("EVAL", script.text)):
+            call = [*words, len(keys), *keys, *arguments]
+            wait = ["WAIT", replicas, _WAIT_FOR_REPLICAS]
+            reply, reached = self._execute_together(keys[0], [call, wait])
+            if not isinstance(reply, self._errors.NoScriptError):
+                break
+        for each in (reply, reached):
+            if isinstance(each, Exception):
+                raise each
+        if reached < replicas:
+            raise self._errors.ResponseError(f"NOREPLICAS {reached} of {replicas} have replied")
+        return reply
+
+    def _execute_together(self, key: str, commands: Sequence[Sequence[object]]) -> list[Any]:
+        """Execute commands on one connection to the master that has the key."""
+        cluster = self._cluster
+        if cluster is not None:
+            return cluster.execute_all([key] * len(commands), commands)
+        return self.execute_all(commands)
 
     @staticmethod
     def commands_of(
@@ -191,98 +284,64 @@ class RedisServer:
         errors = self._errors
         if isinstance(error, errors.AuthenticationError | errors.AuthorizationError):
             return False
-        # Within a script, older versions put the code behind a text of their own.
+        # For a command of a script, older versions put a text before the code.
         if isinstance(error, errors.ReadOnlyError) or "READONLY" in str(error):
-            # The address may name another Redis by now, but an open connection doesn't.
+            # The address may lead to another Redis by now; the open connection does not.
             self.disconnect()
-        # Of the codes that redis-py knows, it keeps the class and drops the word.
+        if isinstance(error, errors.RedisClusterException):
+            return self._cluster_passes(error)
+        # For the codes that redis-py knows, it raises a class and drops the code.
         if isinstance(error, self._passing):
             return True
         return isinstance(error, errors.ResponseError) and bool(_PASSING.search(str(error)))
 
+    def _cluster_passes(self, error: Exception) -> bool:
+        """Return whether a cluster may be reachable later. A refusal of each node is permanent."""
+        if isinstance(error, self._errors.SlotNotCoveredError):
+            return True
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, self._passing):
+            return False
+        if isinstance(cause, self._errors.AuthenticationError | self._errors.AuthorizationError):
+            return False
+        return str(error).startswith(("Redis Cluster cannot be connected", "All slots are not"))
+
+    def is_unknown_script(self, reply: object) -> bool:
+        """Return whether Redis doesn't know a script that was called by its digest."""
+        return isinstance(reply, self._errors.NoScriptError)
+
     def is_reply(self, error: Exception, code: str) -> bool:
-        """Return whether this is Redis's own refusal of that code, such as ``NOGROUP``."""
-        return isinstance(error, self._errors.ResponseError) and str(error).startswith(code)
+        """Return whether this is a refusal by Redis with that code, such as ``NOGROUP``."""
+        return isinstance(error, self._errors.ResponseError) and code_of(error) == code
 
     def disconnect(self) -> None:
-        """Drop all connections that are not in use, so that the next is a new one."""
-        pool = getattr(self._client, "connection_pool", None)
+        """Close all connections that are not in use, so that the next one is new."""
+        pool = getattr(self._made, "connection_pool", None)
         if pool is not None:
             pool.disconnect(inuse_connections=False)
 
     def close(self) -> None:
-        """Close the connections, unless the client is somebody else's."""
-        if self._owned:
-            self._client.close()
+        """Close the connections, unless the caller has provided the client."""
+        if self._address is not None and self._made is not None:
+            close_client(self._made)
 
 
-class Patience:
-    """Asks Redis until it replies, or nobody wants the reply any longer.
-
-    Args:
-        server: Whom to ask.
-        stopping: Set once the waiting is to end.
-        on_trouble: Called with each failure that is waited for, and with None once that is over.
-    """
-
-    def __init__(
-        self,
-        server: RedisServer,
-        stopping: StopFlag,
-        on_trouble: Callable[[Exception | None], object] = lambda _: None,
-    ) -> None:
-        self._server = server
-        self._stopping = stopping
-        self._on_trouble = on_trouble
-
-    def ask(self, question: Callable[[], T]) -> T:
-        """Return the reply. Blocks as long as Redis fails in a way that passes.
-
-        Raises:
-            Interrupted: ``stopping`` was set before there was a reply.
-            RelayError: Redis fails in another way.
-        """
-        delay = _FIRST_DELAY
-        failed = False
-        while True:
-            try:
-                reply = question()
-            except self._server.failures as error:
-                if not self._server.passes(error):
-                    raise refused(error) from error
-                if not failed:
-                    logger.warning("Redis fails, and is waited for: %s", describe(error))
-                failed = True
-                self._on_trouble(error)
-            else:
-                if failed:
-                    logger.info("Redis replies again")
-                    self._on_trouble(None)
-                return reply
-            if self._stopping.wait(delay * random.uniform(0.5, 1.0)):  # noqa: S311  # no secret
-                self._on_trouble(None)  # whoever goes on may find it well
-                raise Interrupted
-            delay = min(delay * 2, _LONGEST_DELAY)
+def keys_of_command(command: Sequence[object]) -> list[str]:
+    """Return the keys of a command: those of a script, otherwise the second word."""
+    if command[0] in {"EVAL", "EVALSHA"}:
+        return [str(key) for key in command[3 : 3 + int(str(command[2]))]]
+    if command[0] == "XREADGROUP":  # of one stream
+        return [str(command[-2])]
+    return [str(key) for key in command[1:2]]
 
 
-def describe(error: Exception) -> str:
-    """Name the failure without an address of Redis: the type, and the code of its reply.
-
-    What this package says itself, as of an event stream, holds no secrets.
-    """
-    if isinstance(error, SSEClientError):
-        return f"{type(error).__name__}: {error}"
-    found = _CODE.search(str(error))
-    return f"{type(error).__name__}{f' ({found[1]})' if found else ''}"
-
-
-def refused(error: Exception) -> RelayError:
-    """Make the error for a failure that is final."""
-    return RelayError(f"Redis refuses: {describe(error)}")
+def key_of_command(command: Sequence[object]) -> str:
+    """Return the first key of a command."""
+    return keys_of_command(command)[0]
 
 
 def text_of(value: object) -> str:
-    """Return a text of Redis, whether or not the client decodes its replies."""
+    """Return a string of Redis, whether or not the client decodes its replies."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -295,7 +354,9 @@ def _load_library() -> Any:  # noqa: ANN401  # a module
     try:
         import redis  # noqa: PLC0415  # an extra
         import redis.backoff  # noqa: PLC0415
+        import redis.cluster  # noqa: PLC0415
         import redis.retry  # noqa: PLC0415
+        import redis.sentinel  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
             "the relay needs the package redis: pip install 'sse-client[redis]'"

@@ -1,35 +1,42 @@
-"""What a consumer asks of its group in Redis: entries, and to remember which are done."""
+"""The commands of a consumer on its group in Redis: reading entries and acknowledging them."""
 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sse_client.event_stream.events import new_event
+from sse_client.relay.claims import RETURNED, RETURNED_IDLE, Claims, Member
 from sse_client.relay.connection import text_of
+from sse_client.relay.dead_letters import bury
 from sse_client.relay.lease import milliseconds
 from sse_client.relay.options import key_of
-from sse_client.relay.scripts import BURY, COUNT_DELIVERIES, FORGET_CONSUMER
+from sse_client.relay.scripts import (
+    COUNT_DELIVERIES,
+    COUNT_TRIMMED,
+    FORGET_CONSUMER,
+    FORGET_TRIMMED,
+    GIVE_BACK,
+    REFRESH,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sse_client import ServerSentEvent
-    from sse_client.relay.connection import RedisServer
 
 logger = logging.getLogger("sse_client")
 
-#: How many entries are read at once: they wait here, and nobody else gets them meanwhile.
+#: How many entries are read at once. No other consumer gets the entries that wait here.
 COUNT = 100
 
-#: After how long without a sign of life a consumer's entries are claimed, in seconds.
+#: After how many idle seconds the entries of a consumer are claimed.
 CLAIM_AFTER = 60.0
 
-#: How long one read waits in Redis for an entry, in seconds; well below the socket's timeout, and
-#: what ``close`` may have to wait for.
-_BLOCK = 0.5
+#: How long one read waits in Redis for an entry, in seconds. It is well below the timeout of the
+#: socket, and ``close`` may have to wait for it.
+BLOCK = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,12 @@ class GroupOptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry that this consumer was handed.
+    """An entry that this consumer has received.
 
     Attributes:
-        id: The entry's own ID, in Redis.
+        id: The ID of the entry in Redis.
         fields: Its fields.
-        deliveries: How often it was handed out to anybody.
+        deliveries: The number of times that it was delivered to any consumer.
     """
 
     id: str
@@ -57,10 +64,12 @@ class Entry:
     deliveries: int
 
     def event(self) -> ServerSentEvent:
-        """Return the event that was relayed; of an entry that others have written, what it is."""
-        named = {_lenient(name): _lenient(value) for name, value in self.fields.items()}
-        kind = named.get("event") or "message"
-        return new_event((named.get("data", ""), kind, named.get("id", ""), None, None))
+        """Return the relayed event; of an entry from another writer, the fields that it has."""
+        get = self.fields.get
+        # The client may decode names, or not.
+        data, kind, id = (get(name.encode(), get(name, b"")) for name in ("data", "event", "id"))
+        kind = _lenient(kind) if kind else "message"
+        return new_event((_lenient(data), kind, _lenient(id), None, None))
 
 
 def _lenient(value: object) -> str:
@@ -69,191 +78,189 @@ def _lenient(value: object) -> str:
 
 
 class GroupReader:
-    """A consumer of a group, as Redis sees it. For one thread at a time.
+    """A consumer of a group in Redis. For one thread at a time.
 
     Args:
-        server: Where the stream is.
-        stream: The key of the Redis Stream.
-        group: The consumer group; it is made when it is missed.
-        consumer: The name of this consumer.
+        member: The consumer. Its group is created when a command finds it missing.
         options: How it reads.
-        resumes: Whether the name may have been in use before: what it had comes first.
+        resumes: Whether the name may have been used before: its own pending entries come first.
     """
 
-    def __init__(
-        self,
-        server: RedisServer,
-        stream: str,
-        group: str,
-        consumer: str,
-        options: GroupOptions,
-        *,
-        resumes: bool,
-    ) -> None:
-        self._server = server
-        self._stream = stream
-        self._group = group
-        self._consumer = consumer
+    def __init__(self, member: Member, options: GroupOptions, *, resumes: bool) -> None:
+        self._member = member
+        self._server = member.server
         self._start = options.start
-        # What is read ahead counts as handed out, and would have to be put aside unseen.
+        # Entries that are read ahead count as delivered, and would be buried without being seen.
         self._count = 1 if options.max_deliveries == 1 else options.count
-        self._claim_after = options.claim_after
         self._max_deliveries = options.max_deliveries
-        self._claim_at = 0.0
-        self._claim_from = "0-0"
-        #: Where reading what this consumer had before it was started again goes on; None once done.
+        self._claims = Claims(
+            member,
+            options.claim_after,
+            options.count,
+            one_by_one=options.max_deliveries is not None,
+        )
+        #: Where reading the pending entries of an earlier run continues; None once done.
         self._own_from: str | None = "0" if resumes else None
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """Say that these entries are done. Saying it again changes nothing."""
-        self._server.execute("XACK", self._stream, self._group, *ids)
+        """Acknowledge these entries. Doing so again changes nothing."""
+        self._member.execute("XACK", *ids)
 
     def forget(self) -> None:
-        """Take the consumer out of the group, unless it has something in hand."""
-        self._server.run(FORGET_CONSUMER, [self._stream], [self._group, self._consumer])
+        """Remove the consumer from the group, unless it has pending entries."""
+        member = self._member
+        self._server.run(FORGET_CONSUMER, [member.stream], [member.group, member.consumer])
 
-    def read(self) -> list[Entry]:
-        """Return entries: those it had in an earlier life, those of the dead, or new ones.
+    def read(self, most: int = 0, block: float = BLOCK) -> list[Entry]:
+        """Return entries: pending ones of an earlier run, those of other consumers, or new ones.
 
-        It may be none. What was handed out, while the reply was lost, is claimed later.
+        The list may be empty. If a reply is lost, its entries are claimed later.
+
+        Args:
+            most: The number of new entries to read at least, if there are that many.
+            block: How long to wait for new entries, in seconds.
 
         Raises:
             redis.RedisError: Redis does not reply, or refuses.
         """
         try:
+            self._remember_end()
             if self._own_from is not None:
                 return self._read_own(self._own_from)
-            if time.monotonic() >= self._claim_at:
-                claimed = self._claim()
-                if claimed:
-                    return claimed
-            return self._read_new()
+            found, is_all = self._claims.take()
+            if found or not is_all:
+                return self._counted(self._entries(found))
+            return self._read_new(max(self._count, most), block)
         except Exception as error:
             if not self._server.is_reply(error, "NOGROUP"):
                 raise
             self._make_group()
             return []
 
-    def _make_group(self) -> None:
+    def _remember_end(self) -> None:
+        """Find out once where ``"$"`` is. If the group is created again, it starts there."""
         if self._start == "$":
-            # Once and for all: where the group has to be made anew, it begins there again.
             self._start = self._find_end()
-        words = (self._stream, self._group, self._start)
+
+    def _make_group(self) -> None:
+        self._remember_end()
         try:
-            self._server.commands.xgroup_create(*words, mkstream=True)
+            self._server.execute(
+                "XGROUP CREATE", self._member.stream, self._member.group, self._start, "MKSTREAM"
+            )
         except Exception as error:
             if not self._server.is_reply(error, "BUSYGROUP"):
                 raise
 
     def _find_end(self) -> str:
         try:
-            return text_of(self._server.commands.xinfo_stream(self._stream)["last-generated-id"])
+            found = self._server.execute("XINFO STREAM", self._member.stream)
         except Exception as error:
             if "no such key" not in str(error):
                 raise
             return "0"
+        return text_of(found["last-generated-id"])
 
-    def _read_own(self, behind: str) -> list[Entry]:
-        # Each is counted: none but the one that may be handed out next.
+    def _read_own(self, after: str) -> list[Entry]:
+        # Deliveries count: read only the entry that is handed out next.
         count = self._count if self._max_deliveries is None else 1
-        found = self._read_group(behind, None, count)
+        found = _entries_of(self._server.execute(*self._reading(after, count)))
         self._own_from = text_of(found[-1][0]) if found else None
         return self._counted(self._entries(found))
 
-    def _read_new(self) -> list[Entry]:
-        return self._entries(self._read_group(">", milliseconds(_BLOCK), self._count))
-
-    def _read_group(self, behind: str, block: int | None, count: int) -> list[Any]:
-        reply = self._server.commands.xreadgroup(
-            self._group, self._consumer, {self._stream: behind}, count=count, block=block
+    def _read_new(self, count: int, block: float) -> list[Entry]:
+        """Read new entries, and count those trimmed before them in the same round trip."""
+        member = self._member
+        keys = [member.stream, key_of(member.stream, "groups")]
+        trimmed, reply = self._server.execute_all(
+            [
+                ["EVAL", COUNT_TRIMMED.text, len(keys), *keys, member.group],
+                self._reading(">", count, block),
+            ]
         )
-        streams = list(reply.values()) if isinstance(reply, dict) else [row[1] for row in reply]
-        # In the third version of the protocol each is in a list of its own.
-        found: list[Any] = streams[0] if streams else []
-        return found[0] if found and isinstance(found[0], list) else found
+        if isinstance(reply, Exception):
+            raise reply
+        # Redis 6.2 doesn't know the number, and the user may lack the right.
+        if isinstance(trimmed, int) and trimmed:
+            logger.warning(
+                "%r: %d entries were trimmed before the group %r has read them",
+                member.stream,
+                trimmed,
+                member.group,
+            )
+        return self._entries(_entries_of(reply))
 
-    def _claim(self) -> list[Entry]:
-        """Take over what others have left for too long."""
-        if self._max_deliveries is None:
-            found, is_all = self._claim_some()
-        else:
-            found, is_all = self._claim_one()
-        if is_all:
-            # Not each time: whoever is dead now will be dead then.
-            self._claim_at = time.monotonic() + self._claim_after / 2
-        return self._counted(self._entries(found))
-
-    def _claim_one(self) -> tuple[list[Any], bool]:
-        """Claim the oldest one: those behind it may be innocent, and a claim is counted."""
-        idle = milliseconds(self._claim_after)
-        group = (self._stream, self._group)
-        pending = self._server.commands.xpending_range(*group, "-", "+", 1, idle=idle)
-        if not pending:
-            return [], True
-        ids = [each["message_id"] for each in pending]
-        return self._server.commands.xclaim(*group, self._consumer, idle, ids), False
-
-    def _claim_some(self) -> tuple[list[Any], bool]:
-        """Claim in pieces; return whether it was the last one, too."""
-        reply = self._server.commands.xautoclaim(
-            self._stream,
-            self._group,
-            self._consumer,
-            milliseconds(self._claim_after),
-            start_id=self._claim_from,
-            count=self._count,
-        )
-        self._claim_from = text_of(reply[0])
-        return reply[1], self._claim_from == "0-0"
+    def _reading(self, after: str, count: int, block: float | None = None) -> list[object]:
+        member = self._member
+        return [
+            *("XREADGROUP", "GROUP", member.group, member.consumer, "COUNT", count),
+            *(() if block is None else ("BLOCK", milliseconds(block))),
+            *("STREAMS", member.stream, after),
+        ]
 
     def _counted(self, entries: list[Entry]) -> list[Entry]:
-        """Look up how often each was handed out, and bury those that were too often."""
+        """Look up the deliveries of each entry, and bury those with too many."""
         if not entries:
             return []
-        words = [self._group, *(entry.id for entry in entries)]
-        counts = self._server.run(COUNT_DELIVERIES, [self._stream], words)
+        words = [self._member.group, *(entry.id for entry in entries)]
+        counts = self._server.run(COUNT_DELIVERIES, [self._member.stream], words)
         alive = []
         for entry, count in zip(entries, counts, strict=True):
             counted = Entry(entry.id, entry.fields, count)
             if self._max_deliveries is not None and counted.deliveries > self._max_deliveries:
-                self._bury(counted)
+                bury(self._member, counted.id, counted.fields, counted.deliveries)
             else:
                 alive.append(counted)
         return alive
 
-    def _bury(self, entry: Entry) -> None:
-        keys = [self._stream, key_of(self._stream, "dead-letters")]
-        fields = [word for pair in entry.fields.items() for word in pair]
-        self._server.run(BURY, keys, [self._group, entry.id, entry.deliveries, *fields])
-        logger.error(
-            "%r: entry %s was handed out %d times and never acknowledged: moved to %r",
-            self._stream,
-            entry.id,
-            entry.deliveries,
-            keys[1],
-        )
-
-    def refresh(self, entries: Sequence[Entry], age: float) -> list[Entry]:
-        """Keep what was read ahead from being claimed; return what nobody has claimed yet.
-
-        Somebody who has claimed an entry did so ``claim_after`` after it was read, at the earliest:
-        for those it has been idle for less than is asked for here.
-
-        Args:
-            entries: What was read.
-            age: How long ago, in seconds; more than half of ``claim_after``.
-        """
-        idle = milliseconds(age - self._claim_after / 2)
-        words = (self._stream, self._group, self._consumer, idle, [entry.id for entry in entries])
+    def refresh(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Keep entries that were read ahead from being claimed; return those nobody has claimed."""
+        member = self._member
+        words = (member.group, member.consumer, *(entry.id for entry in entries))
         try:
-            kept = self._server.commands.xclaim(*words, justid=True)
+            kept = self._server.run(REFRESH, [member.stream], words)
         except Exception as error:
             if not self._server.is_reply(error, "NOGROUP"):
                 raise
-            return []  # the next read makes it anew
+            return []  # the next read creates it again
         ours = {text_of(id) for id in kept}
         return [entry for entry in entries if entry.id in ours]
 
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        """Return entries that were read ahead to the group, as if they had not been read.
+
+        The other consumers get them within a second.
+        """
+        member = self._member
+        counts = [word for entry in entries for word in (entry.id, entry.deliveries - 1)]
+        if counts:
+            words = (member.group, member.consumer, RETURNED, RETURNED_IDLE, *counts)
+            self._server.run(GIVE_BACK, [member.stream], words)
+
     def _entries(self, reply: list[Any]) -> list[Entry]:
-        """Leave out entries that were trimmed away while somebody had them."""
+        """Leave out entries that were trimmed while they were pending, and acknowledge those."""
+        member = self._member
+        trimmed = [text_of(id) for id, fields in reply if not fields and id is not None]
+        count = len(trimmed)
+        if trimmed:
+            self.acknowledge(trimmed)
+        if any(id is None for id, _ in reply):  # in Redis 6.2
+            count += self._server.run(
+                FORGET_TRIMMED, [member.stream], [member.group, member.consumer]
+            )
+        if count:
+            logger.warning(
+                "%r: %d entries were trimmed before the group %r has processed them",
+                member.stream,
+                count,
+                member.group,
+            )
         return [Entry(text_of(id), fields, 1) for id, fields in reply if fields]
+
+
+def _entries_of(reply: Any) -> list[Any]:  # noqa: ANN401  # as redis-py parses it
+    """Return the entries of a reply to XREADGROUP for one stream."""
+    streams = list(reply.values()) if isinstance(reply, dict) else [row[1] for row in reply or ()]
+    # In RESP3 they are in one more list.
+    found: list[Any] = streams[0] if streams else []
+    return found[0] if found and isinstance(found[0], list) else found

@@ -1,12 +1,9 @@
-"""Leases: who may write, for how long, and how it is kept.
+"""Leases: who may write, for how long, and how a lease is renewed.
 
-A lease is held for ``lease_time`` from its last renewal, by Redis's own clock; nobody compares the
-clocks of two machines. That it is still held is never concluded from the time that has passed here:
-every script that writes compares the lease itself. So a holder that slept (SIGSTOP, a paused
-virtual machine) and wakes up is refused, however late its write arrives.
-
-Threads: a ``LeaseKeeper`` has one, daemon, that renews all its leases at a third of the lease time.
-Its lock guards the set of leases, and is not held across I/O or a callback.
+A lease expires ``lease_time`` after its last renewal, by Redis's own clock. No code compares the
+clocks of two machines. No code concludes from the local time that a lease is still held: every
+script that writes compares the lease itself. So the write of a holder that was paused (SIGSTOP, a
+paused virtual machine) is refused, however late it arrives.
 """
 
 from __future__ import annotations
@@ -19,30 +16,29 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sse_client.relay.connection import RedisServer, describe, text_of
+from sse_client.relay.connection import RedisServer, text_of
+from sse_client.relay.failures import describe
 from sse_client.relay.options import key_of
 from sse_client.relay.scripts import ACQUIRE, RELEASE, RENEW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 logger = logging.getLogger("sse_client")
 
-#: How long a lease is held without being renewed, in seconds: what a take-over takes at most, and
-#: what Redis may be away before a healthy relay has to take its lease anew.
+#: The time after which a lease expires unless it is renewed, in seconds. A take-over takes this
+#: time at most. If Redis is unavailable for longer, a healthy relay has to take its lease again.
 LEASE_TIME = 10.0
-
-_RENEWALS = 3
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stream is.
+    """The position of a stream.
 
     Attributes:
         id: The last event ID of the last entry, None if there is none.
-        within: How many entries in a row have it.
-        sequence: How many entries were ever written.
+        within: The number of consecutive entries that have this ID.
+        sequence: The number of entries that were ever written.
     """
 
     id: str | None = None
@@ -52,19 +48,25 @@ class Position:
 
 @dataclass(frozen=True)
 class Wait:
-    """Somebody else holds the lease, for so many seconds if it isn't renewed."""
+    """Another owner holds the lease.
+
+    Attributes:
+        seconds: The time until it expires, unless it is renewed.
+        source: The identity of the source that is relayed under it; ``""`` if it is unknown.
+    """
 
     seconds: float
+    source: str = ""
 
 
 def new_owner() -> str:
-    """Return a name that nobody else has: host, process and a random part."""
+    """Return a unique name: host, process and a random part."""
     host = "".join(each for each in socket.gethostname() if each.isalnum() or each in "-.")
     return f"{host}:{os.getpid()}:{secrets.token_hex(6)}"
 
 
 def milliseconds(seconds: float) -> int:
-    """Return a duration as Redis takes it."""
+    """Return a duration in the unit of Redis."""
     return max(1, round(seconds * 1000))
 
 
@@ -72,11 +74,12 @@ class Lease:
     """A lease that is held, or was. Thread-safe.
 
     Attributes:
-        name: What it is a lease on.
-        text: As it stands in Redis: the owner and the token.
-        seconds: How long it is held without a renewal.
-        position: What the state said when it was taken.
-        lost: Set once Redis has said that it is not held any more.
+        name: The name of the stream or cursor that it guards.
+        text: Its value in Redis: the owner and the token.
+        seconds: The time after which it expires unless it is renewed.
+        position: The position when it was taken.
+        before: The identity of the source that was relayed before; ``""`` if it is unknown.
+        lost: Set when Redis has reported that it is no longer held.
     """
 
     def __init__(
@@ -87,8 +90,9 @@ class Lease:
         self.text = text
         self.seconds = seconds
         self.position = position
+        self.before = ""
         self.lost = threading.Event()
-        #: Called once, on whichever thread notices that it is lost.
+        #: Called once, on the thread that notices the loss.
         self.on_lost: Callable[[], object] = lambda: None
 
     @property
@@ -98,120 +102,52 @@ class Lease:
 
     @property
     def state_key(self) -> str:
-        """The key of what is guarded by it."""
+        """The key of the state that it guards."""
         return key_of(self.name, "state")
 
     def renew(self) -> None:
-        """Hold it for the whole time again, or find that it is lost. One round trip."""
+        """Renew it for the whole time, or note that it is lost. One round trip."""
         if not self._server.run(RENEW, *self.renewal()):
             self.lose()
 
     def renewal(self) -> tuple[list[str], list[object]]:
-        """Return what the script that renews it is given: keys and arguments."""
+        """Return the keys and arguments of the script that renews it."""
         return [self.key], [self.text, milliseconds(self.seconds)]
 
     def lose(self) -> None:
-        """Note that it is held no more, and tell whoever works under it."""
+        """Note that it is no longer held, and call ``on_lost``."""
         if not self.lost.is_set():
             self.lost.set()
             self.on_lost()
 
     def release(self) -> None:
-        """Give it back, if it is still held. One round trip; a failure leaves it to expire."""
+        """Release it if it is still held. One round trip. After a failure it expires by itself."""
         try:
             self._server.run(RELEASE, [self.key], [self.text])
         except self._server.failures as error:
-            logger.info("a lease is left to expire: %s", describe(error))
+            logger.info("a lease could not be released, and will expire: %s", describe(error))
 
 
-def acquire(server: RedisServer, name: str, owner: str, seconds: float) -> Lease | Wait:
-    """Take the lease on ``name`` if it is free, in one round trip."""
-    keys = [key_of(name, "lease"), key_of(name, "state")]
-    reply = server.run(ACQUIRE, keys, [owner, milliseconds(seconds)])
-    if not reply[0]:
-        left = int(reply[1])
-        # Negative for one that does not expire: nobody but a human sets such.
-        return Wait(left / 1000 if left >= 0 else seconds)
-    _, text, event_id, within, sequence = reply
-    position = Position(None if event_id is None else text_of(event_id), int(within), int(sequence))
-    return Lease(server, name, text_of(text), seconds, position)
-
-
-class LeaseKeeper:
-    """Renews leases, until they are dropped. Thread-safe; ``close`` ends its thread.
+def acquire(
+    server: RedisServer, name: str, owner: str, seconds: float, *, source: str = ""
+) -> Lease | Wait:
+    """Take the lease on ``name`` if it is free, in one round trip.
 
     Args:
-        server: The Redis that they are in.
-        seconds: How long the leases are held: they are renewed at a third of it.
-        reports: What else to carry out in each round; called on the keeper's thread.
+        server: The Redis.
+        name: The name of the stream or cursor that it guards.
+        owner: The name of the new holder.
+        seconds: The time after which it expires unless it is renewed.
+        source: The identity of the source that is relayed under it; ``""`` for a cursor.
     """
-
-    def __init__(
-        self,
-        server: RedisServer,
-        seconds: float,
-        reports: Callable[[], Sequence[Sequence[object]]] = tuple,
-    ) -> None:
-        self._server = server
-        self._pause = seconds / _RENEWALS
-        self._reports = reports
-        self._lock = threading.Lock()
-        self._leases: set[Lease] = set()
-        self._stopping = threading.Event()
-        # Daemon: Redis may be taking its time when the interpreter wants to leave.
-        self._thread = threading.Thread(target=self._run, name="sse-client:leases", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def keep(self, lease: Lease) -> None:
-        """Renew this one from now on."""
-        with self._lock:
-            self._leases.add(lease)
-
-    def drop(self, lease: Lease) -> None:
-        """Renew it no more."""
-        with self._lock:
-            self._leases.discard(lease)
-
-    def close(self, timeout: float) -> None:
-        """End the thread, and wait for it for ``timeout`` seconds at most."""
-        self._stopping.set()
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._pause):
-            with self._lock:
-                leases = list(self._leases)
-            try:
-                self._renew(leases)
-            except Exception as error:  # noqa: BLE001  # the next round comes, whatever this one met
-                # Whether they are lost will be known once Redis replies; no write gets past it.
-                logger.info("leases could not be renewed: %s", describe(error))
-
-    def _renew(self, leases: Sequence[Lease]) -> None:
-        """Renew all in one round trip, for there may be hundreds, and report."""
-        replies = self._server.execute_all(
-            [
-                *self._server.commands_of(RENEW, [lease.renewal() for lease in leases]),
-                *self._reports(),
-            ]
-        )
-        for lease, reply in zip(leases, replies, strict=False):
-            if isinstance(reply, Exception):
-                self._renew_again(lease)  # as where Redis has forgotten the script
-            elif not reply:
-                lease.lose()
-            if lease.lost.is_set():
-                self.drop(lease)
-
-    def _renew_again(self, lease: Lease) -> None:
-        """Renew one; what is wrong with it alone is no reason to leave out the others."""
-        try:
-            lease.renew()
-        except self._server.failures as error:
-            if self._server.passes(error):
-                raise
-            logger.warning("the lease on %r can't be renewed: %s", lease.name, describe(error))
+    keys = [key_of(name, "lease"), key_of(name, "state")]
+    reply = server.run(ACQUIRE, keys, [owner, milliseconds(seconds), source])
+    if not reply[0]:
+        left = int(reply[1])
+        # Negative if it does not expire, which no relay sets.
+        return Wait(left / 1000 if left >= 0 else seconds, text_of(reply[2]))
+    _, text, event_id, within, sequence, before = reply
+    position = Position(None if event_id is None else text_of(event_id), int(within), int(sequence))
+    lease = Lease(server, name, text_of(text), seconds, position)
+    lease.before = text_of(before)
+    return lease

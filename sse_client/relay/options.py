@@ -1,15 +1,14 @@
-"""What the options of a relay may hold, and the keys in Redis that its names make.
+"""The valid values of a relay's options, and the keys in Redis that follow from its names.
 
-A script may touch the keys of one hash slot only, if Redis is a cluster. So every key of a stream
-carries the hash tag of the stream's own key: the part within its first braces, or else the whole
-of it, in braces.
+In a cluster a script may only use keys of one hash slot. So every key of a stream has the hash tag
+of the stream's own key: the part within its first braces, otherwise the whole key in braces.
 """
 
 from __future__ import annotations
 
 _PREFIX = "sse-client"
 
-#: The shortest lease: its renewals have to get through a busy machine.
+#: The shortest lease time: renewals must be possible on a busy machine.
 _LEAST_LEASE_TIME = 0.1
 
 #: Redis counts milliseconds.
@@ -17,7 +16,7 @@ _LEAST_CLAIM_AFTER = 0.001
 
 
 def tag_of(option: str, name: str) -> str:
-    """Return the hash tag of a stream's name, or refuse the name by the option's."""
+    """Return the hash tag of a stream's name, or refuse the name; the message names the option."""
     before, brace, rest = name.partition("{")
     tag, closing, _ = rest.partition("}")
     if brace and closing and tag:
@@ -28,13 +27,13 @@ def tag_of(option: str, name: str) -> str:
 
 
 def key_of(name: str, what: str) -> str:
-    """Return the key of something that belongs to the stream ``name``, in its hash slot."""
+    """Return a key that belongs to the stream ``name``, in its hash slot."""
     tag = tag_of("name", name)
     return f"{_PREFIX}:{{{tag}}}:{what}" if tag == name else f"{_PREFIX}:{{{tag}}}:{name}:{what}"
 
 
 def check_name(option: str, name: object) -> str:
-    """Return the name of a key that was given, or refuse it by the option's name."""
+    """Return the name of a key, or refuse it; the message names the option."""
     if not isinstance(name, str):
         raise TypeError(f"{option} must be a str, not {type(name).__name__}")
     if not name:
@@ -44,7 +43,7 @@ def check_name(option: str, name: object) -> str:
 
 
 def check_count(option: str, value: object, *, optional: bool = False) -> None:
-    """Refuse what is no number of things."""
+    """Refuse a value that is not a positive int."""
     if value is None and optional:
         return
     if not isinstance(value, int) or isinstance(value, bool):
@@ -53,18 +52,27 @@ def check_count(option: str, value: object, *, optional: bool = False) -> None:
         raise ValueError(f"{option} must be at least 1, not {value}")
 
 
+def check_replicas(value: object) -> int:
+    """Return a number of replicas, which may be 0, or refuse it."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"wait_replicas must be an int, not {type(value).__name__}")
+    if value < 0:
+        raise ValueError(f"wait_replicas must be at least 0, not {value}")
+    return value
+
+
 def check_lease_time(value: object) -> None:
-    """Refuse what is no duration for a lease."""
+    """Refuse a value that is not a valid lease time."""
     _check_seconds("lease_time", value, _LEAST_LEASE_TIME)
 
 
 def check_batch_time(value: object) -> None:
-    """Refuse what is no duration for a batch to wait."""
+    """Refuse a value that is not a valid batch time."""
     _check_seconds("batch_time", value, 0)
 
 
 def check_claim_after(value: object) -> None:
-    """Refuse what is no duration after which entries may be claimed."""
+    """Refuse a value that is not a valid time after which entries are claimed."""
     _check_seconds("claim_after", value, _LEAST_CLAIM_AFTER)
 
 

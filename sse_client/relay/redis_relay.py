@@ -1,32 +1,33 @@
-"""The relay: from an event stream into a Redis Stream, each event exactly once.
+"""The relay from an event stream into a Redis Stream, which writes each event exactly once.
 
-What can go wrong, and what holds it:
+What can go wrong, and what protects against it:
 
-* A crash between writing an entry and noting the position: there is no between. One script
-  (``scripts.WRITE``) adds the entries of a batch and sets the position; Redis runs it as a whole,
-  logs it as one transaction, and hands it to replicas as one.
-* The connection breaks after the script was sent and before its reply: it is sent again. The
-  script compares the sequence number of the last entry, so it writes once, and says ``again``.
-* A relay sleeps (SIGSTOP), another takes over, the first wakes up in the middle of a write: the
-  script compares the lease, owner and token, before it writes; the late one is refused and becomes
-  a standby. The token only grows, so the same owner's earlier lease is refused, too.
-* Redis restarts and has lost its last second (``appendfsync everysec``), or a replica takes over
-  that had not got everything: entries and position have gone back together, and the sequence number
-  with them. The next batch doesn't continue it, the script says ``moved``, and the relay reads the
-  position in Redis, never in its memory, and opens the stream anew behind that. This needs no
-  notice of the restart. It needs a server that still has the events.
-* Redis is away or refuses for the moment (``connection``): the batch in hand is repeated, the
-  channel fills, the reader thread blocks, and TCP's back-pressure reaches the server. A lease that
-  ran out meanwhile is taken anew, with the position.
-* The connection to the server breaks: the session reconnects, and ``RepeatFilter`` leaves out what
-  comes again.
+* A crash between writing an entry and saving the position. This cannot happen: one script
+  (``scripts.WRITE``) adds the entries of a batch and sets the position. Redis runs it atomically,
+  logs it as one transaction and sends it to replicas as one transaction.
+* The connection breaks after the script was sent and before its reply. The script is sent again. It
+  compares the sequence number of the last entry, so it writes once, and then returns ``again``.
+* A relay is paused (SIGSTOP), another takes over, and the first resumes in the middle of a write.
+  The script compares owner and token of the lease before it writes. The late write is refused, and
+  that relay stands by. The token only grows, so an earlier lease of the same owner is refused too.
+* Redis restarts without its last second (``appendfsync everysec``), or a replica takes over that
+  lacks the last entries. Entries, position and sequence number have gone back together. The next
+  batch doesn't continue that sequence, so the script returns ``moved``. The relay reads the
+  position from Redis, never from its own memory, and opens the stream again after it. The relay
+  does not need to notice the restart, but the server must still have the events.
+* Redis is unavailable, or refuses temporarily (``connection``). The current batch is sent again,
+  the channel fills, the reader thread blocks, and TCP's backpressure reaches the server. A lease
+  that expired meanwhile is taken again, with the position.
+* The connection to the server breaks. The session reconnects, and ``RepeatFilter`` leaves out the
+  events that the server repeats.
 
-What it can't hold: a Redis that evicts keys (``maxmemory-policy`` other than ``noeviction``) or is
-flushed forgets positions, and a server that doesn't resume has nothing to resume.
+What it can't protect against: a Redis that evicts keys (a ``maxmemory-policy`` other than
+``noeviction``) or is flushed forgets positions. With a server that doesn't resume there is nothing
+to ask for.
 
 Threads: the relay's own (or the caller's, in ``run``), one that renews the lease, one while a
 stream is being opened, and the reader of the session. All state is in ``Progress`` and in Redis.
-``_lock`` guards which lease is relayed under, and is not held across anything.
+``_lock`` guards the current ``LeasedRelay``, and is not held across any call.
 """
 
 from __future__ import annotations
@@ -35,26 +36,35 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe
-from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, new_owner
+from sse_client.relay.connection import RedisServer
+from sse_client.relay.failures import describe
+from sse_client.relay.lease import LEASE_TIME, Lease, Wait, acquire, new_owner
+from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.leased_relay import End, LeasedRelay
 from sse_client.relay.lifecycle import Lifecycle
-from sse_client.relay.options import check_batch_time, check_count, check_lease_time, check_name
-from sse_client.relay.source import StreamSource
-from sse_client.relay.status import Progress, RelayState, RelayStatistics, StatusReport
+from sse_client.relay.options import (
+    check_batch_time,
+    check_count,
+    check_lease_time,
+    check_name,
+    check_replicas,
+)
+from sse_client.relay.patience import Interrupted, Patience
+from sse_client.relay.progress import Progress, RelayState, RelayStatistics
+from sse_client.relay.source import StreamSource, warn_of_another
+from sse_client.relay.status import OwnFigures, StatusReport
 from sse_client.relay.writer import BATCH_EVENTS, WriteOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from sse_client import HttpClient
-    from sse_client.plugins.sse import StreamArguments
+    from sse_client.plugins.sse_config import StreamArguments
     from sse_client.relay.connection import RedisAddress
 
 logger = logging.getLogger("sse_client")
 
-#: How often a standby looks for the lease, as a part of the lease time, although it is renewed: its
-#: holder may give it back.
+#: How many times per lease time a standby looks for the lease: its holder may release it early.
 _LOOKS = 3
 
 #: How long ``close`` waits for the relay's threads, in seconds.
@@ -62,12 +72,12 @@ _CLOSE_TIMEOUT = 2.0
 
 
 class RedisRelay(Lifecycle):
-    """Relays one event stream into one Redis Stream; any number may run for the same.
+    """Relays one event stream into one Redis Stream; any number of relays may run for it.
 
-    One of them holds the lease and relays, the others stand by, and one takes over at once when it
-    is given back, or within ``lease_time`` when its holder is gone. Each event becomes an entry
-    with the fields ``event``, ``data``, ``id`` and ``source``; entry and position are written in
-    one transaction.
+    One of them holds the lease and relays, and the others stand by. One of these takes over within
+    a third of ``lease_time`` when the lease is released, and within ``lease_time`` when its holder
+    is gone. Each event becomes an entry with the fields ``event``, ``data``, ``id`` and ``source``.
+    Entry and position are written in one transaction.
 
     All methods are thread-safe. As a context manager it starts and closes itself.
 
@@ -78,29 +88,34 @@ class RedisRelay(Lifecycle):
         ...     relay.wait()
 
     Args:
-        client: A client with the plugin ``SSE``. It stays yours; closing it ends the relay, too.
+        client: A client with the plugin ``SSE``. The relay does not close it; if you close it, the
+            relay ends.
         url: The address of the event stream.
-        redis: The address of a Redis 6.2 or newer, or a client of redis-py, which stays yours and
-            should have a socket timeout.
-        stream: The key of the Redis Stream. Keys beside it begin with ``sse-client:{stream}:``.
-        source: What each entry says of where it came from; the address without user info and query
-            by default.
-        max_length: How long the stream may get, about; None never trims. Entries that no group has
-            read are trimmed, too.
-        lease_time: How long the lease is held without being renewed, in seconds.
-        batch_events: How many events are written in one round trip, at most.
-        batch_time: How long a batch waits for more events behind its first one, in seconds. With 0
-            an event is written at once, and what has arrived meanwhile is the next batch; for many
-            streams of single events a part of a second saves most of the round trips.
-        resends_unnumbered: Whether the server, asked to go on behind an ID, repeats the events
-            without IDs that came behind it. They are then left out.
-        **arguments: What ``client.sse`` takes: headers, options of ``SSEConfig`` and so on.
-            ``last_event_id`` is where to begin if nothing was relayed yet. ``cursor``, ``types``,
-            ``overflow`` and those that show comments are the relay's own, and refused.
+        redis: The address of a Redis 6.2 or newer, or a client of redis-py, which the relay does
+            not close and which should have a socket timeout.
+        stream: The key of the Redis Stream. The relay's other keys begin with
+            ``sse-client:{stream}:``.
+        source: The field ``source`` of each entry; by default the address of the event stream
+            without user info and query.
+        max_length: The approximate maximum length of the stream; None never trims it. Entries that
+            no group has read are trimmed too.
+        lease_time: The time after which the lease expires unless it is renewed, in seconds.
+        batch_events: The maximum number of events that are written in one round trip.
+        batch_time: How long a batch waits for more events after its first one, in seconds. With 0
+            an event is written at once, and the events that arrive meanwhile are the next batch.
+            For many streams of single events, a fraction of a second saves most round trips.
+        resends_unnumbered: Whether the server, when it resumes after an ID, repeats the events
+            without IDs that followed that ID. The relay then leaves them out.
+        wait_replicas: The number of replicas that must have a batch before the next one is written
+            (``WAIT``). Then a failover loses no batch that was followed by another one.
+        **arguments: The other arguments of ``client.sse``: headers, options of ``SSEConfig`` and so
+            on. ``last_event_id`` is the ID after which to start if nothing was relayed yet. The
+            relay sets ``cursor``, ``types``, ``overflow`` and the options that show comments
+            itself, and refuses them.
 
     Raises:
         ImportError: The package ``redis`` is missing (extra ``redis``).
-        TypeError, ValueError: An option is wrong, by name.
+        TypeError, ValueError: An option is wrong; the message names it.
     """
 
     def __init__(
@@ -116,6 +131,7 @@ class RedisRelay(Lifecycle):
         batch_events: int = BATCH_EVENTS,
         batch_time: float = 0.0,
         resends_unnumbered: bool = True,
+        wait_replicas: int = 0,
         **arguments: Unpack[StreamArguments],
     ) -> None:
         super().__init__("sse-client:relay")
@@ -133,11 +149,12 @@ class RedisRelay(Lifecycle):
             batch_time=batch_time,
             resends_unnumbered=resends_unnumbered,
             begin_after=self._source.begin_after,
+            wait_replicas=check_replicas(wait_replicas),
         )
-        self._server = RedisServer(redis)
-        self._progress = Progress()
         self._owner = new_owner()
-        self._report = StatusReport(self._stream, self._owner, self._progress)
+        self._server = RedisServer(redis, self._owner)
+        self._progress = Progress()
+        self._report = StatusReport(self._stream, self._owner, self._progress, lease_time)
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
         self._leased_relay: LeasedRelay | None = None
         self._runner: threading.Thread | None = None
@@ -148,7 +165,7 @@ class RedisRelay(Lifecycle):
 
     @property
     def state(self) -> RelayState:
-        """What it is doing."""
+        """The current state."""
         return self._progress.state
 
     @property
@@ -163,16 +180,29 @@ class RedisRelay(Lifecycle):
 
     @property
     def statistics(self) -> RelayStatistics:
-        """The figures up to now, as a copy."""
+        """The current figures, as a copy."""
         return self._progress.statistics()
+
+    def figures(self) -> dict[str, OwnFigures]:
+        """Return the figures of the stream by name, if it holds the lease. Does not ask Redis."""
+        relay = self._leased_relay
+        return {} if relay is None else {self._stream: self._report.figures(relay.waiting)}
+
+    @property
+    def trouble(self) -> str:
+        """Why it can't work at the moment, ``""`` if it can."""
+        if self.state is RelayState.WAITING:
+            return f"waiting for redis: {self._progress.last_error}"
+        return "" if self.is_running else "not running"
 
     def run(self) -> None:
         """Relay on the calling thread. Blocks until the stream ends or ``close`` is called.
 
         Raises:
-            SSEClientError: The stream has ended with it: what came before it is written.
-            RelayError: Redis refuses what waiting can't mend.
-            RuntimeError: It was begun already.
+            SSEClientError: The stream has ended with this error. All events before it are written.
+            RelayError: Redis refuses permanently.
+            RuntimeError: It was started before.
+            SessionClosedError: It belongs to the process from which this one was forked.
         """
         self._begin()
         self._run()
@@ -180,15 +210,19 @@ class RedisRelay(Lifecycle):
             raise self._error
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-        """End it: drop the stream, give the lease back. Idempotent, from any thread.
+        """End it: close the stream and release the lease. Idempotent, from any thread.
 
-        What has arrived and is not written comes again to the next holder of the lease.
+        Does nothing in a forked child.
+
+        The next holder of the lease receives the events that have arrived and are not written.
 
         Args:
-            timeout: How long to wait for its threads, in seconds. They end at once, unless Redis
-                hangs. A first connection that does is left alone, and dropped once it comes about
-                or its ``timeout=`` is over.
+            timeout: How long to wait for its threads, in seconds. They end at once unless Redis
+                hangs. If the first connection to the server hangs, its thread ends later: when it
+                is opened, or after its ``timeout=``.
         """
+        if not self._process.is_current:
+            return
         if not self._stop():
             self._finish()
             return
@@ -196,7 +230,7 @@ class RedisRelay(Lifecycle):
             relay = self._leased_relay
         if relay is not None:
             relay.stop()
-        # Not on the thread that runs it: a signal handler may have come in the middle of ``run``.
+        # Not on the thread that runs it: a signal handler may have interrupted ``run``.
         if threading.current_thread() is self._runner:
             return
         if self._over.wait(timeout) and self._thread.ident is not None:
@@ -209,7 +243,7 @@ class RedisRelay(Lifecycle):
             self._hold_leases()
         except Interrupted:
             pass
-        except Exception as error:  # noqa: BLE001  # to whoever asks for it
+        except Exception as error:  # noqa: BLE001  # kept for ``error`` and ``run``
             if not self._stopping.is_set():
                 self._error = error
                 self._progress.failed(error)
@@ -228,10 +262,13 @@ class RedisRelay(Lifecycle):
     def _hold_leases(self) -> None:
         """Take the lease whenever it is free, and relay under it, until the stream ends."""
         patience = Patience(self._server, self._stopping, self._progress.redis_fails)
+        warned = ""
         while not self._stopping.is_set():
-            reply = patience.ask(
-                lambda: acquire(self._server, self._stream, self._owner, self._lease_time)
-            )
+            reply = patience.ask(self._acquire)
+            other = reply.source if isinstance(reply, Wait) else reply.before
+            if other != warned:  # once for each of them
+                warned = other
+                warn_of_another(self._stream, self._source.identity, other)
             if isinstance(reply, Wait):
                 self._progress.move(RelayState.STANDBY)
                 self._stopping.wait(min(reply.seconds + 0.001, self._lease_time / _LOOKS))
@@ -239,8 +276,17 @@ class RedisRelay(Lifecycle):
             if self._serve(reply) is End.STREAM_ENDED:
                 return
 
+    def _acquire(self) -> Lease | Wait:
+        return acquire(
+            self._server,
+            self._stream,
+            self._owner,
+            self._lease_time,
+            source=self._source.identity,
+        )
+
     def _serve(self, lease: Lease) -> End:
-        """Relay under the lease, and give it back."""
+        """Relay under the lease, and release it."""
         self._progress.leases += 1
         relay = LeasedRelay(self._server, lease, self._source.open, self._options, self._progress)
         with self._lock:
@@ -255,7 +301,7 @@ class RedisRelay(Lifecycle):
             lease.release()
             with self._lock:
                 self._leased_relay = None
-        logger.info("%r: not relaying any more: %s", self._stream, end.value)
+        logger.info("%r: no longer relaying: %s", self._stream, end.value)
         return end
 
     def _reports(self) -> list[list[object]]:

@@ -1,8 +1,10 @@
-"""The event stream that is relayed: how it is opened, again and again, and what it is called."""
+"""The event stream that is relayed: opening it, and its identity."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from sse_client import HttpClient, SSESession
     from sse_client.relay.leased_relay import LeasedRelay
 
-#: Options of a stream that are the relay's own.
+logger = logging.getLogger("sse_client")
+
+#: Options of a stream that the relay sets itself.
 _OPTIONS = frozenset(field.name for field in dataclasses.fields(SSEConfig))
 _OWN = (
     *("cursor", "auto_acknowledge", "overflow", "types", "deserialize"),
@@ -23,15 +27,15 @@ _OWN = (
 
 
 class StreamSource:
-    """An event stream that can be opened behind any ID.
+    """An event stream that can be opened after any ID.
 
     Args:
-        client: The client to open it with.
+        client: The client that opens it.
         url: Its address.
-        arguments: What else ``client.sse`` is given.
+        arguments: The other arguments of ``client.sse``.
 
     Raises:
-        TypeError, ValueError: An argument is wrong, or the relay's own.
+        TypeError, ValueError: An argument is wrong, or is one that the relay sets itself.
     """
 
     def __init__(self, client: HttpClient, url: str, arguments: Mapping[str, object]) -> None:
@@ -39,7 +43,7 @@ class StreamSource:
         for name in _OWN:
             if name in given:
                 raise TypeError(
-                    f"{name} cannot be given: a relay keeps the position, and hands on texts alone"
+                    f"{name} cannot be given: a relay keeps the position itself and relays text"
                 )
         options = {name: value for name, value in given.items() if name in _OPTIONS}
         self._client = client
@@ -48,12 +52,14 @@ class StreamSource:
         self.begin_after = config.last_event_id
         self._on_open = config.on_open
         self._on_disconnect = config.on_disconnect
-        # The first connection of a relay may as well fail as any other.
+        # The first connection of a relay may fail like any other.
         self._arguments: dict[str, Any] = {"retry_first_connection": True, **given}
         self.shown = address_without_secrets(url)
+        #: Distinguishes two streams, also by their queries, without containing these.
+        self.identity = f"{self.shown} {_digest(url)}"
 
     def open(self, last_event_id: str, relay: LeasedRelay) -> SSESession:
-        """Open it behind this ID, and report each connection to the relay. Blocks until it is open.
+        """Open it after this ID, and report each connection to the relay. Blocks until it is open.
 
         Raises:
             SSEClientError: As ``client.sse`` does.
@@ -91,7 +97,7 @@ def address_without_secrets(url: str) -> str:
     """Return an address without user info, query and fragment.
 
     Raises:
-        TypeError, ValueError: It is none; the message doesn't repeat it.
+        TypeError, ValueError: It is not an address; the message doesn't repeat it.
     """
     given: object = url
     if not isinstance(given, str):
@@ -102,6 +108,33 @@ def address_without_secrets(url: str) -> str:
         raise ValueError("url can't be parsed") from None
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def warn_of_another(stream: str, identity: str, other: str) -> None:
+    """Warn if another address is relayed into the same Redis Stream, or was before.
+
+    Args:
+        stream: The key of the Redis Stream.
+        identity: The identity of a source.
+        other: The identity of the source that was relayed before, ``""`` if it is unknown.
+    """
+    if not other or other == identity:
+        return
+    shown, before = identity.partition(" ")[0], other.partition(" ")[0]
+    logger.warning(
+        "%r: relayed from %s, but before from %s%s: each continues at the position of the other",
+        stream,
+        shown,
+        before,
+        " with another query" if shown == before else "",
+    )
+
+
+def _digest(url: str) -> str:
+    """Return a digest of the address without user info."""
+    parts = urlsplit(url)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def _call(hook: Callable[..., object] | None, *arguments: object) -> None:

@@ -1,188 +1,97 @@
-"""The state and the figures of a relay: kept here, reported into Redis, and read from there."""
+"""The status of streams: the holders of leases write it into Redis, and others read it there."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sse_client.relay.connection import describe, text_of
+from sse_client.relay.connection import text_of
+from sse_client.relay.failures import describe
+from sse_client.relay.lease import milliseconds
 from sse_client.relay.options import key_of
+from sse_client.relay.scripts import NOW, REPORT
+from sse_client.relay.unheld import UNHELD_LEASE_TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sse_client.relay.connection import RedisServer
-
-
-class RelayState(enum.Enum):
-    """What a relay is doing."""
-
-    STANDBY = "standby"  # somebody else holds the lease
-    CONNECTING = "connecting"  # it holds the lease, and opens the stream
-    RELAYING = "relaying"
-    WAITING = "waiting for redis"
-    FAILED = "failed"
-    CLOSED = "closed"
-
-
-_ALIVE = frozenset(
-    {RelayState.STANDBY, RelayState.CONNECTING, RelayState.RELAYING, RelayState.WAITING}
-)
-_OVER = frozenset({RelayState.FAILED, RelayState.CLOSED})
-
-#: Which state may follow which. Redis may fail, and reply again, in the middle of anything.
-MOVES: dict[RelayState, frozenset[RelayState]] = {
-    **dict.fromkeys(_ALIVE, _ALIVE | _OVER),
-    **dict.fromkeys(_OVER, frozenset()),
-}
+    from sse_client.relay.progress import Progress
 
 
 @dataclass(frozen=True)
-class RelayStatistics:
-    """The figures of a relay since it was made.
+class OwnFigures:
+    """The figures that the holder of a lease knows without Redis.
 
     Attributes:
-        written: Entries.
-        batches: Round trips that wrote them.
-        repeated: Events that a server sent again and that were left out.
-        leases: How often it took the lease.
-        losses: How often the connection to the stream was lost, or could not be opened.
-        redis_errors: Failures of Redis that were waited for.
-        last_error: The last failure, in words; ``""`` if there was none.
-        last_event_id: The ID of the last event that was written, None if none was.
+        state: The state of the relay.
+        waiting: The number of events that have arrived and are not written yet.
+        rate: Entries per second, between the last two reports.
+        errors: The number of lost connections and failures.
+        last_error: The last of them.
     """
 
-    written: int = 0
-    batches: int = 0
-    repeated: int = 0
-    leases: int = 0
-    losses: int = 0
-    redis_errors: int = 0
-    last_error: str = ""
-    last_event_id: str | None = None
-
-
-class Progress:
-    """The state and the figures while they change. Thread-safe: each figure has one writer."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two states
-        self._state = RelayState.STANDBY
-        self._behind_waiting = RelayState.STANDBY
-        self.written = self.batches = self.repeated = self.leases = 0
-        self.losses = self.redis_errors = 0
-        self.failures = 0
-        self.last_error = ""
-        self.last_event_id: str | None = None
-
-    @property
-    def state(self) -> RelayState:
-        """The current state."""
-        return self._state
-
-    def move(self, state: RelayState) -> None:
-        """Change the state: the one place that does. What is over stays over.
-
-        While Redis is waited for, the state of the stream is the one to come back to.
-        """
-        with self._lock:
-            if state not in MOVES[self._state]:
-                return
-            if self._state is RelayState.WAITING and state in {
-                RelayState.CONNECTING,
-                RelayState.RELAYING,
-            }:
-                self._behind_waiting = state
-            elif state is RelayState.WAITING:
-                if self._state is not RelayState.WAITING:
-                    self._behind_waiting = self._state
-                    self._state = state
-            else:
-                self._state = state
-
-    def redis_fails(self, error: Exception | None) -> None:
-        """Note a failure of Redis that is waited for, or with None that it is over."""
-        if error is not None:
-            self.redis_errors += 1
-            self.last_error = describe(error)
-            self.move(RelayState.WAITING)
-            return
-        with self._lock:
-            if self._state is RelayState.WAITING:
-                self._state = self._behind_waiting
-
-    def lost(self, error: Exception | None) -> None:
-        """Note that the connection to the stream was lost; with None, that the server ended it."""
-        self.losses += 1
-        if error is not None:
-            self.last_error = describe(error)
-
-    def failed(self, error: Exception) -> None:
-        """Note that relaying has ended with an error; it may be tried again."""
-        self.failures += 1
-        self.last_error = describe(error)
-
-    def wrote(self, count: int, last_event_id: str) -> None:
-        """Count a batch."""
-        self.written += count
-        self.batches += 1
-        self.last_event_id = last_event_id
-
-    def statistics(self) -> RelayStatistics:
-        """Return the figures up to now."""
-        return RelayStatistics(
-            written=self.written,
-            batches=self.batches,
-            repeated=self.repeated,
-            leases=self.leases,
-            losses=self.losses,
-            redis_errors=self.redis_errors,
-            last_error=self.last_error,
-            last_event_id=self.last_event_id,
-        )
+    state: str
+    waiting: int
+    rate: float
+    errors: int
+    last_error: str
 
 
 class StatusReport:
-    """What the holder of a lease tells of itself. For one thread.
+    """The report of the holder of a lease. For one thread, except ``figures``.
 
     It is not a part of any transaction: figures may be a third of a lease time old.
+
+    Args:
+        stream: The key of the Redis Stream.
+        owner: The name of the holder.
+        progress: The figures.
+        lease_time: The lease time in seconds.
     """
 
-    def __init__(self, stream: str, owner: str, progress: Progress) -> None:
+    def __init__(self, stream: str, owner: str, progress: Progress, lease_time: float) -> None:
         self._key = key_of(stream, "status")
         self._owner = owner
         self._progress = progress
+        self._lease_time = lease_time
         self._before: tuple[float, int] | None = None
+        self._rate = 0.0
 
-    def command(self, waiting: int) -> list[object]:
-        """Return the command that reports.
+    def figures(self, waiting: int) -> OwnFigures:
+        """Return the current figures. Thread-safe.
 
         Args:
-            waiting: How many events have arrived and are not written yet.
+            waiting: The number of events that have arrived and are not written yet.
         """
-        progress, now = self._progress, time.monotonic()
-        rate = 0.0
+        progress = self._progress
+        return OwnFigures(
+            progress.state.value, waiting, self._rate, progress.errors, progress.last_error
+        )
+
+    def command(self, waiting: int) -> list[object]:
+        """Return the command that reports, and measure the rate since the last report."""
+        written, now = self._progress.written, time.monotonic()
         if self._before is not None and now > self._before[0]:
-            rate = (progress.written - self._before[1]) / (now - self._before[0])
-        self._before = now, progress.written
-        report = {
+            self._rate = (written - self._before[1]) / (now - self._before[0])
+        self._before = now, written
+        figures = self.figures(waiting)
+        report: dict[str, object] = {
             "owner": self._owner,
-            "state": progress.state.value,
-            "waiting": waiting,
-            "rate": f"{rate:.1f}",
-            "errors": progress.losses + progress.redis_errors + progress.failures,
-            "last_error": progress.last_error,
+            "lease_time": milliseconds(self._lease_time),
+            **vars(figures),
+            "rate": f"{figures.rate:.1f}",
         }
-        return ["HSET", self._key, *(word for pair in report.items() for word in pair)]
+        words = [word for pair in report.items() for word in pair]
+        # The text of the script, because a pipeline can't send it after a NOSCRIPT.
+        return ["EVAL", REPORT.text, 1, self._key, *words]
 
     def send(self, server: RedisServer) -> None:
-        """Report on one's own, as when nothing is relayed any more. Blocks for Redis.
+        """Report in a separate round trip, for example when nothing is relayed any longer.
 
-        Nobody minds if it doesn't get there.
+        Blocks for Redis. A failure is ignored.
         """
         with contextlib.suppress(*server.failures):
             server.execute(*self.command(0))
@@ -190,22 +99,29 @@ class StatusReport:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream, as Redis knows it.
+    """The status of one stream in Redis.
 
     Attributes:
         stream: The key of the Redis Stream.
-        owner: Who holds the lease, None if nobody does.
-        state: What the owner was doing when it last reported; ``starting`` if it has not yet,
-            ``nobody`` if there is none.
-        length: How many entries the stream holds.
-        written: How many entries were ever written.
-        lag: How many entries the slowest consumer group has not read; None if it isn't known, as
-            before Redis 7.
-        waiting: How many events have arrived at the owner and are not written yet.
-        rate: Entries a second, of late.
+        owner: The holder of the lease, None if nobody holds it.
+        state: The state of the owner when it last reported; ``starting`` if it has not reported
+            yet, ``nobody`` if there is no owner.
+        length: The number of entries in the stream.
+        written: The number of entries that were ever written.
+        lag: The number of entries that the slowest consumer group has not read; None if it is
+            unknown, for example before Redis 7.0.
+        waiting: The number of events that have arrived at the owner and are not written yet.
+        rate: Entries per second, between the last two reports.
         last_event_id: The position, None before the first event.
-        errors: Connections lost and failures, of whoever reported last.
-        last_error: The last of them; or that a key of the stream is of another type.
+        errors: The number of lost connections and failures of the relay that reported last.
+        last_error: The last of them; or that a key of the stream has a wrong type.
+        reported: The age of the last report in seconds, by Redis's clock; None if there is none.
+        stale: Whether the owner's last report is older than a lease time, although it should report
+            three times as often: the figures are out of date.
+        unheld: Whether nobody has held the lease for two lease times, or ever.
+        trimmed: The number of entries that were trimmed before a group read them, of all groups.
+            Their consumers count them, from Redis 7.0 on.
+        dead_letters: The number of entries that were moved to the dead letters.
     """
 
     stream: str
@@ -219,16 +135,21 @@ class StreamStatus:
     last_event_id: str | None
     errors: int
     last_error: str
+    reported: float | None
+    stale: bool
+    unheld: bool
+    trimmed: int
+    dead_letters: int
 
 
 def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatus]:
-    """Read how these streams are doing, in one round trip for all. Blocks for Redis.
+    """Read the status of these streams, in one round trip for all. Blocks for Redis.
 
     Raises:
         redis.RedisError: Redis does not reply, or refuses.
     """
     names = list(streams)
-    commands: list[tuple[str, ...]] = []
+    commands: list[tuple[object, ...]] = []
     for name in names:
         commands += [
             ("GET", key_of(name, "lease")),
@@ -236,6 +157,9 @@ def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatu
             ("HMGET", key_of(name, "status"), *_REPORTED),
             ("XLEN", name),
             ("XINFO GROUPS", name),
+            ("EVAL", NOW.text, 1, name),
+            ("HGETALL", key_of(name, "groups")),
+            ("XLEN", key_of(name, "dead-letters")),
         ]
     replies = server.execute_all(commands)
     each = len(commands) // max(1, len(names))
@@ -245,26 +169,30 @@ def read_status(server: RedisServer, streams: Iterable[str]) -> list[StreamStatu
     ]
 
 
-_REPORTED = ("owner", "state", "waiting", "rate", "errors", "last_error")
+_REPORTED = ("owner", "state", "waiting", "rate", "errors", "last_error", "at", "lease_time")
 
-#: What is taken for a reply that a key of another type has refused.
-_NOTHING: tuple[Any, ...] = (None, (None, None), (None,) * len(_REPORTED), 0, None)
+#: The values for replies that Redis refuses because a key has a wrong type.
+_NOTHING: tuple[Any, ...] = (None, (None, None), (None,) * len(_REPORTED), 0)
 
 
 def _status(server: RedisServer, name: str, replies: list[Any]) -> StreamStatus:
     refusal = ""
-    for index, reply in enumerate(replies[:-1]):
+    for index, reply in enumerate(replies[: len(_NOTHING)]):
         if isinstance(reply, Exception):
             if not server.is_reply(reply, "WRONGTYPE"):
                 raise reply
-            # Of the other streams there is something to tell.
+            # The other streams are shown as usual.
             replies[index], refusal = _NOTHING[index], describe(reply)
-    lease, state, report, length, groups = replies
-    reporter, shown, waiting, rate, errors, last_error = (
+    lease, state, report, length, groups, now, counts, letters = replies
+    reporter, shown, waiting, rate, errors, last_error, at, lease_time = (
         "" if word is None else text_of(word) for word in report
     )
     owner = None if lease is None else text_of(lease).rpartition(" ")[0]
     is_current = owner == reporter
+    # Without the right to read Redis's clock, the age of a report is unknown.
+    is_known = bool(at) and not isinstance(now, Exception)
+    age = max(0.0, (int(now) - int(at)) / 1000) if is_known else None
+    life = int(lease_time or 0) / 1000
     return StreamStatus(
         stream=name,
         owner=owner,
@@ -277,11 +205,24 @@ def _status(server: RedisServer, name: str, replies: list[Any]) -> StreamStatus:
         last_event_id=None if state[0] is None else text_of(state[0]),
         errors=int(errors or 0),
         last_error=refusal or last_error,
+        reported=age,
+        stale=is_current and age is not None and age > life,
+        unheld=owner is None and (age is None or age > UNHELD_LEASE_TIMES * life),
+        trimmed=_trimmed(counts),
+        dead_letters=letters if isinstance(letters, int) else 0,
     )
 
 
+def _trimmed(counts: object) -> int:
+    """Return the number of entries that were trimmed before a group read them."""
+    if not isinstance(counts, dict):
+        return 0
+    found = {text_of(name): int(value) for name, value in counts.items()}
+    return sum(value for name, value in found.items() if name.startswith("trimmed "))
+
+
 def _lag(groups: object) -> int | None:
-    """Return what the slowest group has not read; there may be no stream yet, and no group."""
+    """Return the lag of the slowest group; there may be no stream yet, and no group."""
     if not isinstance(groups, list):
         return None
     lags: list[int] = []

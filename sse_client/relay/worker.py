@@ -1,22 +1,22 @@
 """Many streams, shared by any number of workers: each takes its fair share of the leases.
 
-There is no coordinator. Each worker keeps its name in a sorted set in Redis, with the moment, by
-Redis's clock, at which it counts as dead. From that set it learns how many workers there are; its
-share is ``ceil(streams / workers)``. A round, at a third of the lease time, is:
+There is no coordinator. The ``pool`` counts the workers with the same list of streams. The share of
+a worker is ``ceil(streams / workers)``. Every third of the lease time, a worker runs a round:
 
-1. Heartbeat, and the share that follows from it.
-2. More relays than the share: some are ended, and their leases given back. A quarter of what is too
-   much at a time, the last ones one by one, so that a worker which was silent for a moment doesn't
-   turn everything over.
-3. Fewer: leases that are free are taken, up to the share, in an order by chance, so that workers
-   that start together don't all try the same ones.
+1. It sends its heartbeat, and computes its share.
+2. If it has more streams than its share, it ends some and releases their leases: a quarter of the
+   surplus per round. So a worker that was silent for a moment doesn't disturb all streams, and one
+   that joins has its share within two lease times.
+3. If it has fewer, it takes free leases up to its share, in random order, so that workers that
+   start at the same moment don't all try the same ones.
 
-Shares add up to at least all streams, whatever each worker believes, so none is left alone: a
-worker that knows fewer others takes more, not less. Who believes wrongly takes too much for a
-round. Exactly once does not depend on any of it, but on each stream's own lease.
+The shares add up to at least all streams, whatever number of workers each one counts, so no stream
+is left out: a worker that counts too few takes too many streams for one round. Exactly once does
+not depend on this, but on the lease of each stream.
 
-Threads: one runs the rounds, one renews all leases, and each stream that is relayed has its own and
-the reader of its session. ``_lock`` guards which streams are relayed.
+Threads: one runs the rounds, one renews all leases, and one writes for all streams. Each stream has
+its own thread while it is being opened. In a cluster one thread per master writes for the streams
+there. With ``wait_replicas`` a stream keeps its own thread.
 """
 
 from __future__ import annotations
@@ -24,62 +24,46 @@ from __future__ import annotations
 import logging
 import math
 import random
-import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sse_client import SSEClientError
-from sse_client.relay.connection import Interrupted, Patience, RedisServer, describe, refused
-from sse_client.relay.lease import LEASE_TIME, Lease, LeaseKeeper, Wait, acquire, milliseconds
+from sse_client.relay.connection import RedisServer
+from sse_client.relay.lease import LEASE_TIME, milliseconds
 from sse_client.relay.lease import new_owner as new_name
-from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.lifecycle import Lifecycle
 from sse_client.relay.options import check_lease_time, check_name, key_of
-from sse_client.relay.scripts import HEARTBEAT
-from sse_client.relay.source import StreamSource
-from sse_client.relay.status import Progress, RelayState, StatusReport
-from sse_client.relay.writer import WriteOptions
+from sse_client.relay.patience import Interrupted, Patience
+from sse_client.relay.pool import Pool
+from sse_client.relay.shared_writer import SharedWriters
+from sse_client.relay.unheld import UnheldStreams
+from sse_client.relay.worker_stream import WorkerStream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sse_client import HttpClient
     from sse_client.relay.config import RelayedStream
     from sse_client.relay.connection import RedisAddress
+    from sse_client.relay.status import OwnFigures
 
 logger = logging.getLogger("sse_client")
 
 _ROUNDS = 3
 
-#: In how many rounds, about, what is too much is given up.
+#: In how many rounds a surplus is given up.
 _PIECES = 4
 
-#: How long a stream that has ended or failed is left alone by this worker, in seconds. Others may
-#: try it meanwhile; one that nobody can open costs a request per worker in that time.
-_REST = 30.0
+#: The reply of ``PTTL`` if the key does not exist.
+_NO_KEY = -2
 
 _CLOSE_TIMEOUT = 5.0
 
 
-@dataclass
-class _Relayed:
-    """A stream that this worker is to relay, or may."""
-
-    stream: str
-    source: StreamSource
-    options: WriteOptions
-    report: StatusReport
-    progress: Progress
-    resting_until: float = 0.0
-    relay: LeasedRelay | None = None  # as long as the lease is held
-    thread: threading.Thread | None = field(default=None, repr=False)
-
-
 class RelayWorker(Lifecycle):
-    """Relays its share of many streams; start as many as the streams need, on any machines.
+    """Relays its share of many streams; start as many workers as the streams need, on any machines.
 
-    All workers are given the same streams. All methods are thread-safe. As a context manager it
+    Workers with the same streams share them. All methods are thread-safe. As a context manager it
     starts and closes itself.
 
     Example:
@@ -89,16 +73,18 @@ class RelayWorker(Lifecycle):
         ...     worker.wait()
 
     Args:
-        client: A client with the plugin ``SSE``. It stays yours.
-        streams: What is to be relayed.
-        redis: The address of a Redis 6.2 or newer, or a client of redis-py, which stays yours and
-            should have a socket timeout and as many connections as this worker has streams.
-        pool: What the workers that share these streams have in common.
-        lease_time: How long a lease, or a worker, lives without being renewed, in seconds.
+        client: A client with the plugin ``SSE``. The worker does not close it.
+        streams: The streams to relay.
+        redis: The address of a Redis 6.2 or newer, or a client of redis-py, which the worker does
+            not close. It should have a socket timeout, and as many connections as this worker has
+            streams.
+        pool: The name that the workers which share these streams have in common.
+        lease_time: The time after which a lease expires, or a worker counts as dead, without a
+            renewal, in seconds.
 
     Raises:
         ImportError: The package ``redis`` is missing (extra ``redis``).
-        TypeError, ValueError: An option is wrong, by name.
+        TypeError, ValueError: An option is wrong; the message names it.
     """
 
     def __init__(
@@ -112,39 +98,58 @@ class RelayWorker(Lifecycle):
     ) -> None:
         super().__init__("sse-client:worker")
         check_lease_time(lease_time)
-        self._key = key_of(check_name("pool", pool), "workers")
+        check_name("pool", pool)
         self._lease_time = lease_time
-        self._server = RedisServer(redis)
         self._name = new_name()
-        self._streams: dict[str, _Relayed] = {}
-        for each in streams:
-            if each.stream in self._streams:
-                raise ValueError(f"streams must not name the Redis Stream {each.stream!r} twice")
-            self._streams[each.stream] = self._prepare(client, each)
-        if not self._streams:
-            raise ValueError("streams must not be empty")
+        self._server = RedisServer(redis, self._name)
         self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
+        self._writers = SharedWriters(self._server)
+        self._client = client
+        self._pool_name = pool
+        self._streams = self._prepare(streams, {})
+        #: Streams that are no longer wanted, until their leases are released.
+        self._leaving: list[WorkerStream] = []
+        #: The streams of the last call of ``reload``, until the next round.
+        self._next: dict[str, WorkerStream] | None = None
+        self._patience = Patience(self._server, self._stopping)
+        self._pool = Pool(self._server, pool, self._name, self._streams, lease_time)
+        self._unheld = UnheldStreams(self._name, lease_time)
+        #: How many relays a round ends, while there are too many.
+        self._piece = 0
 
-    def _prepare(self, client: HttpClient, stream: RelayedStream) -> _Relayed:
-        source = StreamSource(client, stream.url, stream.arguments())
-        progress = Progress()
-        name = check_name("stream", stream.stream)
-        return _Relayed(
-            name,
-            source,
-            WriteOptions(
-                source=source.shown,
-                max_length=stream.max_length,
-                batch_time=stream.batch_time,
-                resends_unnumbered=stream.resends_unnumbered,
-                begin_after=stream.last_event_id,
-            ),
-            StatusReport(name, self._name, progress),
-            progress,
-        )
+    def _prepare(
+        self, streams: Sequence[RelayedStream], before: Mapping[str, WorkerStream]
+    ) -> dict[str, WorkerStream]:
+        """Create the ``WorkerStream`` of each stream, or keep it if the stream has not changed."""
+        found: dict[str, WorkerStream] = {}
+        for each in streams:
+            if each.stream in found:
+                raise ValueError(f"streams must not name the Redis Stream {each.stream!r} twice")
+            old = before.get(each.stream)
+            if old is None or old.definition != each:
+                words = (self._server, self._keeper, self._name, self._client, each)
+                old = WorkerStream(*words, lease_time=self._lease_time, writers=self._writers)
+            found[each.stream] = old
+        if not found:
+            raise ValueError("streams must not be empty")
+        return found
+
+    def reload(self, streams: Sequence[RelayedStream]) -> None:
+        """Relay these streams from the next round on. Does not block, from any thread.
+
+        Unchanged streams are relayed without a pause. Streams that are gone or changed are given
+        back, and any worker takes the changed ones.
+
+        Args:
+            streams: All streams, as for a new worker.
+
+        Raises:
+            TypeError, ValueError: They are wrong. Then nothing changes.
+        """
+        self._next = self._prepare(streams, self._streams)
 
     def __repr__(self) -> str:
-        """Tell how much it relays."""
+        """Name the worker and the number of streams that it relays."""
         return f"<RelayWorker {self._name} {len(self.relayed)} of {len(self._streams)}>"
 
     @property
@@ -153,17 +158,37 @@ class RelayWorker(Lifecycle):
         return self._name
 
     @property
+    def streams(self) -> list[str]:
+        """The Redis Streams of its list."""
+        return list(self._streams)
+
+    @property
     def relayed(self) -> list[str]:
         """The streams that it relays at this moment."""
-        with self._lock:
-            return [name for name, each in self._streams.items() if each.relay is not None]
+        return [name for name, each in self._streams.items() if each.relay is not None]
+
+    def figures(self) -> dict[str, OwnFigures]:
+        """Return the figures of the streams that it relays, by name. Does not ask Redis."""
+        found = {name: each.figures() for name, each in self._streams.items()}
+        return {name: figures for name, figures in found.items() if figures is not None}
+
+    @property
+    def trouble(self) -> str:
+        """Why it can't work at the moment, ``""`` if it can."""
+        if self.is_running:
+            return self._patience.trouble and f"waiting for redis: {self._patience.trouble}"
+        return "not running"
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-        """End all its relays and give the leases back. Idempotent, from any thread.
+        """End all its relays and release the leases. Idempotent, from any thread.
+
+        Does nothing in a forked child.
 
         Args:
             timeout: How long to wait for its threads, in seconds.
         """
+        if not self._process.is_current:
+            return
         if not self._stop():
             self._server.close()
             self._over.set()
@@ -173,144 +198,100 @@ class RelayWorker(Lifecycle):
     # The worker's thread.
 
     def _run(self) -> None:
-        patience = Patience(self._server, self._stopping)
         try:
             self._keeper.start()
             while not self._stopping.is_set():
-                patience.ask(self._round)
+                self._patience.ask(self._round)
                 self._stopping.wait(self._lease_time / _ROUNDS)
         except Interrupted:
             pass
-        except Exception as error:  # noqa: BLE001  # to whoever waits
+        except Exception as error:  # noqa: BLE001  # raised by ``wait``
             self._error = error
         finally:
-            self._leave()
+            self._leave(is_failing=bool(self._patience.trouble))
 
     def _round(self) -> None:
-        """Compare what it relays with its share, and move towards it."""
-        life = milliseconds(self._lease_time)
-        workers = int(self._server.run(HEARTBEAT, [self._key], [self._name, life]))
-        share = math.ceil(len(self._streams) / max(1, workers))
-        with self._lock:
-            relays = [each.relay for each in self._streams.values() if each.relay is not None]
-        if len(relays) > share:
-            surplus = math.ceil((len(relays) - share) / _PIECES)
-            for relay in random.sample(relays, surplus):
-                relay.stop()
-        elif len(relays) < share:
-            self._take(share - len(relays))
+        """Compare the number of relayed streams with the share, and approach it."""
+        self._change()
+        share = math.ceil(len(self._streams) / self._pool.count())
+        relays = [each.relay for each in self._streams.values() if each.relay is not None]
+        relays = [each for each in relays if not each.is_stopping]
+        surplus = len(relays) - share
+        self._piece = max(self._piece, math.ceil(surplus / _PIECES)) if surplus > 0 else 0
+        for relay in random.sample(relays, min(self._piece, max(0, surplus))):
+            relay.stop()
+        free = self._look()
+        if surplus < 0:
+            self._take(free, -surplus)
 
-    def _take(self, count: int) -> None:
-        now = time.monotonic()
-        with self._lock:
-            idle = [
-                each
-                for each in self._streams.values()
-                if each.relay is None and each.resting_until <= now
-            ]
-        random.shuffle(idle)
-        held = self._server.execute_all([("GET", key_of(each.stream, "lease")) for each in idle])
-        for each, holder in zip(idle, held, strict=True):
+    def _change(self) -> None:
+        """Apply the last call of ``reload``."""
+        wanted, self._next = self._next, None
+        if wanted is None:
+            return
+        gone = [each for name, each in self._streams.items() if wanted.get(name) is not each]
+        self._pool.leave()
+        self._streams = wanted
+        self._pool = Pool(self._server, self._pool_name, self._name, wanted, self._lease_time)
+        self._unheld = UnheldStreams(self._name, self._lease_time)
+        self._leaving = [each for each in self._leaving if each.relay is not None] + gone
+        for each in gone:
+            each.stop()
+        logger.info("%s: the streams have changed: there are %d now", self._name, len(wanted))
+
+    def _look(self) -> list[WorkerStream]:
+        """Return the streams that may be free."""
+        lease_time = milliseconds(self._lease_time)
+        others = [each for each in self._streams.values() if each.relay is None]
+        for name in self._streams.keys() - {each.name for each in others}:
+            self._unheld.note(name, is_held=True)
+        found = self._server.execute_all([("PTTL", key_of(each.name, "lease")) for each in others])
+        free = []
+        for each, left in zip(others, found, strict=True):
+            if isinstance(left, Exception):
+                self._meet(each, left)
+                continue
+            self._unheld.note(each.name, is_held=left != _NO_KEY)
+            # A lease that expires later than it can was taken before the clock was moved back.
+            if not (0 <= left <= lease_time or each.is_resting):
+                free.append(each)
+        return free
+
+    def _take(self, free: Sequence[WorkerStream], count: int) -> None:
+        for each in random.sample(free, len(free)):
             if count == 0 or self._stopping.is_set():
                 return
-            if holder is None or isinstance(holder, Exception):
-                count -= self._try(each, holder)
+            try:
+                count -= each.take()
+            except self._server.failures as error:
+                self._meet(each, error)
 
-    def _try(self, each: _Relayed, error: Exception | None) -> bool:
-        """Take a lease that seemed free, and relay under it; return whether it was free."""
-        try:
-            if error is not None:
-                raise error
-            lease = acquire(self._server, each.stream, self._name, self._lease_time)
-        except self._server.failures as failure:
-            if self._server.passes(failure):
-                raise
-            # Of the pool's own key nothing was refused: it is this stream that has to rest.
-            self._fails(each, refused(failure))
-            self._rest(each, _REST)
-            return False
-        if isinstance(lease, Wait):
-            return False
-        self._relay_stream(each, lease)
-        return True
+    def _meet(self, stream: WorkerStream, error: Exception) -> None:
+        """Let one stream rest that Redis refuses; raise a failure that is temporary.
 
-    def _relay_stream(self, each: _Relayed, lease: Lease) -> None:
-        each.progress.leases += 1
-        relay = LeasedRelay(self._server, lease, each.source.open, each.options, each.progress)
-        thread = threading.Thread(
-            target=self._serve,
-            args=(each, relay, lease),
-            name=f"sse-client:relay:{each.stream}",
-            daemon=True,
-        )
-        with self._lock:
-            each.relay = relay
-        self._keeper.keep(lease)
-        try:
-            thread.start()
-        except RuntimeError as error:  # there are too many
-            self._fails(each, error)
-            self._give_back(each, lease, _REST)
-            return
-        each.thread = thread
+        In a cluster even that is not raised: the streams of the other masters need a worker.
+        """
+        if not self._server.passes(error):
+            if not stream.is_resting:
+                stream.refuse(error)
+        elif not self._server.is_cluster:
+            raise error
 
-    def _serve(self, each: _Relayed, relay: LeasedRelay, lease: Lease) -> None:
-        """Relay one stream under its lease; on a thread of its own."""
-        rest = _REST
-        try:
-            end = relay.run()
-            rest = _REST if end is End.STREAM_ENDED else 0.0
-            logger.info("%r: not relaying any more: %s", each.stream, end.value)
-        except Exception as error:  # noqa: BLE001  # the other streams have to go on
-            self._fails(each, error)
-        finally:
-            self._give_back(each, lease, rest)
-
-    def _fails(self, each: _Relayed, error: Exception) -> None:
-        """Note and log why a stream is not relayed."""
-        each.progress.failed(error)
-        # The traceback of a failure of the server says nothing, and comes every half a minute.
-        known = isinstance(error, SSEClientError)
-        logger.error(
-            "the relay into %r failed: %s",
-            each.stream,
-            describe(error),
-            exc_info=None if known else error,
-        )
-        each.report.send(self._server)
-
-    def _give_back(self, each: _Relayed, lease: Lease, rest: float) -> None:
-        self._keeper.drop(lease)
-        lease.release()
-        each.progress.move(RelayState.STANDBY)
-        self._rest(each, rest)
-
-    def _rest(self, each: _Relayed, seconds: float) -> None:
-        with self._lock:
-            each.relay = None
-            each.resting_until = time.monotonic() + seconds
-
-    def _leave(self) -> None:
-        with self._lock:
-            relayed = [(each.relay, each.thread) for each in self._streams.values()]
-        for relay, _ in relayed:
-            if relay is not None:
-                relay.stop()
+    def _leave(self, *, is_failing: bool) -> None:
+        # First, so that the shares of the others have grown when the leases are released.
+        if not is_failing:
+            self._pool.leave()
+        streams = [*self._streams.values(), *self._leaving]
+        for stream in streams:
+            stream.stop()
         deadline = time.monotonic() + _CLOSE_TIMEOUT
-        for _, thread in relayed:
-            if thread is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for stream in streams:
+            stream.join(max(0.0, deadline - time.monotonic()))
+        self._writers.close(max(0.0, deadline - time.monotonic()))
         self._keeper.close(_CLOSE_TIMEOUT)
-        try:
-            # Else the others would leave its share alone for the time that it counts as alive.
-            self._server.execute("ZREM", self._key, self._name)
-        except Exception as error:  # noqa: BLE001  # it dies out by itself
-            logger.info("a worker is left in the pool: %s", describe(error))
         self._server.close()
         self._over.set()
 
     def _reports(self) -> list[list[object]]:
-        """Tell how each stream is doing; on the keeper's thread."""
-        with self._lock:
-            relayed = [(each.report, each.relay) for each in self._streams.values()]
-        return [report.command(relay.waiting) for report, relay in relayed if relay is not None]
+        """Return the commands that report on each stream; on the keeper's thread."""
+        return [words for each in self._streams.values() for words in each.report()]

@@ -1,1 +1,1 @@
-"""A stream that is followed: its thread, states and reconnections, and what users hold of it."""
+"""Follows a stream: its thread, states and reconnections, and the session for users."""

@@ -1,4 +1,4 @@
-"""The way of the events from the reader thread into the channel, up to the end of the stream."""
+"""Puts events into the channel, up to the one that ends the stream."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sse_client.session.state import Request, StreamState
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sse_client.clock import Clock, Doorbell
+    from sse_client.clock import Clock
     from sse_client.event_stream.events import ServerSentEvent
     from sse_client.session.statistics import Statistics
     from sse_client.session.time_limits import Timekeeper
 
 
 class Delivery:
-    """Puts events into a channel, which it holds weakly. For the reader thread.
+    """Puts events into a channel, which it references weakly. Only the reader thread uses it.
 
     Args:
-        channel: Where the events go.
-        state: Asked before each step whether to go on.
-        statistics: Where the events are counted.
+        channel: Receives the events.
+        state: Checked for a request to stop before each step.
+        statistics: Counts the events.
         timekeeper: Limits the wait for room.
-        clock: What that wait is measured with.
-        is_end: Whether an event announces the end of the stream; None if none does.
-        is_error: Whether an event reports an error of the server; None if none does.
+        clock: Gives the time of the last event.
+        is_end: Returns whether an event marks the end of the stream. None if no event does.
+        is_error: Returns whether an event reports an error of the server. None if no event does.
     """
 
     __slots__ = (
@@ -37,10 +37,11 @@ class Delivery:
         "_clock",
         "_is_end",
         "_is_error",
-        "_room",
+        "_may_drop",
         "_state",
         "_statistics",
         "_timekeeper",
+        "rest",
         "undelivered_bytes",
     )
 
@@ -56,74 +57,82 @@ class Delivery:
         is_error: Callable[[ServerSentEvent], object] | None,
     ) -> None:
         self._channel = weakref.ref(channel)
-        self._room: Doorbell = channel.room
         self._state = state
         self._statistics = statistics
         self._timekeeper = timekeeper
         self._clock = clock
         self._is_end = is_end
         self._is_error = is_error
-        #: How many bytes the events took that are delivered next.
+        self._may_drop = channel.overflow != "block"
+        #: The events that have no room yet.
+        self.rest: Sequence[ServerSentEvent] = ()
+        #: The size in the stream of the next events to deliver, in bytes.
         self.undelivered_bytes = 0
 
     def deliver(self, batch: list[ServerSentEvent]) -> bool:
-        """Deliver the events before the one that announces the end; return whether there is one.
+        """Put the events before the one that marks the end. Return whether there is such an event.
 
-        Blocks until the channel has room.
+        Does not block: ``put_rest`` puts the events without room later.
 
         Raises:
-            ConnectionAborted: The thread is to end.
-            ChannelClosed, ChannelOverflowError: The channel takes no more, or was abandoned.
-            ErrorEventError: An event reports an error; those before it have been delivered.
-            TotalTimeoutError: The stream lasted too long; what has arrived has been delivered.
+            ErrorEventError: An event reports an error. The events before it are put.
+            ConnectionAborted, ChannelClosed, ChannelOverflowError, TotalTimeoutError: As for
+                ``put_rest``.
         """
         is_end, is_error = self._is_end, self._is_error
         if is_end is None and is_error is None:
-            self._put(batch)
+            self._put_new(batch)
             return False
         count = 0
         try:
             for event in batch:
                 if is_error is not None and is_error(event):
-                    message = f"the server reported an error by an event {event.event!r}"
+                    message = f"the server reported an error with an event {event.event!r}"
                     raise ErrorEventError(message, event=event)
                 if is_end is not None and is_end(event):
                     return True
                 count += 1
             return False
-        finally:  # also if a test of the user's own raised
-            self._put(batch[:count])
+        finally:  # also if the user's function raised an error
+            if count:
+                self._put_new(batch[:count])
+            else:
+                self.undelivered_bytes = 0
+
+    def _put_new(self, events: Sequence[ServerSentEvent]) -> None:
+        self._statistics.events += len(events)
+        self._statistics.last_event_at = self._clock.time()
+        self._put(events)
+
+    def put_rest(self) -> None:
+        """Put the events that have room now. Does not block.
+
+        The channel's ``room`` rings when another call is worthwhile.
+
+        Raises:
+            ConnectionAborted: The stream must end.
+            ChannelClosed, ChannelOverflowError: The channel accepts no more, or was abandoned.
+            TotalTimeoutError: The stream lasted too long. The events that arrived are delivered.
+        """
+        rest, self.rest = self.rest, ()
+        self._put(rest)
 
     def _put(self, events: Sequence[ServerSentEvent]) -> None:
-        """Put the events into the channel, waiting for room."""
-        self._statistics.events += len(events)
-        size, self.undelivered_bytes = self.undelivered_bytes, 0
-        while events:
-            channel = self._channel()
-            if channel is None:
-                raise ChannelClosed
-            request = self._state.request
+        channel = self._channel()
+        if channel is None:
+            raise ChannelClosed
+        request = self._state.request
+        if request is not Request.NONE and request is not Request.RECONNECT:
             if request is Request.DRAIN:
                 channel.append_arrived(events)
-            if request >= Request.DRAIN:
-                raise ConnectionAborted
-            rest = channel.offer(events, size)
-            if len(rest) < len(events):
-                size = 0
-            events = rest
+            raise ConnectionAborted
+        rest = channel.offer(events, self.undelivered_bytes)
+        if not rest or len(rest) < len(events):
+            self.undelivered_bytes = 0
+        if self._may_drop:
             self._statistics.dropped = channel.dropped
-            if events and self._timekeeper.total_left == 0.0:
-                channel.append_arrived(events)
+        if rest:
+            if self._timekeeper.total_left == 0.0:
+                channel.append_arrived(rest)
                 raise self._timekeeper.total_error()
-            # While it waits nothing but the doorbell is held: the channel may be abandoned
-            # meanwhile.
-            del channel
-            if events:
-                self._wait_for_room()
-
-    def _wait_for_room(self) -> None:
-        deadline = self._timekeeper.total_deadline
-        if deadline is None:
-            self._room.wait()
-        else:
-            self._clock.wait_until(self._room, deadline)
+            self.rest = rest

@@ -1,22 +1,24 @@
-"""The hooks of a session, and how they are called."""
+"""The hooks of a session, and their calls."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sse_client.http.pending_request import PendingRequest
+    import requests
 
-logger = logging.getLogger("sse_client")
+    from sse_client.http.pending_request import PendingRequest
+    from sse_client.session.caller_context import CallerContext
+    from sse_client.session.observers import Observers
+    from sse_client.session.session_log import SessionLog
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What is called on the reader thread, with the session first; ``SSEConfig`` documents each."""
+    """The functions called on the reader thread with the session. ``SSEConfig`` documents them."""
 
     on_request: Callable[[Any, PendingRequest], object] | None = None
     on_open: Callable[[Any], object] | None = None
@@ -27,28 +29,55 @@ class Hooks:
 
 
 def is_event_id(text: str) -> bool:
-    """Return whether a stream could have set this ID: one without a null or a line break."""
+    """Return whether a stream could have set this ID, which excludes nulls and line breaks."""
     return not any(forbidden in text for forbidden in "\0\r\n")
 
 
 class HookCaller:
-    """Calls the hooks with the session, without keeping it alive. For the reader thread.
+    """Calls the hooks with the session, without keeping it alive, and the observers of plugins.
 
-    A hook that raises is logged, and does not end the stream; but what ``on_request`` raises fails
-    the attempt.
+    Only the reader thread uses it.
+
+    An error of a hook is logged, and does not end the stream. But an error of ``on_request`` fails
+    the attempt. ``disconnected``, ``retrying``, ``cursor_expired`` and ``closed`` are called
+    between attempts, and each of these calls has its own context. The other methods are called
+    within an attempt, in its context.
 
     Args:
         hooks: The hooks.
-        find_session: Returns the session, None once it was abandoned.
+        find_session: Returns the session, or None if it was abandoned.
+        context: The context of the hooks that are called between attempts.
+        log: Logs the errors of hooks.
+        observers: The observers of plugins.
     """
 
-    __slots__ = ("_find_session", "_hooks", "hears_comments")
+    __slots__ = ("_context", "_find_session", "_hooks", "_log", "_observers", "has_comment_hook")
 
-    def __init__(self, hooks: Hooks, find_session: Callable[[], object | None]) -> None:
+    def __init__(
+        self,
+        hooks: Hooks,
+        find_session: Callable[[], object | None],
+        context: CallerContext,
+        log: SessionLog,
+        observers: Observers,
+    ) -> None:
         self._hooks = hooks
         self._find_session = find_session
-        #: Whether ``commented`` is worth a call, and a look at the clock around it.
-        self.hears_comments = hooks.on_comment is not None
+        self._context = context
+        self._log = log
+        self._observers = observers
+        #: Whether ``commented`` must be called, and its time measured.
+        self.has_comment_hook = hooks.on_comment is not None
+
+    @property
+    def are_silent_at_the_end(self) -> bool:
+        """Whether no user code is called at the end of a stopped stream."""
+        return self._hooks.on_close is None and not self._observers.are_any
+
+    @property
+    def are_called_while_reading(self) -> bool:
+        """Whether user code is called while the stream is read."""
+        return self.has_comment_hook or self._observers.are_any
 
     def requesting(self, request: PendingRequest) -> None:
         """Let the hook change a request that is about to be sent."""
@@ -56,39 +85,54 @@ class HookCaller:
         session = None if hook is None else self._find_session()
         if hook is not None and session is not None:
             hook(session, request)
+        self._observers.notify("on_request", request)
+
+    def responded(self, response: requests.Response) -> None:
+        """Report an accepted response to the observers."""
+        self._observers.notify("on_response", response)
 
     def opened(self) -> None:
         """Report that a connection was opened."""
         self._call(self._hooks.on_open)
 
+    def received_first(self) -> None:
+        """Report the first event of a connection to the observers."""
+        self._observers.notify("on_first_event")
+
     def disconnected(self, error: Exception | None, delay: float | None) -> None:
-        """Report that a connection was lost or an attempt failed, and when the next one comes."""
-        self._call(self._hooks.on_disconnect, error, delay)
+        """Report that a connection was lost or an attempt failed, and the wait before the next."""
+        self._context.run(self._observers.notify, "on_loss", error, delay)
+        self._context.run(self._call, self._hooks.on_disconnect, error, delay)
+
+    def retrying(self, error: Exception | None) -> None:
+        """Report a loss to the observers after which the next attempt follows at once."""
+        self._context.run(self._observers.notify, "on_loss", error, 0.0)
 
     def commented(self, text: str) -> None:
         """Report a comment line."""
         self._call(self._hooks.on_comment, text)
 
     def cursor_expired(self) -> str | None:
-        """Ask after which ID to go on in place of the refused one; return None for none."""
-        chosen = self._call(self._hooks.on_cursor_expired)
+        """Return the ID with which the hook replaces the refused one, or None."""
+        chosen = self._context.run(self._call, self._hooks.on_cursor_expired)
         if isinstance(chosen, str) and is_event_id(chosen):
             return chosen
         if chosen is not None:
-            logger.error("on_cursor_expired returned no event ID, but %r", type(chosen).__name__)
+            self._log.no_event_id(chosen)
         return None
 
-    def closed(self) -> None:
-        """Report that the stream has ended."""
-        self._call(self._hooks.on_close)
+    def closed(self, error: Exception | None) -> None:
+        """Report that the stream has ended, first to the hook and then to the observers."""
+        self._context.run(self._call, self._hooks.on_close)
+        self._context.run(self._observers.end, error)
 
     def _call(self, hook: Callable[..., object] | None, *args: object) -> object:
-        """Return what the hook returned, None if there is none or it raised."""
+        """Call a hook and return its result, or None if there is no hook or it raised an error."""
         session = None if hook is None else self._find_session()
         if hook is None or session is None:
             return None
         try:
             return hook(session, *args)
-        except Exception:
-            logger.exception("%r: a hook raised", session)
+        except Exception:  # noqa: BLE001  # the log shows it
+            self._log.hook_raised()
             return None

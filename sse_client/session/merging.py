@@ -1,19 +1,22 @@
-"""Many streams in one loop: the events of several sessions, in the order in which they arrive.
+"""Merges several sessions into one loop, with their events in order of arrival.
 
-No thread is added, and nothing is polled. Each channel tells its ``_Source`` when there is more to
-be had, with the channel's mutex held; the source then puts a share of itself into one queue for
-each event, and one for the end, and rings. Whoever iterates takes the shares in their order, and
-for each of them one event of that session. There are never fewer shares than events. There may be
-more, since other consumers take events, too, and events are dropped; such a share gives nothing.
-Shares are bounded by what the channels hold.
+This needs no additional thread, and does not poll. Each channel calls its ``_Source`` when there is
+more to take, with the channel's mutex held. The source then appends a share of itself to a common
+queue, one for each event and one for the end, and rings. The consumer takes the shares in order,
+and for each share one event of that session. There are never fewer shares than events. There may be
+more, because other consumers also take events, and events may be dropped. Such a share yields
+nothing. The bounds of the channels also bound the shares.
 
-Ctrl-C, a signal handler that raises, or a fork may come between any two steps. So the steps are in
-an order in which a share is rather there twice than counted and gone; and the one that was taken
-out just then is missed before each wait, by a look at the channels themselves.
+Ctrl-C, a signal handler that raises an error, or a fork may occur between any two steps. So the
+steps are ordered such that a share may be duplicated, but is never counted and then missing. A
+share that was just taken out may be lost. Before the next wait, all sources whose shares were taken
+since the previous wait are checked for this. So the cost of an event does not depend on the number
+of sessions.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from itertools import repeat
 from queue import Empty
@@ -22,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Generic
 from sse_client.channel.incoming import ChannelClosed
 from sse_client.clock import Deadline, Doorbell
 from sse_client.errors import CursorError, DeserializationError, SSEClientError
-from sse_client.process import CLOSE_TIMEOUT
+from sse_client.process import CLOSE_TIMEOUT, disown_if_forked
 from sse_client.session.sse_session import SSESession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from typing_extensions import TypeVar  # which knows defaults
@@ -40,17 +43,17 @@ else:
     E_co = TypeVar("E_co", covariant=True)
 
 
-#: What does not end a session.
+#: The errors that do not end a session.
 _PASSING = (DeserializationError, CursorError)
 
 
 class SessionFailedError(SSEClientError):
-    """One of several merged sessions failed; what it failed with is chained. The others go on.
+    """One of several merged sessions failed. Its error is chained. The others continue.
 
     Attributes:
-        session: The session, None once this error has travelled to another process.
-        error: What it failed with. After a ``DeserializationError`` or a ``CursorError`` the
-            session goes on, too; after any other it has ended.
+        session: The session, or None after this error was pickled.
+        error: Its error. After a ``DeserializationError`` or a ``CursorError`` the session also
+            continues. After any other error it has ended.
     """
 
     def __init__(self, message: str, *, session: SSESession[Any], error: Exception) -> None:
@@ -60,66 +63,67 @@ class SessionFailedError(SSEClientError):
         self.buffer = getattr(error, "buffer", b"")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without the session: a thread can't travel to another process."""
+        """Pickle without the session, because a thread cannot move to another process."""
         rebuild, arguments, state = super().__reduce__()
         return rebuild, arguments, {**state, "session": None}
 
 
 class _Source:
-    """One of the sessions, and how many of its shares there are.
+    """One of the sessions, and the number of its shares.
 
-    ``granted`` is changed by the channel's side alone, under its mutex, and ``used`` by the
-    consumer alone, before it takes an event: so one that comes in between has a share of its own.
+    Only the channel changes ``_granted``, with its mutex held. Only the consumer changes ``used``,
+    before it takes an event, so that an event that arrives in between gets its own share.
     """
 
     def __init__(
         self, session: SSESession[Any], shares: deque[_Source], doorbell: Doorbell
     ) -> None:
         self.session = session
-        self.has_ended = False
+        self.keeps_position = session.incoming.keeper is not None
         self.used = 0
         self._granted = 0
-        #: Shares for what was there before the merge: put in one by one, so that none of the
-        #: sessions has to wait for the backlog of another.
+        #: Shares for the events from before the merge. They are added one by one, so that no
+        #: session has to wait for the backlog of another.
         self._backlog = 0
         self._has_begun = False
         self._shares = shares
         self._doorbell = doorbell
 
-    def told(self, count: int) -> None:
-        """Hear how much there is to be had."""
-        more = due = count - (self._granted - self.used)
-        if not self._has_begun:
-            self._has_begun = True
-            due = min(more, 1)
-            self._backlog = more - due
-        if more > 0:
+    def update(self, count: int) -> None:
+        """Add shares up to the number of events and the end."""
+        more = due = count - self._granted + self.used
+        has_begun, self._has_begun = self._has_begun, True
+        if more <= 0:
+            return
+        if not has_begun:
+            self._backlog = more - 1
+            due = 1
+        if due == 1:  # the usual event of a live stream
+            self._shares.append(self)
+        else:
             self._shares.extend(repeat(self, due))
-            self._granted += more
-            self._doorbell.ring()
-
-    def is_ready(self) -> bool:
-        """Return whether there is an event or the end to be had, with a share or without."""
-        return self.session.incoming.available() > 0
+        self._granted += more
+        self._doorbell.ring()
 
     def use(self) -> None:
-        """Take note that a share is about to be taken out."""
+        """Record that a share is about to be taken out."""
         self.used += 1
         if self._backlog:
             self._shares.append(self)
             self._backlog -= 1
 
     def give_back(self) -> None:
-        """Put a share in again that was taken in vain."""
+        """Put back a share for which no event was taken."""
         self._shares.append(self)
         self.used -= 1
 
 
 class MergedSessions(Generic[E_co]):
-    """The events of several sessions in one loop; comes from ``merge``.
+    """The events of several sessions in one loop, as returned by ``merge``.
 
-    For one thread at a time, but for ``close``. With a ``cursor`` always for the same thread: an
-    event is processed when that thread comes back for the next one, of whichever session.
+    Only one thread at a time may use it, except for ``close``. With a ``cursor`` it must always be
+    the same thread: an event counts as processed when that thread asks for the next one of any
+    session.
     """
 
     def __init__(self, sessions: Iterable[SSESession[E_co]]) -> None:
@@ -127,52 +131,59 @@ class MergedSessions(Generic[E_co]):
         self._shares: deque[_Source] = deque()
         self._doorbell = Doorbell()
         self._in_hand: _Source | None = None
+        #: The sources of which a share was taken since the last wait.
+        self._touched: set[_Source] = set()
+        #: The sources that have not ended.
+        self._open: set[_Source] = set()
         sources = [_Source(session, self._shares, self._doorbell) for session in sessions]
         watched: list[_Source] = []
         try:
             for source in sources:
-                source.session.incoming.watch(source.told)
+                source.session.incoming.watch(source.update)
                 watched.append(source)
-        except BaseException:  # Ctrl-C, too: else none of them could be merged again
+        except BaseException:  # also Ctrl-C, otherwise none of them could be merged again
             _leave(watched)
             raise
         self._sources = sources
+        self._open.update(sources)
 
     def __iter__(self) -> MergedSessions[E_co]:
         """Return itself."""
         return self
 
     def __next__(self) -> tuple[SSESession[E_co], E_co]:
-        """Wait for the next event of any session; stop when all have ended.
+        """Wait for the next event of any session. Stop when all have ended.
 
         Raises:
-            SessionFailedError: One of them failed. The next call goes on with the others.
+            SessionFailedError: One of them failed. The next call continues with the others.
         """
-        self._come_back()
+        if self._in_hand is not None:
+            self._finish(self._in_hand)
         while (source := self._next_share()) is not None:
-            if source.has_ended:
+            if source not in self._open:
                 continue
-            self._in_hand = source
+            if source.keeps_position:
+                self._in_hand = source
             try:
-                return source.session, source.session.incoming.get_nowait()
+                return source.session, source.session.incoming.get(False)  # as for any queue
             except Empty:
                 continue
             except ChannelClosed:
-                source.has_ended = True
+                self._open.discard(source)
             except Exception as error:
                 if error is source.session.error or not isinstance(error, _PASSING):
-                    source.has_ended = True
-                elif isinstance(error, CursorError):  # there, no event was taken
+                    self._open.discard(source)
+                elif isinstance(error, CursorError):  # no event was taken
                     source.give_back()
                 raise _failure(source, error) from error
-            except BaseException:  # Ctrl-C: the event may be there still
+            except BaseException:  # Ctrl-C: the event may still be there
                 source.give_back()
                 raise
         self.close()
         raise StopIteration
 
     def close(self) -> None:
-        """Close all the sessions, and end the loop. Thread-safe; blocks for a second at most.
+        """Close all sessions, and end the loop. Thread-safe. Blocks for at most a second.
 
         Can be called any number of times.
         """
@@ -193,38 +204,44 @@ class MergedSessions(Generic[E_co]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close all the sessions."""
+        """Close all sessions."""
         self.close()
 
-    def __del__(self) -> None:
-        """Close all the sessions, without waiting: a loop was left."""
+    def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
+        """Close all sessions without waiting, because the loop was left."""
+        if is_exiting():
+            return  # all have been stopped, and gevent's locks cannot be used
         for source in self._sources:
             source.session.close(0.0)
         _leave(self._sources)
 
-    def _come_back(self) -> None:
-        """Say that the event in hand has been processed: the next may be another session's."""
-        source, self._in_hand = self._in_hand, None
-        if source is not None and source.session.incoming.keeper is not None:
-            try:
-                source.session.incoming.keeper.come_back()
-            except CursorError as error:
-                raise _failure(source, error) from error
+    def _finish(self, source: _Source) -> None:
+        """Finish the current event, because the next may belong to another session."""
+        self._in_hand = None
+        keeper = source.session.incoming.keeper
+        assert keeper is not None, "the source keeps a position"
+        disown_if_forked()  # a child must not save the position of its parent
+        try:
+            keeper.finish_and_save()
+        except CursorError as error:
+            raise _failure(source, error) from error
 
     def _next_share(self) -> _Source | None:
-        """Wait for the next share; return None when all sessions have ended."""
+        """Wait for the next share. Return None when all sessions have ended."""
         while True:
             try:
                 source = self._shares[0]
             except IndexError:
-                left = [source for source in self._sources if not source.has_ended]
-                if not left:
-                    return None
-                for source in left:
-                    if source.is_ready():
+                for source in self._touched & self._open:
+                    if source.session.incoming.available():
                         return source  # its share was lost
+                self._touched.clear()
+                if not self._open:
+                    return None
+                disown_if_forked()
                 self._doorbell.wait()
             else:
+                self._touched.add(source)
                 source.use()
                 self._shares.popleft()
                 return source
@@ -243,15 +260,17 @@ def _failure(source: _Source, error: Exception) -> SessionFailedError:
 def merge(sessions: Iterable[SSESession[E_co]]) -> MergedSessions[E_co]:
     """Follow several streams in one loop. Each step blocks for the next event of any of them.
 
-    Gives pairs of the session and its event, in the order in which the events arrive; what waited
-    before the merge comes in turns. It ends when all the sessions have ended. No session starves:
-    ahead of an event is only what arrived before it, and that is bounded by each ``capacity``.
+    It yields pairs of a session and its event, in order of arrival. Events that arrived before the
+    merge are taken from the sessions in turn. The loop ends when all sessions have ended. No
+    session starves: an event waits only for those that arrived before it, which each ``capacity``
+    bounds.
 
-    Leaving the loop closes all the sessions: by ``break`` or an exception as soon as nobody holds
-    what this returned, without waiting for their threads; a ``with`` block and ``close()`` wait.
+    Leaving the loop closes all sessions. After ``break`` or an exception this happens without
+    waiting for their threads, as soon as nothing references the returned object. A ``with`` block
+    and ``close()`` wait.
 
-    A session that fails raises ``SessionFailedError``, which names it. Calling ``next()`` again
-    goes on with the others; so hold what this returns, where one may fail.
+    If a session fails, ``SessionFailedError``, which names it, is raised. Calling ``next()`` again
+    continues with the others. So keep the returned object if a session may fail.
 
     Example:
         >>> with merge([first, second]) as merged:  # doctest: +SKIP
@@ -259,18 +278,18 @@ def merge(sessions: Iterable[SSESession[E_co]]) -> MergedSessions[E_co]:
         ...         print(session, event.data)
 
     Args:
-        sessions: Sessions, which may have ended already. Each can be merged once at a time.
+        sessions: Sessions, which may have ended already. Each can be in one merge at a time.
 
     Raises:
-        TypeError: One of them is no session.
-        ValueError: One is there twice, or is merged already.
+        TypeError: One of them is not a session.
+        ValueError: One of them is listed twice, or is already merged.
     """
     given: list[SSESession[E_co]] = list(sessions)
     seen: set[int] = set()
     for session in given:
         if not isinstance(session, SSESession):
-            raise TypeError(f"sessions must hold SSESessions, not {type(session).__name__}")
+            raise TypeError(f"sessions must contain SSESessions, not {type(session).__name__}")
         if id(session.incoming) in seen:
-            raise ValueError(f"sessions must not hold a session twice: {session!r}")
+            raise ValueError(f"sessions must not contain a session twice: {session!r}")
         seen.add(id(session.incoming))
     return MergedSessions(given)

@@ -1,4 +1,4 @@
-"""What a stream is followed with: the options, as the reader takes them."""
+"""The options of a stream, as the reader uses them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_CURSOR_EXPIRED_STATUSES = frozenset({410})
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """How a session follows its stream; ``SSEConfig`` documents and checks each."""
+    """How a session follows its stream. ``SSEConfig`` documents and checks each option."""
 
     policy: ReconnectionPolicy
     new_parser: Callable[[str, Callable[[str], None]], EventStreamParser]
@@ -38,3 +38,5 @@ class StreamOptions:
     cursor_expired_statuses: frozenset[int] = DEFAULT_CURSOR_EXPIRED_STATUSES
     buffer_policy: BufferPolicy = field(default_factory=BufferPolicy.off)
     clock: Clock = SYSTEM_CLOCK
+    #: Whether reading the stream calls no user's function, so that it may share a thread.
+    may_share: bool = False

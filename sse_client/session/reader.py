@@ -1,380 +1,337 @@
-"""The reader thread of a session: it connects, parses, delivers and reconnects.
+"""Runs a stream on the reader thread, or on the shared reader of its client.
 
 The threads of a session, what each owns, and what ends it:
 
-* The reader thread, one per session, runs ``StreamReader._run``. It owns the parser, the
-  reconnection, the expiry, the delivery and the diagnostic buffer. It opens and closes the
-  connection, and calls the hooks. It ends when the stream does, or when it is asked to. It is a
-  daemon, since it may be in the system's resolver, which nothing can interrupt. It holds the
-  channel and the session weakly, so abandoning both ends it.
-* The thread in ``client.sse`` waits until the first connection is settled. ``StreamState.ask``
-  ends that wait at once, ``StreamState.settle`` at the latest when the reader thread ends.
-* Consumers touch only the channel. They end when it does.
-* Any thread, a finaliser or a signal handler may call ``stop``, ``abandon`` and ``reconnect``, and
+* The reader thread runs ``StreamReader._run``. It owns the ``FollowedStream``: it opens and closes
+  the connections, and calls the hooks. It ends when the stream ends, when it is asked to end, or
+  when the shared reader takes over. It is a daemon thread because nothing can interrupt the
+  system's resolver. It references the channel and the session weakly, so it also ends when nothing
+  else references them.
+* The shared reader, one per client, owns the stream while it reads the connection and while the
+  stream waits to reconnect. Then ``resume`` starts another reader thread. The new thread first
+  waits until the previous one has ended. So the stream has only one owner at a time, and ``join``
+  needs to wait only for the last thread.
+* The thread in ``client.sse`` waits until the first connection is settled. ``StreamState.ask`` ends
+  that wait at once. ``StreamState.settle`` ends it no later than the reader thread ends.
+* Consumers use only the channel. Their waits end when the channel ends.
+* Any thread, finaliser or signal handler may call ``stop``, ``abandon`` and ``reconnect``, and
   ``join`` with a deadline.
 
 The locks:
 
-* ``StreamState`` has the lock of the session: for the state, the request, the outcome of the first
-  connection, and which connection is the current one. A thread that holds it takes no other, so a
+* ``StreamState`` has the lock of the session. It guards the state, the request, the outcome of the
+  first connection, and the current connection. A thread that holds it takes no other lock, so a
   finaliser may take it on a thread that holds any of them.
-* ``IncomingChannel.mutex`` guards the queue, its bounds and its end.
+* ``IncomingChannel._mutex`` guards the queue, its bounds and its end.
 * ``PositionKeeper`` has one lock for the progress, and another that is held while the cursor saves.
 
-But for that last one, no lock is held across I/O, a hook or a put.
+Except for the last one, no lock is held across I/O, a hook or a put.
 
-Every way out is one path. ``StreamState.ask`` notes the request, aborts the connection and rings
-the doorbell, which is the channel's ``room``: the thread waits on nothing else, whether for room or
-to reconnect. It notices the request at its next step, and ``_finish`` does the rest.
+There is one path for every end. ``StreamState.ask`` records the request, aborts the connection and
+rings the doorbell, which is the channel's ``room``. The thread waits on nothing else, whether for
+room or to reconnect. It sees the request at its next step, and ``FollowedStream.finish`` does the
+rest.
 """
 
 from __future__ import annotations
 
-import logging
+import functools
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from sse_client.channel.incoming import ChannelClosed, IncomingChannel
+from sse_client.channel.incoming import ChannelClosed
 from sse_client.clock import Deadline
-from sse_client.errors import (
-    ConnectionFailedError,
-    ErrorEventError,
-    SessionClosedError,
-    SSEClientError,
-    StreamInterruptedError,
-    TotalTimeoutError,
-)
-from sse_client.event_stream.buffer import DiagnosticBuffer
-from sse_client.event_stream.parser import EventStreamParser, parse_event_batches
+from sse_client.errors import SessionClosedError, SSEClientError
 from sse_client.http.aborting import ConnectionAborted
-from sse_client.process import end_with_process
-from sse_client.session.delivery import Delivery
-from sse_client.session.expiry import CursorExpiry
-from sse_client.session.reconnection import Reconnection
-from sse_client.session.state import Opening, ReadyState, Request, StreamState
-from sse_client.session.statistics import Statistics
-from sse_client.session.time_limits import Timekeeper
+from sse_client.process import disown_if_forked, end_with_process, main_thread_has_ended
+from sse_client.session.shared_reader import SharedReader, no_thread
+from sse_client.session.shared_stream import ParkedStream, SharedStream
+from sse_client.session.state import Opening, ReadyState, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    import requests
-
+    from sse_client.clock import Doorbell
+    from sse_client.http.stream_body import StreamBody
     from sse_client.http.stream_connection import StreamConnection
-    from sse_client.session.hooks import HookCaller
-    from sse_client.session.options import StreamOptions
-
-logger = logging.getLogger("sse_client")
-
-_NO_CONTENT = 204
+    from sse_client.session.followed_stream import FollowedStream, Outcome, Wait
+    from sse_client.session.reception import Reception
 
 
 class StreamReader:
-    """A stream that is being followed, and the thread that follows it.
+    """Runs a stream, on a thread or on the shared reader, until it ends.
 
     Args:
-        connect: Makes the connection for one attempt.
-        channel: Where the events go. Held weakly.
-        options: How to follow the stream.
-        name: What to call it in a log and the thread's name; no secret.
+        stream: The stream.
+        doorbell: Wakes the thread that runs it.
+        shared: Reads the connection once it is open, if possible. If it is None, a thread does.
 
     Attributes:
-        hooks: The hooks; the session sets them before the start.
+        stream: The stream. Only its ``last_event_id`` is for any thread.
+        name: The host of the stream.
     """
 
-    hooks: HookCaller
-
     def __init__(
-        self,
-        connect: Callable[[], StreamConnection],
-        channel: IncomingChannel,
-        options: StreamOptions,
-        name: str,
+        self, stream: FollowedStream, doorbell: Doorbell, shared: SharedReader | None = None
     ) -> None:
-        self.name = name
-        self.statistics = Statistics()
-        self.response: requests.Response | None = None
-
-        self._connect = connect
-        self._channel = weakref.ref(channel)
-        self._doorbell = channel.room
-        self._state = StreamState(self._doorbell)
-        self._clock = options.clock
-        self._timekeeper = Timekeeper(options.limits, self._clock, name)
-        self._delivery = Delivery(
-            channel,
-            self._state,
-            self.statistics,
-            self._timekeeper,
-            self._clock,
-            is_end=options.end_of_stream,
-            is_error=options.error_event,
-        )
-        self._options = options
-        self._reconnection = Reconnection(options.policy, self._clock.monotonic, self._clock.random)
-        self._buffer = DiagnosticBuffer(options.buffer_policy)
-        self._parser: EventStreamParser | None = None
-        self._last_event_id = options.last_event_id
-        self._expiry = CursorExpiry(options.cursor_expired_statuses)
-        self._thread = threading.Thread(target=self._run, name=f"sse-client:{name}", daemon=True)
+        self.stream = stream
+        self.name = stream.name
+        self._state = stream.state
+        self._channel = stream.channel
+        self._doorbell = doorbell
+        self._shared = shared
+        #: Whether this is a forked child's copy, which has no thread. Python may not know that.
+        self._is_disowned = False
+        #: The outcome of the connection that the shared reader read, or the wait that is over.
+        self._outcome: Outcome | Wait | None = None
+        #: Whether this thread has a place in ``Launches``, until its attempt is over.
+        self._has_turn = False
+        #: The connection that the shared reader reads.
+        self._connection: StreamConnection | None = None
+        #: The thread that was started last. While it runs, ``threading`` keeps it.
+        self._thread: Callable[[], threading.Thread | None] = no_thread
+        #: The identifier of the thread that works on the stream, or 0.
+        self._worker = 0
+        self._has_begun = False
 
     # For any thread.
 
     @property
     def state(self) -> ReadyState:
         """The current state."""
+        disown_if_forked()
         return self._state.ready_state
 
     @property
     def error(self) -> Exception | None:
-        """Why the stream ended, None if it has not, or cleanly."""
+        """The error that ended the stream. None if it has not ended, or ended cleanly."""
+        disown_if_forked()
         return self._state.error
-
-    @property
-    def last_event_id(self) -> str:
-        """The last event ID that was received."""
-        parser = self._parser
-        return self._last_event_id if parser is None else parser.last_event_id
 
     def start(self) -> None:
         """Start the thread."""
         end_with_process(self)
+        self._state.begin()
         try:
-            self._thread.start()
+            self._start_thread(None)
         except BaseException:
             self.abandon()
+            self._state.finish()
             raise
 
+    def _start_thread(self, outcome: Outcome | Wait | None) -> None:
+        thread = threading.Thread(
+            target=self._run,
+            args=(outcome, self._thread()),
+            name=f"sse-client:{self.name}",
+            daemon=True,
+        )
+        previous, self._thread = self._thread, weakref.ref(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread = previous
+            raise
+
+    def report_unstarted(self, error: BaseException) -> None:
+        """Report the end of a stream whose thread never began, and so cannot report it."""
+        thread = self._thread()
+        if not self._has_begun and (thread is None or thread.ident is None):
+            self.stream.observers.end(error)
+
     def wait_until_settled(self) -> Opening:
-        """Block until the first connection has been accepted, or never will be. For one thread."""
+        """Block until the first connection has been accepted or has failed."""
         return self._state.wait_until_settled()
 
-    def begin_after(self, last_event_id: str) -> None:
-        """Set the ID after which the first connection is to begin; before the start."""
-        self._last_event_id = last_event_id
+    async def until_settled(self) -> Opening:
+        """Do the same as ``wait_until_settled``, in an asyncio task."""
+        return await self._state.until_settled()
 
     def stop(self, *, drain: bool = False) -> None:
-        """Have the thread end, and abort whatever it waits for. Does not block.
+        """Ask the thread to end, and abort its waits. Does not block.
 
         Args:
-            drain: Whether the consumers may still take what has arrived.
+            drain: Whether the consumers may still take the events that have arrived.
         """
+        disown_if_forked()
         self._state.ask(Request.DRAIN if drain else Request.STOP)
         channel = self._channel()
         if channel is not None and not drain:
             channel.close()
 
     def abandon(self) -> None:
-        """Have the thread end, for a finaliser: no consumer is left."""
+        """Ask the thread to end, for a finaliser. No consumer is left."""
+        disown_if_forked()
         self._state.ask(Request.STOP)
 
     def disown(self) -> None:
-        """Leave the stream to the parent process: no shutdown, which would end it there, too."""
+        """Leave the stream to the parent, without a shutdown, which would end it there, too."""
         error = SessionClosedError("the session belongs to another process, which opened it")
+        self._is_disowned = True
+        self._doorbell.listener = None  # it would poke the child's new shared reader
         self._state.disown(error)
+        self.stream.observers.forget()
         channel = self._channel()
         if channel is not None:
             channel.disown(error)
 
     def join(self, timeout: float) -> None:
-        """Wait for ``timeout`` seconds at most until the thread has ended and the cursor is free.
+        """Wait at most ``timeout`` seconds until the thread has ended and the cursor is free.
 
-        On the reader thread it does not wait.
+        It does not wait on the reader thread or in a forked child.
         """
-        if self.is_current():
+        if self._is_disowned or self.is_current():
             return
         deadline = Deadline.after(timeout)
-        if self._thread.ident is not None and timeout > 0:  # join() calls current_thread(), too
-            self._thread.join(timeout)
+        self._state.wait_until_finished(deadline)
+        thread = self._thread()
+        if thread is not None and thread.ident not in {None, threading.get_ident()} and timeout > 0:
+            thread.join(deadline.seconds_left())
+        if self._shared is not None and timeout > 0:
+            self._shared.join_if_idle(deadline)
         channel = self._channel()
         if channel is not None and channel.keeper is not None:
             channel.keeper.wait_given_back(deadline.seconds_left())
 
     def is_current(self) -> bool:
-        """Return whether this is called on the reader thread."""
-        # Not current_thread(): it would permanently list an object for a thread that is ending, on
-        # which a finaliser runs after Python has removed the thread from its list.
-        return self._thread.ident == threading.get_ident()
+        """Return whether this is called on the thread that works on the stream."""
+        # Not current_thread(): a finaliser may run on an ending thread that Python has already
+        # removed from its list. current_thread() would then add an object that stays forever.
+        is_shared = self._shared is not None and self._shared.is_current()
+        return is_shared or self._worker == threading.get_ident()
 
     def reconnect(self) -> None:
-        """Have the thread drop its connection, or its wait, and open the next now."""
+        """Ask the thread to drop its connection or its wait, and open the next one now."""
+        disown_if_forked()
         self._state.ask(Request.RECONNECT)
 
     # The reader thread.
 
-    def _run(self) -> None:
+    def _run(
+        self, outcome: Outcome | Wait | None = None, previous: threading.Thread | None = None
+    ) -> None:
+        """Follow the stream until it ends or the shared reader takes over.
+
+        Args:
+            outcome: What the shared reader hands back: an outcome or a wait.
+            previous: The thread that handed the stream to the shared reader. It has nothing
+                left to do, but may not have ended yet. ``join`` waits only for the last thread.
+        """
+        if previous is not None:
+            previous.join()
+        self._worker = threading.get_ident()
+        self._has_begun = True
         error: Exception | None = None
         try:
-            error = self._follow()
+            ended = self.stream.follow(outcome, self)
+            if ended is None:
+                return
+            error = ended.error
         except (ConnectionAborted, ChannelClosed):
             pass  # the user has ended it
-        except BaseException as unforeseen:  # noqa: BLE001  # to the consumer, wherever it came from
-            error = SSEClientError(f"the reader thread was ended by {type(unforeseen).__name__}")
+        except BaseException as unforeseen:  # noqa: BLE001  # the consumer gets it in any case
+            error = SSEClientError(f"the reader thread failed with {type(unforeseen).__name__}")
             error.__cause__ = unforeseen
-        self._finish(error)
-
-    def _follow(self) -> Exception | None:
-        """Follow the stream to its end, over any number of connections; return its error."""
-        while True:
-            has_ended, loss = self._attempt()
-            if has_ended:
-                return None
-            if self._state.take_reconnect() or self._goes_on_elsewhere(loss):
-                continue
-            loss = self._expiry.named(loss, self._last_event_id)
-            verdict = self._reconnection.after(loss)
-            if loss is not None and isinstance(loss, SSEClientError):
-                loss.buffer = self._buffer.snapshot()
-            if verdict.delay is None:
-                if self._state.opening is Opening.ACCEPTED and verdict.error is not None:
-                    self.hooks.disconnected(loss, None)
-                    if self._state.take_reconnect():
-                        continue
-                return verdict.error
-            self._state.connecting()
-            logger.info(
-                "%s: %s; reconnecting in %.3g s", self.name, loss or "it ended", verdict.delay
-            )
-            self.hooks.disconnected(loss, verdict.delay)
-            self._wait(verdict.delay)
-            if self._timekeeper.total_left == 0.0:
-                return self._total_timeout(loss)
-
-    def _attempt(self) -> tuple[bool, Exception | None]:
-        """Follow one connection; return whether the stream has ended with it, or what it lost."""
-        loss: Exception | None
+        self.end_turn()
         try:
-            if self._stream_once():
-                return True, None
-            loss = self._missing_mark()
-        except ConnectionAborted:
-            loss = None  # to reconnect, unless it is to end
-        except ChannelClosed:
-            raise
-        except Exception as error:  # noqa: BLE001  # the policy knows which to retry
-            loss = error
-        may_be_cut_short = isinstance(loss, ConnectionFailedError | StreamInterruptedError)
-        if may_be_cut_short and self._timekeeper.total_left == 0.0:
-            loss = self._total_timeout(loss)
-        return False, loss
+            self.stream.finish(error)
+        finally:
+            self._worker = 0
+            self._state.finish()
 
-    def _missing_mark(self) -> StreamInterruptedError | None:
-        """Return the error of an end without the mark that announces it, None if there is none."""
-        if self._options.end_of_stream is None:
-            return None
-        mark = f" {self._options.end_mark}" if self._options.end_mark else ""
-        return StreamInterruptedError(
-            f"the stream of {self.name} ended without its mark{mark}", response=self.response
-        )
-
-    def _total_timeout(self, loss: Exception | None) -> TotalTimeoutError:
-        """Return the error of a stream that has lasted too long, caused by what stopped it."""
-        error = self._timekeeper.total_error(self.response)
-        error.__cause__ = loss
-        return error
-
-    def _goes_on_elsewhere(self, loss: Exception | None) -> bool:
-        """Ask after which ID to go on, in place of a refused one; return whether to go on."""
-        ask = self.hooks.cursor_expired
-        chosen = self._expiry.replacement(loss, self._last_event_id, ask)
-        self._state.raise_if_stopped()
-        if chosen is None:
+    def share(self, connection: StreamConnection, body: StreamBody, reception: Reception) -> bool:
+        """Let the shared reader read the connection from now on. Return False if it cannot."""
+        shared = self._shared
+        may_share = self.stream.options.may_share and not self.stream.hooks.are_called_while_reading
+        if shared is None or not may_share or not body.needs_no_thread():
             return False
-        logger.info("%s: the last event ID was refused; going on with another", self.name)
-        self._last_event_id = chosen
-        self._state.connecting()
-        return True
 
-    def _stream_once(self) -> bool:
-        """Open a connection and deliver what comes; return whether this was the last one."""
-        connection = self._connect()
-        self._state.use(connection)
-        try:
-            self._state.raise_if_stopped()
-            self.statistics.attempts += 1
-            response = connection.open(
-                self._last_event_id,
-                self._options.response_rules,
-                header_timeout=self._options.limits.header,
-                time_left=self._timekeeper.total_left,
-                on_request=self.hooks.requesting,
+        def make_stream() -> SharedStream:
+            stream = SharedStream(
+                body.without_blocking(),
+                reception,
+                self,
+                read_timeout=body.read_timeout,
+                no_bytes=body.no_bytes,
             )
-            self.response = response
-            if response.status_code == _NO_CONTENT:
+            self._connection = connection
+            self._worker = 0
+            self._doorbell.listener = functools.partial(shared.poke, stream)
+            return stream
+
+        return shared.follow(make_stream)
+
+    def park(self, wait: Wait) -> bool:
+        """Let the shared reader wait before the next attempt. Return False if it cannot."""
+        shared = self._shared
+        if shared is None or not self.stream.options.may_share or wait.deadline.has_passed:
+            return False
+        if main_thread_has_ended() and not shared.is_current():
+            return False  # there may be no thread for it after the wait
+
+        def make_stream() -> ParkedStream:
+            stream = ParkedStream(self, wait.deadline.moment)
+            self._outcome = wait
+            self._worker = 0
+            self._doorbell.listener = functools.partial(shared.poke, stream)
+            return stream
+
+        self.end_turn()
+        return shared.follow(make_stream)
+
+    def end_turn(self) -> None:
+        """Give up this thread's place in ``Launches``, if it has one."""
+        if self._has_turn:
+            self._has_turn = False
+            assert self._shared is not None, "only the shared reader gives turns"
+            self._shared.end_turn()
+
+    # The shared reader.
+
+    def is_wanted(self) -> bool:
+        """Return whether to continue the connection or the wait. For the shared thread."""
+        return self._state.request is Request.NONE
+
+    def is_ending(self) -> bool:
+        """Return whether the stream must end. For the shared thread."""
+        return self._state.request >= Request.DRAIN
+
+    def late(self) -> Exception:
+        """Return the error of an exceeded time limit. For the shared thread."""
+        return self.stream.late()
+
+    def take_back(self, reception: Reception, error: Exception | None) -> None:
+        """Close a connection that has ended or failed. For the shared thread."""
+        connection, self._connection = self._connection, None
+        assert connection is not None, "the connection was shared"
+        self._outcome = self.stream.close_connection(connection, reception, error)
+
+    def resume(self, *, has_turn: bool) -> bool:
+        """Follow the stream from now on, on another thread if anything may block.
+
+        For the shared thread, after ``take_back`` or ``park``.
+
+        Returns:
+            False if no thread can be started now. A later call may succeed.
+        """
+        listener, self._doorbell.listener = self._doorbell.listener, None
+        outcome, self._outcome = self._outcome, None
+        is_ending = self.is_ending()
+        self._has_turn = has_turn
+        if is_ending and self.stream.is_silent_at_the_end:
+            self._run(outcome)
+            return True
+        try:
+            self._start_thread(outcome)
+        except RuntimeError:  # no thread can be started
+            if is_ending or main_thread_has_ended():
+                self._run(outcome)
                 return True
-            self._state.opened()
-            self.statistics.connections += 1
-            self._reconnection.opened()
-            self._expiry.opened()
-            self._state.settle(Opening.ACCEPTED)
-            logger.debug("%s: open", self.name)
-            self.hooks.opened()
-            return self._deliver_all(connection)
-        finally:
-            self._state.leave()
-            connection.close()
-
-    def _deliver_all(self, connection: StreamConnection) -> bool:
-        """Deliver the events of one connection; return whether its end was announced."""
-        self._parser = parser = self._options.new_parser(self._last_event_id, self._comment)
-        self._buffer.clear()
-        self._timekeeper.opened()
-        chunks = connection.chunks(self._timekeeper)
-        try:
-            for batch in parse_event_batches(self._counted(chunks, parser), parser=parser):
-                self._reconnection.progressed()
-                began = self._clock.monotonic()
-                if self._delivery.deliver(batch):
-                    return True
-                self._timekeeper.delivered(batch, began)
-        except ErrorEventError as error:
-            error.response = self.response
-            raise
-        else:
+            self._has_turn = False
+            self._outcome = outcome
+            self._doorbell.listener = listener
+            if listener is not None and self._state.request is not Request.NONE:
+                listener()  # it came while there was no listener
             return False
-        finally:
-            if parser.last_event_id != self._last_event_id:
-                self._reconnection.progressed()  # also by a block that has nothing but an ID
-            self._last_event_id = parser.last_event_id
-            self._parser = None
-            if parser.reconnection_time is not None:
-                self._reconnection.set_server_time(parser.reconnection_time)
-
-    def _counted(self, chunks: Iterator[bytes], parser: EventStreamParser) -> Iterator[bytes]:
-        for chunk in chunks:
-            self.statistics.bytes += len(chunk)
-            # Heartbeats are nobody's bytes: they are not billed to the event that comes at last.
-            self._delivery.undelivered_bytes = parser.unfinished_size + len(chunk)
-            self._buffer.add(chunk)
-            yield chunk
-
-    def _comment(self, text: str) -> None:
-        self.statistics.comments += 1
-        if self.hooks.hears_comments:
-            began = self._clock.monotonic()
-            self.hooks.commented(text)
-            self._timekeeper.pause(self._clock.monotonic() - began)
-
-    def _wait(self, delay: float) -> None:
-        """Wait before the next attempt, unless it is wanted now or never."""
-        deadline = Deadline.after(delay, self._clock)
-        total = self._timekeeper.total_deadline
-        if total is not None and total < deadline.moment:
-            deadline = Deadline(total, self._clock)
-        while self._state.request is Request.NONE and not deadline.has_passed:
-            self._clock.wait_until(self._doorbell, deadline.moment)
-        self._state.raise_if_stopped()
-
-    def _finish(self, error: Exception | None) -> None:
-        """End the session, whatever the reason. This is the last that the thread does."""
-        error = self._state.end(error)
-        if isinstance(error, SSEClientError) and not error.buffer:
-            error.buffer = self._buffer.snapshot()
-        channel = self._channel()
-        if channel is not None:
-            channel.end(error, may_block=True)
-        # Without an error it was a 204: whoever ended it has settled it, too.
-        self._state.settle(Opening.ACCEPTED if error is None else Opening.FAILED)
-        logger.debug("%s: closed%s", self.name, f" with {type(error).__name__}" if error else "")
-        self.hooks.closed()
+        return True

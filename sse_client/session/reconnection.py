@@ -1,9 +1,10 @@
-"""When to reconnect, and how long to wait before it: arithmetic alone, on an injected clock.
+"""Decides whether to reconnect, and computes the wait. It has no I/O and an injected clock.
 
 An outage begins when a connection is lost. It is over once an event or an event ID has arrived on a
 later connection, or that connection has lasted for ``reset_after``. Attempts, backoff and deadline
-count within one outage, so a server that accepts and closes at once is an outage, too. So is one
-that sends an event and then breaks the connection, from the third such connection in a row.
+are counted within one outage. So a server that accepts connections and closes them at once is one
+outage. From the third consecutive connection on, this also applies to a server that sends an event
+and then breaks the connection.
 """
 
 from __future__ import annotations
@@ -27,19 +28,20 @@ from sse_client.errors import (
 
 Reconnect = Literal["always", "on_error", "never"]
 
-#: Decides about an error and the number of the next attempt: whether to retry, or the wait before
-#: it; None leaves the decision to the other options.
+#: Takes an error and the number of the next attempt. Returns whether to retry, or the wait before
+#: the attempt, or None to leave the decision to the other options.
 RetryIf = Callable[[Exception, int], "bool | float | timedelta | None"]
 
-#: A ``retry`` or ``Retry-After`` is respected up to an hour: a mistyped one must not end a stream.
+#: A ``retry`` or ``Retry-After`` is respected up to an hour, because a typo must not end a stream.
 MAX_SERVER_DELAY = 3600.0
 
-#: The least wait, in seconds, where a wait of 0 would be a loop of requests: the backoff grows from
-#: it, and a server's ``retry: 0`` means it once connections have broken early in a row.
+#: The minimum wait, in seconds, if a wait of 0 would cause a busy loop of requests. The backoff
+#: grows from it, and it replaces a server's ``retry: 0`` after several connections that broke
+#: early.
 _MIN_DELAY = 0.05
 
-#: From this connection on, connections in a row that break early count as failed attempts although
-#: events arrived. One or two are ordinary: a server that restarts, a proxy that is reloaded.
+#: From this consecutive connection on, connections that break early count as failed attempts even
+#: if events arrived. One or two are normal: a server restarts, or a proxy is reloaded.
 _EARLY_BREAKS = 3
 
 #: Statuses that are worth another attempt: overload, rate limits, gateways and their origins.
@@ -50,7 +52,7 @@ DEFAULT_RETRY_STATUSES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ReconnectionPolicy:
-    """The options of reconnection, in seconds; ``SSEConfig`` documents and checks each."""
+    """The options of reconnection, in seconds. ``SSEConfig`` documents and checks them."""
 
     reconnection_time: float = 3.0
     max_reconnection_attempts: int | None = None
@@ -65,7 +67,7 @@ class ReconnectionPolicy:
     reset_after: float = 5.0
 
     def is_worth_retrying(self, error: Exception) -> bool:
-        """Whether another attempt could end otherwise than with this error."""
+        """Whether another attempt could succeed after this error."""
         if isinstance(error, ConnectionFailedError):
             return not error.permanent
         if isinstance(error, CursorExpiredError):
@@ -76,19 +78,25 @@ class ReconnectionPolicy:
 
 
 class Verdict(NamedTuple):
-    """What comes next: an attempt after ``delay`` seconds, or, if None, the end with ``error``."""
+    """The next step: an attempt after ``delay`` seconds, or the end with ``error`` if that is None.
+
+    ``attempt`` is the number of that attempt in its outage, from 1. ``outage_began`` is the time on
+    the clock at which the outage began.
+    """
 
     delay: float | None
     error: Exception | None = None
+    attempt: int = 0
+    outage_began: float = 0.0
 
 
 class Reconnection:
-    """The course of one session's outages. For one thread at a time; never sleeps.
+    """Tracks the outages of one session. Not thread-safe. Never blocks.
 
     Args:
         policy: The options.
         clock: A monotonic clock, in seconds.
-        random: A source of numbers from 0 up to 1.
+        random: Returns random numbers in [0, 1).
     """
 
     def __init__(
@@ -106,30 +114,30 @@ class Reconnection:
         self._attempts = 0
 
     def opened(self) -> None:
-        """Take note that a connection was opened: its response was accepted."""
+        """Record that a connection was opened, which means that its response was accepted."""
         self._judge_connection(broke=False)
         self._was_accepted = True
         self._opened_at = self._clock()
         self._has_progressed = False
 
     def progressed(self) -> None:
-        """Take note that an event or an event ID arrived on the open connection."""
+        """Record that an event or an event ID arrived on the open connection."""
         self._has_progressed = True
 
     def set_server_time(self, milliseconds: int) -> None:
         """Let a ``retry`` of the stream replace the reconnection time."""
-        # The one place where the wire's milliseconds become seconds.
+        # Only here are the milliseconds of the wire format converted to seconds.
         self._server_time = min(milliseconds / 1000, MAX_SERVER_DELAY)
 
     def after(self, error: Exception | None) -> Verdict:
         """Decide what follows a lost connection or a failed attempt.
 
         Args:
-            error: What went wrong, None for a stream that ended.
+            error: The error, or None if the stream ended.
 
         Raises:
-            TypeError, ValueError: ``retry_if`` returned something that is not a decision.
-            Exception: Whatever else ``retry_if`` raised.
+            TypeError, ValueError: The result of ``retry_if`` is not a valid decision.
+            Exception: Any other error of ``retry_if``.
         """
         now = self._clock()
         self._judge_connection(broke=error is not None)
@@ -141,15 +149,15 @@ class Reconnection:
             return Verdict(None, error)
         limit = self._policy.max_reconnection_attempts
         if limit is not None and self._attempts >= limit:
-            return Verdict(None, self._exhausted(error, "the limit of attempts is reached"))
+            return Verdict(None, self._exhausted(error, "max_reconnection_attempts is reached"))
         deadline = self._policy.reconnection_deadline
         if deadline is not None and now + delay - self._outage_began > deadline:
-            return Verdict(None, self._exhausted(error, "the next would come after the deadline"))
+            return Verdict(None, self._exhausted(error, "reconnection_deadline would pass"))
         self._attempts += 1
-        return Verdict(delay)
+        return Verdict(delay, attempt=self._attempts, outage_began=self._outage_began)
 
     def _judge_connection(self, *, broke: bool) -> None:
-        """Account for the connection that is over, if there was one: it may end the outage."""
+        """Evaluate the connection that is over, if there was one. It may have ended the outage."""
         if self._opened_at is None:
             return
         has_lasted = self._clock() - self._opened_at >= self._policy.reset_after
@@ -160,7 +168,7 @@ class Reconnection:
             self._attempts = 0
 
     def _wanted_delay(self, error: Exception | None) -> float | None:
-        """Return the wait before the next attempt, None if the options want none."""
+        """Return the wait before the next attempt, or None if the options allow none."""
         policy = self._policy
         is_repeated = policy.reconnect != "never" or not self._was_accepted
         if policy.max_reconnection_attempts == 0 or not is_repeated:
@@ -168,7 +176,7 @@ class Reconnection:
         if error is None:
             return self._delay(None) if policy.reconnect == "always" else None
         if isinstance(error, ChannelOverflowError | TotalTimeoutError):
-            return None  # limits of the whole session, which no connection changes
+            return None  # limits of the whole session, which another connection does not change
         decision = None if policy.retry_if is None else policy.retry_if(error, self._attempts + 1)
         if decision is None:
             is_wanted = self._was_accepted or policy.retry_first_connection
@@ -192,7 +200,7 @@ class Reconnection:
             delay = max(base, min(max(base, _MIN_DELAY) * growth, policy.max_reconnection_time))
         if isinstance(error, UnexpectedStatusError) and error.retry_after is not None:
             delay = max(delay, min(error.retry_after, MAX_SERVER_DELAY))
-        # Only ever added: the server's wishes and ours are both lower bounds.
+        # Jitter is only added, because the server's and the user's waits are lower bounds.
         return delay + delay * policy.reconnection_jitter * self._random()
 
     def _exhausted(self, cause: Exception | None, why: str) -> ReconnectionExhaustedError:
@@ -208,7 +216,7 @@ class Reconnection:
 
 
 def _seconds(decision: object) -> float:
-    """Return the wait that ``retry_if`` has chosen."""
+    """Return the wait that ``retry_if`` returned, in seconds."""
     given = decision.total_seconds() if isinstance(decision, timedelta) else decision
     if not isinstance(given, int | float):
         wanted = "True, False, seconds, a timedelta or None"

@@ -1,4 +1,4 @@
-"""The limits of time of a stream: for its first event, for the next ones, and for all of it."""
+"""The time limits of a stream: for its first event, between events, and for all of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """The options, in seconds; ``SSEConfig`` documents and checks each."""
+    """The options, in seconds. ``SSEConfig`` documents and checks them."""
 
     first_event: float | None = None
     event: float | None = None
@@ -27,18 +27,23 @@ class TimeLimits:
 
     @property
     def header(self) -> float | None:
-        """How long the header of a response may take: no event comes before it."""
+        """How long the header of a response may take, because no event precedes it."""
         return self.event if self.first_event is None else self.first_event
 
 
 class Timekeeper:
-    """By when something must happen on a stream. For the reader thread; never blocks.
+    """Computes the deadlines of a stream. Only the reader thread uses it. Never blocks.
 
     Args:
         limits: The options.
-        clock: What the time is measured with. The total time starts now.
-        name: What to call the stream in an error; no secret.
+        clock: Measures the time. The total time starts now.
+        name: The name of the stream in an error, without secrets.
     """
+
+    __slots__ = (
+        *("_clock", "_event_timeout", "_limits", "_name", "_wait_began", "times_events"),
+        "total_deadline",
+    )
 
     def __init__(self, limits: TimeLimits, clock: Clock, name: str) -> None:
         self._limits = limits
@@ -46,19 +51,22 @@ class Timekeeper:
         self._name = name
         self._wait_began = 0.0
         self._event_timeout = limits.header
-        #: By when the stream must have ended, on the clock's ``monotonic``; None for never.
+        #: Whether the times of events matter.
+        timed = (limits.header, limits.event, limits.counts_as_event)
+        self.times_events = any(each is not None for each in timed)
+        #: The moment, on the clock's ``monotonic``, by which the stream must have ended, or None.
         self.total_deadline = None if limits.total is None else clock.monotonic() + limits.total
 
     @property
     def total_left(self) -> float | None:
-        """How long the stream may still take, in seconds; None for any time."""
+        """How long the stream may still take, in seconds. None means no limit."""
         if self.total_deadline is None:
             return None
         return max(0.0, self.total_deadline - self._clock.monotonic())
 
     @property
     def deadline(self) -> float | None:
-        """By when the next event must have arrived, or the stream have ended."""
+        """The moment by which the next event must have arrived or the stream have ended."""
         if self._event_timeout is None:
             return self.total_deadline
         event_deadline = self._wait_began + self._event_timeout
@@ -67,14 +75,15 @@ class Timekeeper:
         return min(event_deadline, self.total_deadline)
 
     def opened(self) -> None:
-        """Take note that a connection was opened: its first event is due."""
+        """Record that a connection was opened, and wait for its first event."""
         self._event_timeout = self._limits.header
         self._wait_began = self._clock.monotonic()
 
     def delivered(self, events: Iterable[ServerSentEvent], began: float) -> None:
-        """Take note of events whose delivery began at a moment, and is over: the next one is due.
+        """Record that events were delivered, and wait for the next one.
 
-        The time that their consumers took is not the server's.
+        The time since ``began``, when their delivery began, does not count, because consumers used
+        it. Without ``times_events`` this has no effect, and need not be called.
         """
         now = self._clock.monotonic()
         counts = self._limits.counts_as_event
@@ -85,23 +94,23 @@ class Timekeeper:
             self._wait_began += now - began
 
     def pause(self, seconds: float) -> None:
-        """Leave out a time that was not the server's."""
+        """Exclude a time that the server did not cause."""
         self._wait_began += seconds
 
     def error(self, response: requests.Response) -> IdleTimeoutError | TotalTimeoutError:
-        """Return the error of a ``deadline`` that has passed."""
+        """Return the error of an exceeded ``deadline``."""
         timeout = self._event_timeout
         if timeout is None or self.deadline == self.total_deadline:
             return self.total_error(response)
         return IdleTimeoutError(
-            f"no event came from {self._name} for {timeout:g} s",
+            f"no event arrived from {self._name} for {timeout:g} s",
             timeout=timeout,
             waited_for="event",
             response=response,
         )
 
     def total_error(self, response: requests.Response | None = None) -> TotalTimeoutError:
-        """Return the error of a ``total_deadline`` that has passed."""
+        """Return the error of an exceeded ``total_deadline``."""
         timeout = self._limits.total or 0.0
         message = f"the stream of {self._name} took longer than total_timeout={timeout:g} s"
         return TotalTimeoutError(message, timeout=timeout, response=response)

@@ -1,7 +1,7 @@
-"""The adapter of requests that leads to a server in memory.
+"""The requests adapter of an in-memory server.
 
-With it a client goes its usual way through requests, urllib3 and ``http.client``, which are given
-a `MemoryConnection` where they open a socket.
+With it a client uses requests, urllib3 and ``http.client`` as usual, but with a `MemoryConnection`
+instead of a socket.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class MemoryAdapter(HTTPAdapter):
-    """The adapter of requests, with pools of its own that know no proxy.
+    """The adapter of requests, with its own pools and without proxies.
 
     Args:
-        connect: Makes a connection for a scheme, or raises an OSError.
+        connect: Creates a connection for a scheme, or raises an OSError.
     """
 
     def __init__(self, connect: Callable[[str], MemoryConnection]) -> None:
@@ -47,7 +47,7 @@ class MemoryAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Send as requests does, but to here, whatever the proxies."""
+        """Send to this server, and ignore proxies."""
         del proxies
         return super().send(request, stream, timeout, verify, cert)
 
@@ -58,7 +58,7 @@ class MemoryAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: Any = None,
     ) -> Any:
-        """Return the pool of this address, whatever the proxies and certificates."""
+        """Return the pool of this address, and ignore proxies and certificates."""
         del verify, proxies, cert
         parts = urlsplit(request.url or "")
         key = parts.scheme, parts.netloc
@@ -72,7 +72,7 @@ class MemoryAdapter(HTTPAdapter):
             return self._pools[key]
 
     def close(self) -> None:
-        """Forget all idle connections."""
+        """Close all idle connections."""
         with self._lock:
             pools, self._pools = self._pools, {}
         for pool in pools.values():
@@ -81,7 +81,7 @@ class MemoryAdapter(HTTPAdapter):
 
 
 class _Dialling:
-    """Has a pool's connections come from memory."""
+    """Gives a pool in-memory connections."""
 
     dial: Callable[[], MemoryConnection]
 
@@ -92,7 +92,7 @@ class _Dialling:
 
 
 class _InMemory:
-    """Has a connection of urllib3 take one of ours for its socket."""
+    """Gives a connection of urllib3 one of ours as its socket."""
 
     dial: Callable[[], MemoryConnection]
     sock: Any
@@ -115,7 +115,7 @@ class _Connection(_InMemory, HTTPConnection):
 class _SecureConnection(_InMemory, HTTPSConnection):
     def connect(self) -> None:
         self.sock = self._new_conn()
-        self.is_verified = True  # there is nobody in between
+        self.is_verified = True  # otherwise urllib3 would warn
 
 
 class _Pool(_Dialling, HTTPConnectionPool):

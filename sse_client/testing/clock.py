@@ -1,8 +1,7 @@
-"""A clock that stands still until the test moves it.
+"""A clock that advances only when the test advances it.
 
-Lock: `ManualClock._changed` guards the time and who waits for it. A sleeper waits on the doorbell
-that its thread brought, which others may ring, too: so that a session which is told to close wakes
-whatever the clock says.
+`ManualClock._changed` guards the time and the sleepers. A sleeper waits on its thread's doorbell,
+which others may also ring, so that closing a session wakes its thread at any time on the clock.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Doorbell
 
-#: The first second of the year 2000 (UTC): dates that are counted from it can be read.
+#: The first second of the year 2000 (UTC), which makes dates easy to read.
 _THE_YEAR_2000 = 946_684_800.0
 
-#: Decimal places of a second. What is less apart is the same moment: sums of floats are not exact.
+#: Decimal places of a second. Closer moments are equal, because sums of floats are not exact.
 _PLACES = 6
 
 
@@ -33,7 +32,7 @@ class _Sleeper:
 
     @property
     def is_asleep(self) -> bool:
-        """Whether nobody has rung: else it is about to look around, and waits for nothing."""
+        """Whether nobody has rung. Otherwise its thread is about to wake."""
         return self.doorbell.last_ring is self.last_ring
 
 
@@ -42,12 +41,12 @@ def _least() -> float:
 
 
 class ManualClock:
-    """A clock for tests, which stands still until `advance` moves it.
+    """A clock for tests, which advances only by `advance` and `advance_to_next`.
 
-    ``HttpClient(clock=clock)`` has its streams wait on it before a reconnection, and measure with
-    it: how long a connection has held (``reset_after``) and an outage has lasted
-    (``reconnection_deadline``), and how far off the date of a ``Retry-After`` is. With an
-    `InMemoryServer` on the same clock read timeouts and ``event_timeout`` run on it, too::
+    The streams of ``HttpClient(clock=clock)`` use it for their waits before reconnections, and to
+    measure connections (``reset_after``), outages (``reconnection_deadline``) and the date of a
+    ``Retry-After``. With an `InMemoryServer` on the same clock, read timeouts and ``event_timeout``
+    also use it::
 
         clock = ManualClock()
         with InMemoryServer(clock=clock) as server, server.client() as client:
@@ -57,13 +56,14 @@ class ManualClock:
                 assert clock.advance_to_next() == 3.0  # the wait before the reconnection
                 assert [session.incoming.get().data for _ in range(2)] == ["one", "two"]
 
-    A real socket waits in real time, and so does whoever waits for the session:
-    ``incoming.get(timeout=...)``, ``close(timeout=...)``. Any thread may call any method.
+    A real socket waits in real time. So do threads that wait for the session, as in
+    ``incoming.get(timeout=...)`` and ``close(timeout=...)``. Any thread may call any method.
 
     Args:
-        wall_time: The time of day that it begins with, in seconds since 1970 (UTC): the year 2000.
-        random: What stands in for chance: returns a number from 0 up to 1. By default 0, so that
-            there is no jitter: each wait is the least that it may be.
+        wall_time: The initial time of day, in seconds since 1970 (UTC). The default is the
+            beginning of the year 2000.
+        random: Replaces the random source: a function that returns a number in [0, 1). By default
+            it returns 0, so that waits have no jitter.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ManualClock:
         self._sleepers: list[_Sleeper] = []
 
     def monotonic(self) -> float:
-        """Return the seconds by which the clock was moved. Does not block."""
+        """Return the seconds by which the clock has advanced. Does not block."""
         return self._now
 
     def time(self) -> float:
@@ -84,24 +84,24 @@ class ManualClock:
         return self._began + self._now
 
     def random(self) -> float:
-        """Return a number of the source that was given, 0 by default. Does not block."""
+        """Return a number from the given source, 0 by default. Does not block."""
         return self._random()
 
     def http_date(self, after: float = 0.0) -> str:
-        """Write a time of day as HTTP does (RFC 9110, section 5.6.7), for a ``Retry-After``.
+        """Return a time of day as an HTTP date (RFC 9110, section 5.6.7), for a ``Retry-After``.
 
         Args:
-            after: How far from now it is, in seconds. HTTP has whole ones.
+            after: The offset from now, in seconds. HTTP dates have whole seconds.
         """
         return formatdate(self.time() + after, usegmt=True)
 
     def wait_until(self, doorbell: Doorbell, deadline: float) -> None:
-        """Block until the clock was moved to the deadline, or the doorbell rings.
+        """Block until the clock has reached the deadline, or the doorbell rings.
 
-        The session calls it; a test has `wait_for_sleepers`.
+        The session calls this. A test uses `wait_for_sleepers`.
 
         Args:
-            doorbell: What wakes the waiting thread.
+            doorbell: Wakes the waiting thread.
             deadline: A moment on `monotonic`, in seconds.
         """
         sleeper = _Sleeper(deadline, doorbell, doorbell.last_ring)
@@ -119,40 +119,40 @@ class ManualClock:
 
     @property
     def pending(self) -> tuple[float, ...]:
-        """How long each wait still takes, in seconds, the shortest first. Does not block."""
+        """The remaining time of each wait, in seconds, the shortest first. Does not block."""
         with self._changed:
             return tuple(sorted(self._left(sleeper) for sleeper in self._asleep()))
 
     def wait_for_sleepers(self, count: int = 1, timeout: float = 5.0) -> tuple[float, ...]:
-        """Block until so many threads wait for the clock.
+        """Block until at least ``count`` threads wait for the clock.
 
         Args:
-            count: How many.
-            timeout: Real seconds to wait at most.
+            count: The number of threads.
+            timeout: The maximum wait, in real seconds.
 
         Returns:
-            How long each wait takes, in seconds, as `pending` does.
+            The remaining time of each wait, as in `pending`.
 
         Raises:
-            TimeoutError: There were fewer.
+            TimeoutError: There were fewer threads.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._asleep()) >= count, timeout):
                 found = len(self._asleep())
-                raise TimeoutError(f"{found} of {count} sleepers were there within {timeout} s")
+                raise TimeoutError(f"only {found} of {count} threads waited within {timeout} s")
             return self.pending
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on, and wake whoever has waited long enough. Does not block.
+        """Advance the clock, and wake the threads whose waits are over. Does not block.
 
-        Those who then begin to wait, such as the session after one more failed attempt, wait from
-        the new time on: `wait_for_sleepers` waits for them.
+        A thread that begins to wait afterwards, such as the session after another failed attempt,
+        waits from the new time on. `wait_for_sleepers` waits for such threads.
 
         Args:
-            seconds: How far.
+            seconds: The seconds by which to advance.
 
         Raises:
-            ValueError: It is below 0, or not finite.
+            ValueError: ``seconds`` is below 0 or not finite.
         """
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise ValueError(f"seconds must be a finite number of at least 0, not {seconds}")
@@ -160,15 +160,15 @@ class ManualClock:
             self._move_to(self._now + seconds)
 
     def advance_to_next(self, timeout: float = 5.0) -> float:
-        """Block until some thread waits for the clock, and move it on to the end of that wait.
+        """Block until a thread waits for the clock, and advance it to the end of that wait.
 
-        Of several waits it is the shortest that ends.
+        If several threads wait, it advances to the end of the shortest wait.
 
         Args:
-            timeout: Real seconds to wait at most.
+            timeout: The maximum wait for such a thread, in real seconds.
 
         Returns:
-            How far the clock was moved, in seconds.
+            The seconds by which the clock was advanced.
 
         Raises:
             TimeoutError: No thread waits for the clock.
@@ -188,12 +188,12 @@ class ManualClock:
         return round(sleeper.deadline - self._now, _PLACES)
 
     def _move_to(self, moment: float) -> None:
-        """Hold the lock for this."""
+        """Set the time, and wake sleepers. Requires the lock."""
         self._now = moment
         due = [sleeper for sleeper in self._sleepers if self._left(sleeper) <= 0]
-        # Exactly as far as they wanted, or they would wait once more for what is left.
+        # Exactly to their deadlines, otherwise they would wait again for the remainder.
         self._now = max([moment, *(sleeper.deadline for sleeper in due)])
         for sleeper in due:
-            # Here, not in its thread: from now on it counts for nobody.
+            # Remove it here, not in its thread, so that it does not count as waiting from now on.
             self._sleepers.remove(sleeper)
             sleeper.doorbell.ring()

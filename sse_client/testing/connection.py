@@ -1,12 +1,12 @@
-"""One accepted TCP connection: bytes in and out, where every wait can be called off.
+"""One accepted TCP connection, all of whose waits can be aborted.
 
-The socket is non-blocking. A thread that has to wait does so for the socket and for an alarm
-together; `Connection.abort` raises the alarm. Closing a socket under a thread that still uses it
-would not wake that thread, would hold back the reset, and could hand its descriptor number to
-somebody else. So whoever is the last to leave closes it.
+The socket is non-blocking. A thread that must wait does so for the socket and an alarm together,
+and `Connection.abort` raises the alarm. Closing a socket that another thread is using would not
+wake that thread, would delay the reset, and could give its descriptor number to another file. So
+the last thread that uses the socket closes it.
 
-Threads: one thread calls `handshake`, `receive` and `await_turn`. Any thread may call the others;
-who sends sees to it that nobody else sends at the same time.
+One thread calls `handshake`, `receive` and `await_turn`. Any thread may call the other methods, but
+only one thread at a time may send.
 """
 
 from __future__ import annotations
@@ -16,30 +16,41 @@ import selectors
 import socket
 import ssl
 import struct
+import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Result = TypeVar("Result")
 
-# Takes no file descriptor of its own, which epoll and kqueue do. Windows has select alone.
-WaitSelector: type[selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
 
-# A request's head fits into one read, and memory stays small with many connections.
+# The head of a request fits into one read, and many connections take little memory.
 _RECEIVE_SIZE = 64 * 1024
 
-# How long `reset` waits for other threads to leave the socket. They are woken at once.
+# SO_LINGER with a time of 0 makes the system send a RST.
+_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# How long `reset` waits for other threads to leave the socket. They wake at once.
 _RESET_PATIENCE = 1.0
+
+
+def new_selector() -> selectors.BaseSelector:
+    """Create a selector for the thread or greenlet that waits.
+
+    Unlike epoll and kqueue, it needs no file descriptor of its own. Windows has only select.
+    """
+    usual: type[selectors.BaseSelector] = selectors.DefaultSelector
+    if usual.__module__ == selectors.__name__:  # otherwise gevent has replaced it
+        usual = getattr(selectors, "PollSelector", selectors.SelectSelector)
+    return usual()
 
 
 @contextlib.contextmanager
 def _connection_errors() -> Iterator[None]:
-    """Make whatever the system or TLS says about a broken connection a ConnectionError."""
+    """Turn errors of the system or TLS about a broken connection into a ConnectionError."""
     try:
         yield
     except ConnectionError:
@@ -52,20 +63,20 @@ class Connection:
     """A connection that a client opened, plain or TLS.
 
     Args:
-        accepted: The socket as accepted; it belongs to the connection from now on.
-        client_port: The port that the client connected from.
+        accepted: The accepted socket, which the connection owns from now on.
+        client_port: The port of the client.
     """
 
     def __init__(self, accepted: socket.socket, client_port: int) -> None:
         accepted.setblocking(False)  # noqa: FBT003 - its only form
-        # Each send is a segment of its own, at once: that is what write boundaries are about. Some
-        # systems refuse it if the client has gone already.
+        # Each send immediately becomes its own segment, so that write boundaries are kept. Some
+        # systems refuse the option if the client has already gone.
         with contextlib.suppress(OSError):
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client_port = client_port
         #: Set once the socket is closed.
         self.closed = threading.Event()
-        #: Whether it was the peer that ended the connection, or `reset`.
+        #: Whether the peer or `reset` has ended the connection.
         self.peer_left = False
         # Set while no request waits for the end of its response.
         self._idle = threading.Event()
@@ -73,15 +84,15 @@ class Connection:
         self._finishing = False
         self._socket = accepted
         self._alarm, self._alarm_listener = socket.socketpair()
-        # Guards the two below. Never held while waiting.
+        # Guards the two attributes below. Never held while waiting.
         self._lock = threading.Lock()
         self._aborted = False
         self._users = 0
-        # OpenSSL does not allow two calls at a time on one connection. Non-blocking calls only.
+        # OpenSSL does not allow concurrent calls on a connection. Held only for non-blocking calls.
         self._calls = threading.Lock()
 
     def handshake(self, context: ssl.SSLContext) -> None:
-        """Do the server's part of the TLS handshake. Blocks until done, broken or aborted.
+        """Perform the server's part of the TLS handshake. Blocks until it is done or aborted.
 
         Raises:
             ConnectionError: It failed.
@@ -94,10 +105,10 @@ class Connection:
             self._attempt(secured.do_handshake, selectors.EVENT_READ)
 
     def receive(self) -> bytes:
-        """Read what has arrived. Blocks until there is something.
+        """Read the bytes that have arrived. Blocks until there are some.
 
         Returns:
-            The bytes, or ``b""`` once the connection is over, whoever ended it.
+            The bytes, or ``b""`` once the connection is over.
         """
         data = b""
         with contextlib.suppress(OSError), self._in_use():
@@ -110,7 +121,7 @@ class Connection:
         """Send all of the data, like ``sendall``. Blocks while the peer's window is full.
 
         Raises:
-            ConnectionError: The connection is over, or ended meanwhile.
+            ConnectionError: The connection is over.
         """
         rest = memoryview(data)
         with _connection_errors(), self._in_use():
@@ -119,10 +130,10 @@ class Connection:
                 rest = rest[sent:]
 
     def await_turn(self) -> bool:
-        """Block until the response before is complete.
+        """Block until the previous response is complete.
 
         Returns:
-            Whether the connection is there for one more.
+            Whether the connection can carry another response.
         """
         self._idle.wait()
         self._idle.clear()
@@ -131,36 +142,47 @@ class Connection:
             return False
         return True
 
+    def proceed(self) -> None:
+        """Ask for the body of a request once the previous response is complete. Blocks for that.
+
+        Raises:
+            ConnectionError: The connection is over.
+        """
+        self._idle.wait()
+        self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def give_turn(self) -> None:
-        """Let the next request on this connection be answered."""
+        """Allow a response to the next request on this connection."""
         self._idle.set()
 
     def finish(self, *, notify: bool) -> None:
-        """Send a FIN, and let the peer close in its time. Does not block; never fails.
+        """Send a FIN, and let the peer close. Never blocks or fails.
 
         Args:
-            notify: Whether TLS says goodbye first, without which the peer sees a truncation.
+            notify: Whether to send a TLS close_notify first. Without it the peer sees a truncation.
         """
         self._finishing = True
         with contextlib.suppress(OSError), self._in_use():
             if notify and isinstance(self._socket, ssl.SSLSocket):
-                # It would like to wait for the peer's goodbye, too; ours is out by then.
+                # It would also wait for the peer's close_notify, but has sent ours by then.
                 with contextlib.suppress(ssl.SSLError), self._calls:
                     self._socket.unwrap()
-            # SSLSocket.shutdown() would drop the TLS layer under a reader.
-            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            # SSLSocket.shutdown() would remove the TLS layer while another thread reads.
+            is_tls = isinstance(self._socket, ssl.SSLSocket)
+            raw: Any = super(ssl.SSLSocket, self._socket) if is_tls else self._socket
+            raw.shutdown(socket.SHUT_WR)
         self._idle.set()
 
     def reset(self) -> None:
-        """Send a RST. Returns once it is on its way; does nothing on a closed connection."""
+        """Send a RST, and return once it is sent. Does nothing on a closed connection."""
         self.abort(peer_left=True, reset=True)
         self.closed.wait(_RESET_PATIENCE)
 
     def abort(self, *, peer_left: bool = False, reset: bool = False) -> None:
-        """Wake everybody who waits here, and close. Does not block; the first call counts.
+        """Wake all waiting threads, and close. Does not block. Only the first call counts.
 
         Args:
-            peer_left: Whether that is because the peer has gone.
+            peer_left: Whether the reason is that the peer has gone.
             reset: Whether to close with a RST instead of a FIN.
         """
         with self._lock:
@@ -169,28 +191,25 @@ class Connection:
             self._aborted = True
             self.peer_left = peer_left
             if reset:
-                # Linger on, for no time at all: the system's way to ask for a RST.
                 with contextlib.suppress(OSError):
-                    self._socket.setsockopt(
-                        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                    )
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             self._alarm.close()
             self._idle.set()
             if not self._users:
                 self._release()
 
     def wait_gone(self, timeout: float) -> bool:
-        """Block until the connection is closed, for ``timeout`` seconds at most.
+        """Block until the connection is closed, for at most ``timeout`` seconds.
 
         Returns:
-            Whether it was the peer that ended it, or `reset`.
+            Whether the peer or `reset` has ended it.
         """
         self.closed.wait(timeout)
         return self.peer_left
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Keep the socket from being closed; refuse if it is about to be."""
+        """Prevent the socket from being closed. Raise an error if it is about to be closed."""
         with self._lock:
             if self._aborted:
                 raise BrokenPipeError("the connection is over")
@@ -212,7 +231,7 @@ class Connection:
         self.closed.set()
 
     def _attempt(self, call: Callable[[], Result], needed: int) -> Result:
-        """Call until it goes through, waiting in between for what it needs."""
+        """Repeat a call until it succeeds, and wait for the socket in between."""
         while True:
             try:
                 with self._calls:
@@ -225,7 +244,7 @@ class Connection:
                 self._wait(needed)
 
     def _wait(self, needed: int) -> None:
-        with WaitSelector() as selector:
+        with new_selector() as selector:
             selector.register(self._socket, needed)
             selector.register(self._alarm_listener, selectors.EVENT_READ)
             selector.select()

@@ -1,8 +1,8 @@
-"""One HTTP request and its response, which a test gives piece by piece.
+"""One HTTP request and its response, which a test sends piece by piece.
 
-Threads: any thread may call any method. `Exchange._sending` serialises what goes out, so that each
-piece is whole; it is held while sending, which may block, and `drop`, `reset` and the server's stop
-therefore do without it: they make a blocked send fail. `Exchange._moving` guards the state alone.
+Any thread may call any method. `Exchange._sending` serialises sending, so that pieces do not mix.
+It is held while sending, which may block. So `drop`, `reset` and the server's stop do not take it:
+they make a blocked send fail. `Exchange._moving` guards only the state.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _EVENT_STREAM = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-st
 
 class _State(Enum):
     NEW = auto()  # nothing sent
-    OPEN = auto()  # the head is sent, the body goes on
+    OPEN = auto()  # the head is sent, but not the whole body
     ENDED = auto()  # the response is complete
     BROKEN = auto()  # the test broke the connection
 
 
-# An ended response leaves a connection that may still be broken: an idle one.
+# After an ended response the idle connection can still be broken.
 _MOVES: dict[_State, set[_State]] = {
     _State.NEW: {_State.OPEN, _State.BROKEN},
     _State.OPEN: {_State.ENDED, _State.BROKEN},
@@ -38,45 +38,45 @@ _MOVES: dict[_State, set[_State]] = {
 
 
 class Wire(Protocol):
-    """What an exchange needs of a connection, be it one of TCP or in memory."""
+    """The connection of an exchange, over TCP or in memory."""
 
     def send(self, data: bytes) -> None:
-        """Send all of the data; a ConnectionError says that the connection is over."""
+        """Send all of the data. Raise ConnectionError if the connection is over."""
 
     def finish(self, *, notify: bool) -> None:
-        """End what is sent, with a goodbye before it if there is one to be said."""
+        """End the sent data, after a TLS close_notify if ``notify`` is True."""
 
     def reset(self) -> None:
         """Break the connection."""
 
     def give_turn(self) -> None:
-        """Let the next request on this connection be answered."""
+        """Allow a response to the next request on this connection."""
 
     def wait_gone(self, timeout: float) -> bool:
-        """Wait until the connection is over; return whether the client has ended it."""
+        """Wait until the connection is over. Return whether the client has ended it."""
 
 
 class Exchange:
-    """A request that a client sent, and the response that it gets.
+    """A request from a client, and its response.
 
-    Get one from `SSEServer.accept` or in a handler. The first `send`, `comment` or `write` opens
-    the response with the defaults, if `open` has not. Any thread may call any method. Those that
-    send block while the client does not read and its window is full; they raise `ConnectionError`
-    once the client has gone, the test broke the connection, or the server stopped.
+    `SSEServer.accept` returns one, and a handler gets one. The first `send`, `comment` or `write`
+    opens the response with the defaults, unless `open` was called before. Any thread may call any
+    method. Methods that send block while the client's window is full. They raise `ConnectionError`
+    if the client has gone, the test broke the connection, or the server stopped.
 
     Attributes:
-        request: What the client sent.
+        request: The request.
     """
 
     def __init__(self, request: RecordedRequest, connection: Wire) -> None:
         self.request = request
-        #: Whether `stall` was called: the end of a handler then does not end the response.
+        #: Whether `stall` was called. If so, the end of a handler does not end the response.
         self.stalled = False
         self._connection = connection
         self._sending = threading.RLock()
         self._moving = threading.Lock()
         self._state = _State.NEW
-        # None until the head is sent, and for good if the test writes the head by hand.
+        # None until the head is sent, or always if the test writes the head itself.
         self._response: Response | None = None
 
     def open(
@@ -91,17 +91,18 @@ class Exchange:
         """Send the status line and the headers of an event stream, in one piece.
 
         Args:
-            status: The status code. With 204 and 304, as in response to HEAD, no body will go out,
-                whatever is written.
+            status: The status code. With 204 and 304, and in response to HEAD, no body is sent.
             headers: Added to ``Content-Type: text/event-stream``, ``Cache-Control: no-store`` and
-                those of the framing; they replace these, and a value of None leaves one out.
-            framing: How the client knows where the body ends: ``"chunked"``, ``"close"`` (the end
+                the headers of the framing. They replace headers of the same name, and a value of
+                None removes one.
+            framing: How the client finds the end of the body: ``"chunked"``, ``"close"`` (the end
                 of the connection) or ``"length"``.
-            content_length: Bytes promised with ``"length"``, counted after compression.
-            content_encoding: ``"gzip"`` compresses; each piece is flushed, so it arrives at once.
+            content_length: The length announced with ``"length"``, in bytes after compression.
+            content_encoding: ``"gzip"`` compresses the body. Each piece is flushed, so that it
+                arrives at once.
 
         Raises:
-            RuntimeError: The response is open already, or over.
+            RuntimeError: The response is already open, or over.
             ValueError: ``"length"`` without a length, a length without ``"length"``, or an unknown
                 framing or encoding.
         """
@@ -127,33 +128,33 @@ class Exchange:
         retry: int | None = None,
         comments: str | None = None,
     ) -> None:
-        """Send an event, blank line included, as one piece.
+        """Send an event with its blank line as one piece.
 
         Args:
-            data: The payload; each of its lines becomes a data line.
+            data: The payload. Each of its lines becomes a data line.
             event: The event type.
-            id: The event's ID. ``""`` sends the empty one, which resets the last event ID.
+            id: The event's ID. ``""`` sends an empty one, which resets the last event ID.
             retry: The reconnection time in milliseconds.
             comments: Comment lines in the same block.
 
         Raises:
             ConnectionError: The connection is over.
             RuntimeError: The response has ended.
-            ValueError: The format has no way to write that; `write` sends any bytes.
+            ValueError: The format cannot represent a value. `write` sends any bytes.
         """
         reset = "id\n" if id == "" else ""
         block = ServerSentEvent(data, event or "message", id or "", retry, comments)
         self.write(f"{reset}{block}".encode())
 
     def send_event(self, event: ServerSentEvent) -> None:
-        """Send an event in its wire format, as one piece; otherwise like `send`."""
+        """Send an event in its wire format as one piece. Otherwise like `send`."""
         self.write(str(event).encode())
 
     def comment(self, text: str = "") -> None:
-        """Send a comment line without a blank line after it, the usual heartbeat, as one piece.
+        """Send a comment line without a blank line, as in a usual heartbeat, as one piece.
 
         Args:
-            text: The comment, without line breaks; an empty one is sent as a bare colon.
+            text: The comment, without line breaks. An empty one is sent as a bare colon.
 
         Raises:
             ConnectionError: The connection is over.
@@ -161,13 +162,13 @@ class Exchange:
             ValueError: The text has a line break.
         """
         if "\n" in text or "\r" in text:
-            raise ValueError(f"a comment is one line: {text[:80]!r}")
+            raise ValueError(f"a comment must be a single line: {text[:80]!r}")
         self.write(f": {text}\n".encode() if text else b":\n")
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body as one piece: a single HTTP chunk in a single ``sendall``.
 
-        No bytes send nothing: an empty chunk would be the end of the body.
+        Empty data sends nothing, because an empty chunk would end the body.
 
         Raises:
             ConnectionError: The connection is over.
@@ -178,9 +179,9 @@ class Exchange:
             self._connection.send(data if self._response is None else self._response.piece(data))
 
     def write_raw(self, data: bytes) -> None:
-        """Send bytes as they are, outside any framing: half a chunk, a false size, another head.
+        """Send bytes without any framing: half a chunk, a wrong size, another head.
 
-        As the very first thing it replaces `open`: the bytes are the status line and headers, too,
+        As the first call it replaces `open`: the bytes must include the status line and headers,
         and `end` then closes the connection.
 
         Raises:
@@ -193,10 +194,10 @@ class Exchange:
             self._connection.send(data)
 
     def end(self) -> None:
-        """End the response cleanly; nothing happens if it is over or the client has gone.
+        """End the response cleanly. Does nothing if it is over or the client has gone.
 
         The connection then waits for the client's next request, unless the framing, a
-        ``Connection: close`` or a length that was not fulfilled says that it closes.
+        ``Connection: close`` or an incomplete body requires that it closes.
         """
         with self._sending, contextlib.suppress(ConnectionError):
             if self._state in {_State.ENDED, _State.BROKEN}:
@@ -212,12 +213,12 @@ class Exchange:
 
         Args:
             status: The status code.
-            headers: Added to the length, or replacing it.
-            body: The body; text is sent as UTF-8.
+            headers: Added to the length. They may replace it.
+            body: The body. Text is sent as UTF-8.
 
         Raises:
             ConnectionError: The connection is over.
-            RuntimeError: The response is open already, or over.
+            RuntimeError: The response is already open, or over.
         """
         content = body.encode() if isinstance(body, str) else body
         size = len(content)
@@ -231,7 +232,7 @@ class Exchange:
             self._complete(response.head + response.piece(content) + response.tail())
 
     def redirect(self, location: str, status: int = 302) -> None:
-        """Send a redirect without a body; otherwise like `respond`.
+        """Send a redirect without a body. Otherwise like `respond`.
 
         Args:
             location: The ``Location`` header, absolute or relative.
@@ -240,41 +241,41 @@ class Exchange:
         self.respond(status, {"Location": location})
 
     def stall(self) -> None:
-        """Leave the response as it is, saying nothing, until the server stops or the client goes.
+        """Leave the response open and silent until the server stops or the client goes.
 
-        Does not block. For a handler that returns, it means that the response has not ended; a test
-        may go on with it later, from any thread.
+        Does not block. The response does not end when the handler returns. A test may continue it
+        later, from any thread.
         """
         self.stalled = True
 
     def drop(self) -> None:
-        """Send a FIN where the response stands, without ending it: the client sees it cut off.
+        """Send a FIN without ending the response, so that the client sees it cut off.
 
-        Over TLS there is no goodbye either. After a complete response it closes the idle
+        Over TLS there is also no close_notify. After a complete response this closes the idle
         connection. Does not block, and makes a blocked send fail.
         """
         if self._try_move(_State.BROKEN):
             self._connection.finish(notify=False)
 
     def reset(self) -> None:
-        """Break the connection with a TCP RST, on its way when this returns.
+        """Break the connection with a TCP RST, which is sent when this returns.
 
-        What was sent before arrives as far as it had left this machine's send buffer. Makes a
-        blocked send fail.
+        Earlier data arrives only if it had left this machine's send buffer. Makes a blocked send
+        fail.
         """
         self._try_move(_State.BROKEN)
         self._connection.reset()
 
     def wait_closed(self, timeout: float = 5.0) -> bool:
-        """Block until the client has gone: its FIN or RST has arrived.
+        """Block until the client has gone, which means that its FIN or RST has arrived.
 
-        Data that it sends does not disturb. A reset by the test counts as gone, too.
+        Data from the client is ignored. A reset by the test also counts.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: The maximum wait, in seconds.
 
         Returns:
-            True once it has gone; False at the timeout, or when the server stops first.
+            True if the client has gone. False after the timeout, or if the server stops first.
         """
         return self._connection.wait_gone(timeout)
 
@@ -300,7 +301,7 @@ class Exchange:
         if not self._try_move(state):
             if self._state is _State.BROKEN:
                 raise BrokenPipeError("the test broke this connection")
-            raise RuntimeError(f"the response is {self._state.name} already")
+            raise RuntimeError(f"the response is already {self._state.name}")
 
     def _try_move(self, state: _State) -> bool:
         with self._moving:

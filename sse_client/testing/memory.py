@@ -1,12 +1,12 @@
-"""A connection without a socket: bytes from one thread to another, cut off as a test likes.
+"""A connection without a socket, which passes bytes between threads and can be cut off anywhere.
 
-The server's end is a `Wire` of `exchange.py`, the client's is what urllib3 takes for a socket. What
-the client has sent becomes a request once it begins to read the response.
+The server's end is a `Wire` of `exchange.py`. urllib3 uses the client's end as a socket. The bytes
+from the client become a request when it begins to read the response.
 
-Threads: those of the server call `send` and the rest of a `Wire`; one thread of the client calls
-`sendall` and reads; any may call `shutdown` and `stop`. One lock, `_changed`. It is reentrant: a
-finaliser that shuts the connection down may run on a thread that holds it. The reading thread waits
-on a doorbell, on the clock that the test moves, and holds nothing meanwhile.
+The server's threads call `send` and the other methods of a `Wire`. One thread of the client calls
+`sendall` and reads. Any thread may call `shutdown` and `stop`. The only lock is `_changed`. It is
+reentrant, because a finaliser that shuts the connection down may run on a thread that holds it. The
+reading thread waits on a doorbell, on the test's clock, without holding the lock.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from sse_client.clock import Clock
 
-#: How much may lie unread, in bytes: then whoever sends waits, as with a window of TCP.
+#: The maximum of unread bytes. Beyond it a sender waits, as with a TCP window.
 _WINDOW = 256 * 1024
 
 
 class _End(enum.Enum):
-    """Who or what has ended the connection. The first counts, but for the client's close."""
+    """What has ended the connection. The first end counts, except for the client's close."""
 
     NONE = enum.auto()
-    FINISHED = enum.auto()  # the server: all is sent, and then comes the end
-    RESET = enum.auto()  # the server: all is sent, and then it breaks
-    STOPPED = enum.auto()  # the server is no more
+    FINISHED = enum.auto()  # the server, with an end after the sent data
+    RESET = enum.auto()  # the server, with a reset after the sent data
+    STOPPED = enum.auto()  # the server has stopped
     LEFT = enum.auto()  # the client
 
 
@@ -54,10 +54,10 @@ class MemoryConnection:
     """Both ends of a connection.
 
     Args:
-        clock: What read timeouts run on.
-        on_request: Called on the client's thread with each request that it has sent.
-        number: Tells connections apart, as the client's port does.
-        scheme: ``"http"``, or ``"https"`` as it would be with TLS.
+        clock: Measures read timeouts.
+        on_request: Called on the client's thread with each of its requests.
+        number: Identifies the connection, like the client's port.
+        scheme: ``"http"``, or ``"https"`` without any TLS.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class MemoryConnection:
     # The server's end.
 
     def send(self, data: bytes) -> None:
-        """Send all of the data. Blocks while too much lies unread.
+        """Send all of the data. Blocks while too much is unread.
 
         Raises:
-            ConnectionError: The connection is over, or ended meanwhile.
+            ConnectionError: The connection is over.
         """
         rest = memoryview(data)
         with self._changed:
@@ -100,25 +100,25 @@ class MemoryConnection:
                 rest = rest[room:]
                 self._tell()
 
-    def finish(self, *, notify: bool) -> None:  # noqa: ARG002  # nobody says goodbye here
-        """Let the client see the end, after what was sent. Does not block."""
+    def finish(self, *, notify: bool) -> None:  # noqa: ARG002  # there is no TLS
+        """Let the client see the end after the sent data. Does not block."""
         self._move(_End.FINISHED)
 
     def reset(self) -> None:
-        """Let the client see the connection break, after what was sent. Does not block."""
+        """Let the client see a reset after the sent data. Does not block."""
         self._move(_End.RESET)
 
     def stop(self) -> None:
-        """End the connection because the server does. Does not block."""
+        """End the connection because the server stops. Does not block."""
         self._move(_End.STOPPED)
 
     def give_turn(self) -> None:
-        """Let the client send another request, which it does anyway."""
+        """Do nothing, because the client may send another request at any time."""
 
     def wait_gone(self, timeout: float) -> bool:
-        """Block until the client has left, for ``timeout`` seconds at most; return whether it has.
+        """Block until the client has left, for at most ``timeout`` seconds. Return whether it has.
 
-        A reset counts as that, too.
+        A reset also counts.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.is_over, timeout)
@@ -142,25 +142,25 @@ class MemoryConnection:
         return self._timeout
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Return a file to read from; closing it and the socket, in any order, is the end."""
+        """Return a file to read from. Closing all files and the socket ends the connection."""
         assert mode == "rb", "http.client only reads"
         with self._changed:
             self._files += 1
         return io.BufferedReader(_MemoryFile(self))
 
     def shutdown(self, how: int) -> None:  # noqa: ARG002  # it is always both ways
-        """Leave at once: whoever reads here sees the end."""
+        """Leave at once. A reading thread sees the end."""
         self._move(_End.LEFT)
 
     def close(self) -> None:
-        """Leave, once all files are closed, too."""
+        """Leave once all files are also closed."""
         with self._changed:
             self._is_closed = True
             self._leave_if_unused()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can happen to it any more."""
+        """Whether its end is final."""
         return not _MOVES[self._end]
 
     @property
@@ -171,10 +171,10 @@ class MemoryConnection:
     # For the file.
 
     def receive_into(self, buffer: memoryview) -> int:
-        """Read what has arrived. Blocks until there is something; returns 0 at the end.
+        """Read the bytes that have arrived. Blocks until there are some. Returns 0 at the end.
 
         Raises:
-            TimeoutError: Nothing came for too long.
+            TimeoutError: No bytes arrived in time.
             ConnectionResetError: The server broke the connection.
         """
         self._hand_over_request()
@@ -190,13 +190,13 @@ class MemoryConnection:
         return size
 
     def release(self) -> None:
-        """Take note that a file was closed."""
+        """Record that a file was closed."""
         with self._changed:
             self._files -= 1
             self._leave_if_unused()
 
     def _read_arrived(self, buffer: memoryview) -> int | None:
-        """Return how much was there, 0 at the end; None if it is worth waiting."""
+        """Return the number of bytes read, 0 at the end, or None if there are none yet."""
         with self._changed:
             if self._arrived and self._end is not _End.LEFT:
                 size = min(len(buffer), len(self._arrived))
@@ -214,9 +214,9 @@ class MemoryConnection:
         try:
             request = self._requests.read()
         except BadRequestError:
-            self._move(_End.FINISHED)  # as a server hangs up on it
+            self._move(_End.FINISHED)  # as a real server would
             return
-        if request is not None:  # else there is more to come, which it claims to send
+        if request is not None:  # otherwise its announced body is not complete
             self._on_request(request, self)
 
     def _take_sent(self) -> bytes:
@@ -240,7 +240,7 @@ class MemoryConnection:
 
 
 class _MemoryFile(io.RawIOBase):
-    """What ``makefile`` is made of."""
+    """The raw file of ``makefile``."""
 
     def __init__(self, connection: MemoryConnection) -> None:
         self._connection = connection

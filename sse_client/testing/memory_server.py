@@ -1,14 +1,14 @@
-"""A server in memory, with the script of the real one.
+"""An in-memory server with the same script as the real one.
 
-All of the client is real, down to urllib3 and the standard library's ``http.client``: only in place
-of the socket there is a `MemoryConnection`. So what is framed, compressed, cut or reset is read as
-it is read off a network.
+The client is real, down to urllib3 and the standard library's ``http.client``. Only the socket is
+replaced, by a `MemoryConnection`. So framing, compression, breaks and resets are read as from a
+network.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import requests
 
@@ -18,6 +18,7 @@ from sse_client.testing.adapter import MemoryAdapter
 from sse_client.testing.exchange import Exchange
 from sse_client.testing.memory import MemoryConnection
 from sse_client.testing.script import Handler, ScriptedServer
+from sse_client.testing.unscripted import UNSCRIPTED_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 class InMemoryServer(ScriptedServer):
     """A server for event streams without a socket: the script of `SSEServer`, in microseconds.
 
-    It answers whatever is asked for through its `adapter`, at any address, https without a
-    certificate included::
+    It responds to all requests through its `adapter`, at any address, even https without a
+    certificate::
 
         with InMemoryServer() as server, server.client(reconnection_time=0.1) as client:
             server.serve(["one", "two"], then="reset")
@@ -41,68 +42,77 @@ class InMemoryServer(ScriptedServer):
                 for expected in ("one", "two", "three"):
                     assert session.incoming.get(timeout=5).data == expected
 
-    Everything of `SSEServer` is here: `serve`, `respond`, `redirect`, `accept`, the handler and
-    `requests`; a handler serves either. Unlike with TCP, all that was sent before a reset arrives.
-    Before `start` and after `stop` connections are refused.
+    It has the whole interface of `SSEServer`: `serve`, `respond`, `redirect`, `accept`, the handler
+    and `requests`. A handler works with both. Unlike with TCP, all data sent before a reset
+    arrives. Before `start` and after `stop` connections are refused.
 
     Any thread may call any method.
 
     Args:
-        handler: Called with each `Exchange` for which nothing is queued, in a thread of its own: as
-            of `SSEServer`.
-        clock: What read timeouts run on, and the waits of what `client` makes; None is the time of
-            the system.
+        handler: Called in its own thread with each `Exchange` for which nothing is queued, as in
+            `SSEServer`.
+        unscripted_timeout: How long a request may wait for `accept`, in real seconds, as in
+            `SSEServer`.
+        clock: Measures read timeouts and the waits of the clients from `client`. None means the
+            system's clock.
     """
 
-    def __init__(self, handler: Handler | None = None, *, clock: ManualClock | None = None) -> None:
-        super().__init__(handler)
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        *,
+        clock: ManualClock | None = None,
+        unscripted_timeout: float | None = UNSCRIPTED_TIMEOUT,
+    ) -> None:
+        super().__init__(handler, unscripted_timeout)
         self._clock = clock
         self._numbers = itertools.count(1)
         self._connections: list[MemoryConnection] = []
         self._adapter = MemoryAdapter(self._connect)
         self._session = requests.Session()
-        # Neither proxies nor a .netrc of this machine.
+        # Ignore this machine's proxies and .netrc.
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, self._adapter)
 
     @property
     def url(self) -> str:
-        """An address, ``http://sse.test/``, though any other is as good."""
+        """The address ``http://sse.test/``. Any other address also works."""
         return self.url_for("/")
 
     def url_for(self, target: str) -> str:
-        """Make the address of a path, which may carry a query."""
+        """Return the address of a path, which may include a query."""
         return f"http://sse.test/{target.removeprefix('/')}"
 
     @property
     def adapter(self) -> BaseAdapter:
-        """The adapter that leads here, as in ``session.mount(prefix, server.adapter)``.
+        """The adapter of this server, for ``session.mount(prefix, server.adapter)``.
 
-        Proxies and certificates are not looked at.
+        It ignores proxies and certificates.
         """
         return self._adapter
 
     @property
     def session(self) -> requests.Session:
-        """A session of requests that sends whatever it is given to this server.
+        """A ``requests`` session that sends all requests to this server.
 
-        Always the same one. It takes nothing from the environment.
+        It is always the same session. It ignores the environment.
         """
         return self._session
 
     def client(self, **options: object) -> HttpClient:
-        """Make a client that has the `SSE` plugin, sends to here, and runs on the server's clock.
+        """Create a client with the `SSE` plugin that sends to this server and uses its clock.
 
-        It is yours to close, as a context manager or with ``close``.
+        You have to close it, as a context manager or with ``close``.
 
         Args:
             **options: As for ``client.install(SSE, ...)``.
 
         Raises:
-            TypeError, ValueError: As there.
+            TypeError, ValueError: As for ``client.install``.
         """
-        return HttpClient(self._session, clock=self._clock).install(SSE, **options)
+        given = cast("dict[str, Any]", options)  # the plugin checks them
+        return HttpClient(self._session, clock=self._clock).install(SSE, **given)
 
     def _listen(self) -> None:
         pass
@@ -117,7 +127,7 @@ class InMemoryServer(ScriptedServer):
     def _connect(self, scheme: str) -> MemoryConnection:
         with self._changed:
             if not self._is_running:
-                raise ConnectionRefusedError("the server does not run")
+                raise ConnectionRefusedError("the server is not running")
             connection = MemoryConnection(
                 self._clock or SYSTEM_CLOCK, self._receive, next(self._numbers), scheme
             )

@@ -1,4 +1,4 @@
-"""What a client sent: reading a request off a connection, and the value that records it."""
+"""Reads a request from a connection, and records it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-# Generous for any client, and an end for one that never sends the blank line.
+# Enough for any client, and a limit for one that never sends the blank line.
 _MAX_HEAD = 256 * 1024
 
-# Larger than what a test posts, small enough for a machine that runs tests.
+# More than a test posts, and little enough for a machine that runs tests.
 _MAX_BODY = 64 * 1024 * 1024
 
-# What HTTP leaves open, the event stream format decides: `Last-Event-ID` is UTF-8. Escaping other
-# bytes loses nothing, and works in both directions.
+# HTTP leaves the encoding open. `Last-Event-ID` is UTF-8, as the event stream format requires.
+# Escaping other bytes loses nothing, and works in both directions.
 HEADER_ENCODING = ("utf-8", "surrogateescape")
 
 
 class BadRequestError(ValueError):
-    """What came is not an HTTP request, or a larger one than the server takes."""
+    """The bytes are not an HTTP request, or the request is too large for the server."""
 
 
 class RequestHeaders(Mapping[str, str]):
-    """The header fields of a request: a mapping that ignores the letter case of names.
+    """The header fields of a request: a mapping with case-insensitive names.
 
-    A field that was sent several times has its values joined with ``", "``, as HTTP defines it, so
-    that a duplicate does not go unnoticed; `get_all` tells them apart. Values are decoded as UTF-8,
-    other bytes as surrogate escapes. Immutable.
+    The values of a repeated field are joined with ``", "``, as HTTP defines it, so that a test
+    notices a duplicate. `get_all` returns the single values. Values are decoded as UTF-8, other
+    bytes as surrogate escapes. Immutable.
 
     Args:
         fields: Names and values in the order in which they were sent.
@@ -40,7 +40,7 @@ class RequestHeaders(Mapping[str, str]):
             self._values.setdefault(name.lower(), []).append(value)
 
     def get_all(self, name: str) -> list[str]:
-        """List the values of a field in the order sent; empty if it was not sent."""
+        """Return the values of a field in the order sent. The list is empty if it was not sent."""
         return list(self._values.get(name.lower(), ()))
 
     def __getitem__(self, name: str) -> str:
@@ -61,16 +61,16 @@ class RequestHeaders(Mapping[str, str]):
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request as the server received it, body included. Immutable.
+    """One request as the server received it, with its body. Immutable.
 
     Attributes:
         method: The method, as sent.
         target: The request target, as sent: path and query.
         path: The target without its query, still percent-encoded.
-        query: The query's parameters, decoded, each with all its values; empty values count.
+        query: The decoded parameters of the query, each with all its values, even empty ones.
         headers: The header fields.
-        body: The body, decoded if it came chunked; ``b""`` if there was none.
-        client_port: The port that the client sent from, which tells connections apart.
+        body: The body without chunked framing, or ``b""`` if there was none.
+        client_port: The port of the client, which identifies the connection.
         version: The protocol version, as sent, such as ``"HTTP/1.1"``.
         scheme: ``"http"`` or ``"https"``.
     """
@@ -87,12 +87,12 @@ class RecordedRequest:
 
     @property
     def url(self) -> str:
-        """The address that was asked for, with the host that the ``Host`` header names."""
+        """The requested address, with the host of the ``Host`` header."""
         return f"{self.scheme}://{self.headers.get('Host', '')}{self.target}"
 
     @property
     def last_event_id(self) -> str | None:
-        """The ``Last-Event-ID`` header, None if there was none."""
+        """The ``Last-Event-ID`` header, or None if there was none."""
         return self.headers.get("Last-Event-ID")
 
     @property
@@ -103,15 +103,23 @@ class RecordedRequest:
 
 
 class RequestReader:
-    """Reads one request after the other off a connection.
+    """Reads one request after another from a connection.
 
     Args:
-        receive: Blocks for the next bytes; returns ``b""`` at the end.
+        receive: Blocks for the next bytes, and returns ``b""`` at the end.
         client_port: The port to record.
         scheme: The scheme to record.
+        proceed: Called if the client waits for a 100 (Continue) before it sends a body.
     """
 
-    def __init__(self, receive: Callable[[], bytes], client_port: int, scheme: str) -> None:
+    def __init__(
+        self,
+        receive: Callable[[], bytes],
+        client_port: int,
+        scheme: str,
+        proceed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._proceed = proceed
         self._receive = receive
         self._client_port = client_port
         self._scheme = scheme
@@ -124,7 +132,7 @@ class RequestReader:
             The request, or None if the connection ended instead.
 
         Raises:
-            BadRequestError: It is not one.
+            BadRequestError: It is not a valid request.
         """
         try:
             head = self._until(b"\r\n\r\n").decode(*HEADER_ENCODING)
@@ -134,6 +142,9 @@ class RequestReader:
                 raise BadRequestError(f"not a request line: {start[:80]!r}")
             method, target, version = words
             headers = RequestHeaders([self._field(line) for line in lines])
+            expected = headers.get("Expect", "").lower()
+            if expected == "100-continue" and version != "HTTP/1.0" and not self._buffer:
+                self._proceed()  # RFC 9110, section 10.1.1
             body = self._body(headers)
         except EOFError:
             return None
@@ -163,7 +174,7 @@ class RequestReader:
         while size := self._size(self._until(b"\r\n").partition(b";")[0], 16, len(body)):
             body += self._exactly(size)
             self._until(b"\r\n")
-        # Trailers, which nobody asked for, up to the blank line.
+        # Ignore trailers up to the blank line.
         while self._until(b"\r\n"):
             pass
         return bytes(body)
@@ -174,13 +185,13 @@ class RequestReader:
         except ValueError as error:
             raise BadRequestError(f"not a size: {digits[:80]!r}") from error
         if not 0 <= size <= _MAX_BODY - already:
-            raise BadRequestError(f"a body may have {_MAX_BODY} bytes")
+            raise BadRequestError(f"a body may have at most {_MAX_BODY} bytes")
         return size
 
     def _until(self, end: bytes) -> bytes:
         while (at := self._buffer.find(end)) < 0:
             if len(self._buffer) > _MAX_HEAD:
-                raise BadRequestError(f"nothing ends within {_MAX_HEAD} bytes")
+                raise BadRequestError(f"no line ends within {_MAX_HEAD} bytes")
             self._fill()
         found = bytes(self._buffer[:at])
         del self._buffer[: at + len(end)]

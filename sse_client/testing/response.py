@@ -1,4 +1,4 @@
-"""How a response is written: its head, the framing of its body, its compression. No I/O."""
+"""Writes a response: its head, the framing of its body, and its compression. No I/O."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sse_client.testing.request import HEADER_ENCODING
 if TYPE_CHECKING:
     from sse_client.testing.request import RecordedRequest
 
-#: How the client knows where the body ends.
+#: How the client finds the end of the body.
 Framing = Literal["chunked", "close", "length"]
 
 #: Header fields of a response, as a mapping or as pairs (to repeat a name). They replace the
-#: server's own of the same name; the value None leaves the server's own out.
+#: server's own fields of the same name. The value None removes the server's own field.
 ResponseHeaders = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
-# zlib's number for "the largest window, in the gzip format".
+# zlib's number for the largest window in the gzip format.
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -31,14 +31,15 @@ class Response:
     Args:
         request: The request that it responds to.
         status: The status code.
-        defaults: Header fields apart from those of framing and compression.
-        headers: The test's header fields, which replace others.
-        framing: How the client knows the end of the body.
-        content_length: The bytes promised with ``"length"``.
+        defaults: Header fields other than those of framing and compression.
+        headers: The test's header fields, which replace the others.
+        framing: How the client finds the end of the body. An HTTP/1.0 client gets ``"close"``
+            instead of ``"chunked"``.
+        content_length: The length announced with ``"length"``, in bytes.
         content_encoding: ``"gzip"`` or None.
 
     Raises:
-        ValueError: These do not go together.
+        ValueError: The arguments contradict each other, or one is unknown.
 
     Attributes:
         head: The status line and the headers.
@@ -58,9 +59,12 @@ class Response:
         if framing not in {"chunked", "close", "length"}:
             raise ValueError(f"framing must be 'chunked', 'close' or 'length', not {framing!r}")
         if (framing == "length") != (content_length is not None):
-            raise ValueError("content_length belongs to framing='length', and the other way round")
+            raise ValueError("content_length and framing='length' require each other")
         if content_encoding not in {None, "gzip"}:
             raise ValueError(f"content_encoding must be 'gzip' or None, not {content_encoding!r}")
+        is_old = request.version == "HTTP/1.0"
+        if is_old and framing == "chunked":
+            framing = "close"  # HTTP/1.0 has no chunks (RFC 9112, section 6.1)
         self._framing = framing
         self._bodiless = request.method == "HEAD" or status in {204, 304}
         self._missing = content_length or 0
@@ -81,12 +85,12 @@ class Response:
         fields += [(name, value) for name, value in pairs if value is not None]
         said = {(name.lower(), value.lower()) for name, value in fields}
         self._announced_close = framing == "close" or ("connection", "close") in said
-        lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}"]
+        lines = [f"HTTP/{'1.0' if is_old else '1.1'} {status} {_PHRASES.get(status, '')}"]
         lines += [f"{name}: {value}" for name, value in fields]
         self.head = "\r\n".join([*lines, "", ""]).encode(*HEADER_ENCODING)
 
     def piece(self, data: bytes) -> bytes:
-        """Write a piece of the body: one flushed chunk. Nothing for no data, or without a body."""
+        """Write a piece of the body as one flushed chunk. Return nothing without data or body."""
         if not data or self._bodiless:
             return b""
         if self._compressor is not None:
@@ -102,7 +106,7 @@ class Response:
 
     @property
     def persistent(self) -> bool:
-        """Whether the connection can carry another request, once the tail is written."""
+        """Whether the connection can carry another request after the tail."""
         fulfilled = self._missing <= 0 or self._bodiless
         return fulfilled and not self._announced_close
 

@@ -1,15 +1,16 @@
-"""What answers the requests that reach a server, real or not, and what they were.
+"""Records the requests to a server, and responds to them as a test scripts.
 
-Threads: each response that a script or a handler gives has one of its own. They end when the server
-stops, which aborts their connections; they are daemons, so a handler that hangs cannot keep the
+Each response of a script or a handler has its own thread. These threads end when the server stops,
+which aborts their connections. They are daemons, so a handler that hangs cannot prevent the
 interpreter from exiting.
 
-`ScriptedServer._changed` guards what these threads and the test share; it is held only to look at
-it.
+`ScriptedServer._changed` guards the state that these threads and the test share. It is held only
+briefly.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sse_client import ServerSentEvent
 from sse_client.testing.exchange import Exchange
+from sse_client.testing.unscripted import refuse
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,19 +32,23 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Exchange], object]
 
-# How long `stop` waits for handlers, which it can wake only where they use their exchange.
+# How long `stop` waits for handlers. It can wake them only while they use their exchange.
 _STOP_PATIENCE = 0.9
 
 
 class ScriptedServer(ABC):
-    """What the servers of this package have in common. Any thread may call any method.
+    """The base of the servers of this package. Any thread may call any method.
 
     Args:
         handler: Called with each `Exchange` for which nothing is queued.
+        unscripted_timeout: How long a request may wait for `accept`, in seconds. None means no
+            limit.
     """
 
-    def __init__(self, handler: Handler | None) -> None:
+    def __init__(self, handler: Handler | None, unscripted_timeout: float | None) -> None:
         self.handler = handler
+        self._unscripted_timeout = unscripted_timeout
+        self._process_id = os.getpid()
         self._changed = threading.Condition()
         self._is_running = False
         self._threads: list[threading.Thread] = []
@@ -52,28 +58,33 @@ class ScriptedServer(ABC):
         self._errors: list[BaseException] = []
 
     def start(self) -> None:
-        """Take requests from now on. Does not block.
+        """Accept requests from now on. Does not block.
 
         Raises:
-            OSError: The port is taken.
-            RuntimeError: It is running already.
+            OSError: The port is in use.
+            RuntimeError: The server is already running.
         """
         with self._changed:
             if self._is_running:
-                raise RuntimeError("the server is running already")
+                raise RuntimeError("the server is already running")
+            self._process_id = os.getpid()
             self._listen()
             self._is_running = True
 
     def stop(self) -> None:
-        """Close every connection and free every socket and thread. Nothing happens if stopped.
+        """Close all connections, and free all sockets and threads. Does nothing if stopped.
 
-        Blocks for less than a second: whoever sends or waits on an exchange is woken. May be called
-        from a handler. Responses still queued stay queued.
+        Blocks for less than a second, because threads that send or wait on an exchange wake. May be
+        called from a handler. Queued responses stay queued. Does nothing in a child that was forked
+        while the server ran, because the server belongs to the parent.
 
         Raises:
-            BaseException: The first that a handler or an iterable of events raised.
-            RuntimeError: A handler has not returned; its thread goes on.
+            BaseException: The first error of a handler or an iterable of events.
+            UnscriptedRequestError: A request had no response.
+            RuntimeError: A handler has not returned. Its thread continues.
         """
+        if os.getpid() != self._process_id:
+            return  # its threads are not here, and one of them may hold the lock
         with self._changed:
             was_running, self._is_running = self._is_running, False
             closing = self._hang_up() if was_running else []
@@ -89,13 +100,13 @@ class ScriptedServer(ABC):
                 thread.join(max(0.0, deadline - time.monotonic()))
         left = [thread.name for thread in threads if thread.is_alive() and thread is not caller]
         with self._changed:
-            # A handler that stops its server cannot wait for itself: the next stop does.
+            # A handler that stops its server cannot wait for itself. The next stop waits for it.
             self._threads += [thread for thread in threads if thread is caller]
             errors, self._errors = self._errors, []
         if errors:
             raise errors[0]
         if left:
-            raise RuntimeError(f"these have not returned: {', '.join(left)}")
+            raise RuntimeError(f"these threads have not ended: {', '.join(left)}")
 
     def __enter__(self) -> Self:
         self.start()
@@ -111,22 +122,22 @@ class ScriptedServer(ABC):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """A copy of the list of all requests so far, in the order of arrival."""
+        """A list of all requests so far, in order of arrival."""
         with self._changed:
             return list(self._requests)
 
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[RecordedRequest]:
-        """Block until so many requests have arrived, counted from the first start.
+        """Block until at least ``count`` requests have arrived since the first start.
 
         Args:
-            count: How many.
-            timeout: Seconds to wait at most.
+            count: The number of requests.
+            timeout: The maximum wait, in seconds.
 
         Returns:
             All requests so far.
 
         Raises:
-            TimeoutError: There were fewer.
+            TimeoutError: There were fewer requests.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._requests) >= count, timeout):
@@ -138,14 +149,14 @@ class ScriptedServer(ABC):
         """Take the oldest request that waits for the test. Blocks until there is one.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: The maximum wait, in seconds.
 
         Returns:
-            The exchange, nothing of which has been answered.
+            The exchange, without a response yet.
 
         Raises:
-            RuntimeError: The server does not run, or stopped meanwhile.
-            TimeoutError: No request came that was not answered otherwise.
+            RuntimeError: The server is not running, or stopped during the wait.
+            TimeoutError: No request arrived for which nothing was queued.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self._is_running, timeout)
@@ -153,6 +164,7 @@ class ScriptedServer(ABC):
                 raise RuntimeError("the server is not running")
             if not self._waiting:
                 raise TimeoutError(f"no request to accept within {timeout} s")
+            self._changed.notify_all()  # wakes the thread that limits the wait of the request
             return self._waiting.popleft()
 
     def serve(
@@ -166,24 +178,24 @@ class ScriptedServer(ABC):
         content_length: int | None = None,
         content_encoding: Literal["gzip"] | None = None,
     ) -> None:
-        """Queue an event stream for a request to come. Does not block.
+        """Queue an event stream for a later request. Does not block.
 
         Args:
             events: Data as str, events, or pieces of the body as bytes. Each is sent at once as one
-                piece. A generator may wait in between; what it raises is raised by `stop`.
-            then: What comes after them: the method of `Exchange` of that name.
-            status: See `Exchange.open`, as for the rest.
-            headers: Added to the usual ones, or replacing them.
-            framing: How the client knows the end of the body.
-            content_length: Bytes promised with ``framing="length"``.
+                piece. A generator may wait in between. `stop` raises its errors.
+            then: The method of `Exchange` to call after them.
+            status: The status code. For the other arguments see `Exchange.open`.
+            headers: Added to the usual headers. They may replace them.
+            framing: How the client finds the end of the body.
+            content_length: The length announced with ``framing="length"``, in bytes.
             content_encoding: ``"gzip"`` or None.
 
         Raises:
-            TypeError: ``events`` is a single one.
+            TypeError: ``events`` is a single event.
             ValueError: ``then`` is unknown.
         """
         if isinstance(events, (str, bytes, ServerSentEvent)):
-            raise TypeError("events must be an iterable of events, not one of them")
+            raise TypeError("events must be an iterable of events, not a single event")
         if then not in {"end", "drop", "reset", "stall"}:
             raise ValueError(f"then must be 'end', 'drop', 'reset' or 'stall', not {then!r}")
 
@@ -209,11 +221,11 @@ class ScriptedServer(ABC):
     def respond(
         self, status: int, headers: ResponseHeaders | None = None, body: bytes | str = b""
     ) -> None:
-        """Queue a plain response for a request to come: see `Exchange.respond`. Does not block."""
+        """Queue a plain response for a later request: see `Exchange.respond`. Does not block."""
         self._queue(lambda exchange: exchange.respond(status, headers, body))
 
     def redirect(self, location: str, status: int = 302) -> None:
-        """Queue a redirect for a request to come: see `Exchange.redirect`. Does not block."""
+        """Queue a redirect for a later request: see `Exchange.redirect`. Does not block."""
         self._queue(lambda exchange: exchange.redirect(location, status))
 
     def _queue(self, script: Handler) -> None:
@@ -222,18 +234,18 @@ class ScriptedServer(ABC):
 
     @abstractmethod
     def _listen(self) -> None:
-        """Get ready for connections. Needs `_changed`."""
+        """Prepare to accept connections. Requires `_changed`."""
 
     @abstractmethod
     def _hang_up(self) -> list[Callable[[], None]]:
-        """Return what closes the listener and all connections. Needs `_changed`; does not block."""
+        """Return functions that close the listener and all connections. Requires `_changed`."""
 
     @abstractmethod
     def _name_of(self, role: str) -> str:
-        """Name a thread."""
+        """Return the name of a thread."""
 
     def _spawn(self, role: str, run: Callable[..., None], *args: object) -> None:
-        """Start a thread that `stop` will join. Needs `_changed`, and a server that runs."""
+        """Start a thread that `stop` joins. Requires `_changed` and a running server."""
         thread = threading.Thread(target=run, args=args, name=self._name_of(role), daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()]
         self._threads.append(thread)
@@ -244,12 +256,29 @@ class ScriptedServer(ABC):
             if not self._is_running:
                 return
             self._requests.append(exchange.request)
+            number = len(self._requests)
             handler = self._scripts.popleft() if self._scripts else self.handler
             if handler is None:
                 self._waiting.append(exchange)
+                if self._unscripted_timeout is not None:
+                    self._spawn(
+                        "unscripted", self._refuse, exchange, number, self._unscripted_timeout
+                    )
             else:
                 self._spawn("respond", self._respond, exchange, handler)
             self._changed.notify_all()
+
+    def _refuse(self, exchange: Exchange, number: int, timeout: float) -> None:
+        """Fail a request that the test does not accept in time, unless its client goes first."""
+        with self._changed:
+            if self._changed.wait_for(lambda: exchange not in self._waiting, timeout):
+                return
+            if exchange.wait_closed(0.0):
+                return
+            self._waiting.remove(exchange)
+        error = refuse(exchange, number, timeout)
+        with self._changed:
+            self._errors.append(error)
 
     def _respond(self, exchange: Exchange, handler: Handler) -> None:
         try:
@@ -257,9 +286,9 @@ class ScriptedServer(ABC):
             if not exchange.stalled:
                 exchange.end()
         except ConnectionError:
-            # The client has gone, or the test broke the connection: nothing to tell.
+            # The client has gone, or the test broke the connection. This is not an error.
             pass
-        except BaseException as error:  # noqa: BLE001 - a failed assertion of pytest is no Exception
+        except BaseException as error:  # noqa: BLE001 - a failed assertion of pytest is not an Exception
             with self._changed:
                 self._errors.append(error)
             try:

@@ -1,8 +1,8 @@
 """A real HTTP/1.1 server on the loopback interface, which a test scripts.
 
-Threads: one accepts connections (`listener.py`). Each connection has one that does the TLS
-handshake, reads requests, and notices at once when the client goes. The responses have theirs
-(`script.py`). All end when the server stops, and are daemons.
+One thread accepts connections (`listener.py`). Each connection has a thread that performs the TLS
+handshake, reads requests, and detects at once when the client goes. Each response has its own
+thread (`script.py`). All threads are daemons, and end when the server stops.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sse_client.testing.exchange import Exchange
 from sse_client.testing.listener import Listener
 from sse_client.testing.request import BadRequestError, RequestReader
 from sse_client.testing.script import Handler, ScriptedServer
+from sse_client.testing.unscripted import UNSCRIPTED_TIMEOUT
 
 if TYPE_CHECKING:
     import socket
@@ -22,32 +23,34 @@ if TYPE_CHECKING:
 
 
 class SSEServer(ScriptedServer):
-    """A server for event streams that breaks, trickles and stalls as a test tells it to.
+    """A server for event streams that breaks, trickles and stalls as a test scripts it.
 
-    A context manager that starts it and stops it::
+    It is a context manager that starts and stops itself::
 
         with SSEServer() as server:
             server.serve(["one", "two"], then="reset")  # what the next request gets
             server.respond(503, {"Retry-After": "1"})  # and the one after it
             ...  # the client connects to server.url
-            exchange = server.accept()  # the third is answered step by step
+            exchange = server.accept()  # the third gets its response step by step
             exchange.send("three", id="3")
             assert exchange.wait_closed()
 
-    What answers a request is decided when it arrives: the oldest response queued with `serve`,
-    `respond` or `redirect`; if there is none, `handler`; if there is none either, it waits for the
-    test to `accept` it.
+    When a request arrives, it gets the oldest response that was queued with `serve`, `respond` or
+    `redirect`. If none is queued, `handler` responds. If there is no handler, the request waits
+    until the test accepts it with `accept`.
 
     Any thread may call any method.
 
     Args:
-        handler: Called with each `Exchange` for which nothing is queued, in a thread of its own.
-            When it returns, the response is ended cleanly, unless it called `Exchange.stall`. What
-            it raises ends the response (status 500, or a body cut off), and is raised again by
-            `stop`; a `ConnectionError` is not, as clients may go at any time. May be replaced
-            while the server runs.
-        ssl_context: Serve https with this server-side context.
-        port: The port on 127.0.0.1, or 0 for any that is free.
+        handler: Called in its own thread with each `Exchange` for which nothing is queued. When it
+            returns, the response is ended cleanly, unless it called `Exchange.stall`. An error of
+            it ends the response (with status 500, or a body that is cut off), and `stop` raises the
+            error again. This does not apply to a `ConnectionError`, because clients may go at any
+            time. The handler may be replaced while the server runs.
+        unscripted_timeout: How long a request may wait for `accept`, in seconds. Then it gets a 501
+            that names it, and `stop` raises `UnscriptedRequestError`. None means no limit.
+        ssl_context: A server-side context with which to serve https.
+        port: The port on 127.0.0.1, or 0 for any free port.
     """
 
     host = "127.0.0.1"
@@ -58,8 +61,9 @@ class SSEServer(ScriptedServer):
         *,
         ssl_context: ssl.SSLContext | None = None,
         port: int = 0,
+        unscripted_timeout: float | None = UNSCRIPTED_TIMEOUT,
     ) -> None:
-        super().__init__(handler)
+        super().__init__(handler, unscripted_timeout)
         self._ssl_context = ssl_context
         self._port = port
         self._listener: Listener | None = None
@@ -68,17 +72,17 @@ class SSEServer(ScriptedServer):
     def start(self) -> None:
         """Listen and accept. Does not block.
 
-        After `stop` it listens on the same port again, as a server that was restarted.
+        After `stop` it listens on the same port again, like a restarted server.
 
         Raises:
-            OSError: The port is taken.
-            RuntimeError: It is running already.
+            OSError: The port is in use.
+            RuntimeError: The server is already running.
         """
         super().start()
 
     @property
     def port(self) -> int:
-        """The port that was asked for or, once started, was found."""
+        """The requested port, or the actual one after the start."""
         return self._port
 
     @property
@@ -87,7 +91,7 @@ class SSEServer(ScriptedServer):
         return self.url_for("/")
 
     def url_for(self, target: str) -> str:
-        """Make the address of a path, which may carry a query."""
+        """Return the address of a path, which may include a query."""
         scheme = "http" if self._ssl_context is None else "https"
         host = f"[{self.host}]" if ":" in self.host else self.host  # RFC 3986, section 3.2.2
         return f"{scheme}://{host}:{self._port}/{target.removeprefix('/')}"
@@ -117,7 +121,9 @@ class SSEServer(ScriptedServer):
 
     def _read_requests(self, connection: Connection) -> None:
         scheme = "http" if self._ssl_context is None else "https"
-        reader = RequestReader(connection.receive, connection.client_port, scheme)
+        reader = RequestReader(
+            connection.receive, connection.client_port, scheme, connection.proceed
+        )
         try:
             if self._ssl_context is not None:
                 connection.handshake(self._ssl_context)
@@ -125,7 +131,7 @@ class SSEServer(ScriptedServer):
                 if connection.await_turn():
                     self._dispatch(Exchange(request, connection))
         except (BadRequestError, ConnectionError):
-            # A client that does not speak HTTP, or distrusts the certificate: it sees a close.
+            # A client that does not speak HTTP or distrusts the certificate sees a close.
             pass
         finally:
             connection.abort()

@@ -1,6 +1,6 @@
-"""From the text of an event to a value of the type that the user asked for.
+"""Decodes the text of an event into a value of the requested type.
 
-What is not part of Python (pydantic, msgspec) is imported once it is wanted, and never before.
+pydantic and msgspec are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Makes a value of a type from the text of an event.
+#: Decodes the text of an event.
 Decode = Callable[[str], Any]
 
 Library = Literal["pydantic", "msgspec", "json"]
 
-#: A function of the user's own, ``deserialize(type, data)``, or one of the ready-made ones.
+#: The user's function, ``deserialize(type, data)``, or a library's name.
 Deserialize = Callable[[Any, str], Any] | Library
 
-#: For a program that calls ``session.deserialize`` with types that it makes as it goes.
+#: Bounds the memory of a program that creates types and passes them to ``session.deserialize``.
 _MAX_CACHED = 256
 
 
@@ -40,7 +40,7 @@ def _pydantic_decoder(wanted: object) -> Decode:
         return TypeAdapter(cast("type[Any]", wanted)).validate_json
     except PydanticUserError as error:
         why = error.message.splitlines()[0]
-        raise TypeError(f"pydantic cannot make {wanted!r}: {why}") from error
+        raise TypeError(f"pydantic cannot decode {wanted!r}: {why}") from error
 
 
 def _msgspec_decoder(wanted: object) -> Decode:
@@ -50,12 +50,12 @@ def _msgspec_decoder(wanted: object) -> Decode:
         raise _missing("msgspec") from error
     decoder = msgspec.json.Decoder(cast("type[Any]", wanted))
     if _has_custom_type(msgspec.inspect.type_info(wanted), msgspec.inspect.CustomType):
-        raise TypeError(f"msgspec cannot make {wanted!r}: it knows no such class")
+        raise TypeError(f"msgspec cannot decode {wanted!r}: it does not support this class")
     return decoder.decode
 
 
 def _has_custom_type(info: object, custom: type) -> bool:
-    """Return whether there is a class within that the decoder leaves to others."""
+    """Return whether the type contains a class that msgspec does not know."""
     found, seen = [info], set[int]()
     while found:
         each = found.pop()
@@ -64,7 +64,7 @@ def _has_custom_type(info: object, custom: type) -> bool:
         if isinstance(each, tuple):
             found += each
         elif hasattr(each, "__struct_fields__") and id(each) not in seen:
-            seen.add(id(each))  # a class may hold itself
+            seen.add(id(each))  # a class may contain itself
             found += [getattr(each, name) for name in each.__struct_fields__]
     return False
 
@@ -83,7 +83,7 @@ def _missing(name: str) -> ImportError:
 
 
 def _first_that_can(wanted: object) -> Decode:
-    """Return a decoder of the first library that is installed and can make this type."""
+    """Return a decoder of the first installed library that supports this type."""
     reasons: list[str] = []
     for library in _LIBRARIES.values():
         try:
@@ -105,30 +105,30 @@ _cached_decoder = lru_cache(_MAX_CACHED)(_new_decoder)
 
 
 def decoder_for(wanted: object, deserialize: Deserialize | None) -> Decode:
-    """Return what makes a value of this type from text, as ``SSEConfig.deserialize`` says.
+    """Return a decoder for this type, as ``SSEConfig.deserialize`` selects it.
 
     Raises:
         TypeError: The type cannot be decoded.
-        ImportError: The library that is asked for is not installed.
+        ImportError: The requested library is not installed.
     """
     if isinstance(wanted, str | bytes):
-        raise TypeError(f"a type must be given itself, not its name: {wanted!r}")
+        raise TypeError(f"give the type itself, not its name: {wanted!r}")
     if callable(deserialize):
         own = deserialize
         return lambda data: own(wanted, data)
     try:
         return _cached_decoder(wanted, deserialize)
     except TypeError:
-        return _new_decoder(wanted, deserialize)  # it may just be one that has no hash
+        return _new_decoder(wanted, deserialize)  # the type may only lack a hash
 
 
 class Deserializer:
-    """What the options ``types`` and ``deserialize`` make of events and texts. Thread-safe.
+    """Decodes events and texts as the options ``types`` and ``deserialize`` say. Thread-safe.
 
     Args:
-        types: The types by the names of events, one type for all, or None.
+        types: A type for each event name, one type for all events, or None.
         deserialize: How to decode.
-        show_comment_events, show_retry_events: Whether there are such events, which have no data.
+        show_comment_events, show_retry_events: Whether there are such events without data.
 
     Raises:
         TypeError, ImportError: As ``decoder_for``.
@@ -149,7 +149,7 @@ class Deserializer:
         )
         self._deserialize: Deserialize | None = deserialize
         self._decoders: dict[str, Decode] = {}
-        #: For all names, if there is one type for all.
+        #: The decoder for all names, if there is one type for all.
         self._default: Decode | None = None
         if isinstance(types, Mapping):
             self._decoders = {
@@ -164,10 +164,10 @@ class Deserializer:
     ) -> ServerSentEvent | TypedServerSentEvent[Any]:
         """Return the event with its data decoded, or the event itself if it has no type.
 
-        What is no ``ServerSentEvent`` somebody has put in as it is to come out.
+        Any other object was put into the channel by the user, and is returned unchanged.
 
         Raises:
-            DeserializationError: The data is not of the type.
+            DeserializationError: The data is not of the requested type.
         """
         if not isinstance(event, ServerSentEvent):
             return event
@@ -184,10 +184,10 @@ class Deserializer:
         return TypedServerSentEvent(data, event.event, event.id, event.retry, event.comments, event)
 
     def decode(self, wanted: TypeForm[T], data: str) -> T:
-        """Return the data as a value of this type.
+        """Decode the data as this type.
 
         Raises:
-            DeserializationError: It is not of the type.
+            DeserializationError: The data is not of this type.
             TypeError, ImportError: As ``decoder_for``.
         """
         given: object = data

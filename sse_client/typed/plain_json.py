@@ -1,7 +1,7 @@
-"""JSON into values of Python, for where neither pydantic nor msgspec is installed.
+"""Decodes JSON into Python values if neither pydantic nor msgspec is installed.
 
-A type is compiled once, to small functions within each other; what cannot be done is refused then.
-The functions raise ``ValueError`` that says where in the document something is of the wrong kind.
+A type is compiled once, into nested functions. A type that is not supported is refused then. The
+functions raise a ``ValueError`` that names the place of a wrong value in the document.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-#: Takes a value as ``json.loads`` makes it, and where in the document it is.
+#: Takes a value from ``json.loads`` and its place in the document.
 _Convert = Callable[[Any, str], Any]
 
 _NULL = type(None)
 
-#: The kinds of values that JSON has, by what ``json.loads`` makes of them.
+#: The kinds of JSON values, by the Python type that ``json.loads`` returns.
 _KINDS: dict[type, str] = {
     _NULL: "null",
     bool: "a bool",
@@ -32,35 +32,35 @@ _KINDS: dict[type, str] = {
 }
 _SIMPLE_KINDS = frozenset(_KINDS) - {list, dict}
 
-#: What may stand around the type of a TypedDict's field. Told by name: ``typing_extensions`` has
-#: objects of its own on a Python whose ``typing`` lacks them.
+#: What may wrap the type of a TypedDict's field. They are compared by name, because
+#: ``typing_extensions`` has its own objects on a Python whose ``typing`` lacks them.
 _QUALIFIERS = ("Required", "NotRequired", "ReadOnly")
 
-#: How ISO 8601 says UTC. Python 3.10 does not read it.
+#: The ISO 8601 suffix for UTC, which Python 3.10 does not parse.
 _ZULU = "Z"
 
 
 def json_decoder(type: object) -> Callable[[str], Any]:
     """Return a function that decodes JSON text as a type. Does not block.
 
-    It can do ``None``, ``bool``, ``int``, ``float`` (an int will do), ``str``, ``list``, ``tuple``,
-    ``dict`` with keys of ``str``, ``Any`` and ``object`` (as JSON has it), ``Literal``,
+    It supports ``None``, ``bool``, ``int``, ``float`` (also from an int), ``str``, ``list``,
+    ``tuple``, ``dict`` with ``str`` keys, ``Any`` and ``object`` (any JSON value), ``Literal``,
     enumerations (by their values), ``datetime`` and ``date`` (as ``isoformat`` writes them, or with
-    a ``Z``), ``NewType``, dataclasses and TypedDicts; all of them nested, recursive or optional;
-    and unions whose members are of different kinds of JSON, such as ``int | str | Customer``. No
-    value is changed from one kind to another: ``"1"`` is no int. Keys that a class does not know
-    are left out, and the metadata of ``Annotated`` mean nothing.
+    a ``Z``), ``NewType``, dataclasses and TypedDicts. These may be nested, recursive or optional. A
+    union is supported if its members are different kinds of JSON values, as in
+    ``int | str | Customer``. No value is converted to another kind: ``"1"`` is not an int. Unknown
+    keys are ignored, and so is the metadata of ``Annotated``.
 
-    It cannot do sets, bytes, decimals, named tuples, generic classes, classes of other libraries,
-    and unions of two classes, or of a class and a ``dict``.
+    It does not support sets, bytes, decimals, named tuples, generic classes, classes of other
+    libraries, unions of two classes, or unions of a class and a ``dict``.
 
     Raises:
-        TypeError: It cannot do this type.
+        TypeError: The type is not supported.
     """
     try:
         convert, _ = _Compiler().compile(type)
     except RecursionError as error:
-        raise _cannot(type, "it holds itself, and is no class") from error
+        raise _cannot(type, "it contains itself, but is not a class") from error
 
     def decode(data: str) -> Any:  # noqa: ANN401  # of the type asked for
         return convert(json.loads(data, parse_constant=_refuse_constant), "")
@@ -73,13 +73,13 @@ def _refuse_constant(name: str) -> None:
 
 
 class _Compiler:
-    """Compiles a type, and those within it: each class once, so that it may hold itself."""
+    """Compiles a type and the types in it: each class once, so that it may contain itself."""
 
     def __init__(self) -> None:
         self._classes: dict[type, _Convert] = {}
 
     def compile(self, wanted: object) -> tuple[_Convert, frozenset[type]]:
-        """Return what converts a value, and of which kinds of JSON that value may be."""
+        """Return a function that converts a value, and the kinds of JSON value that it accepts."""
         wanted = _unwrapped(wanted)
         if wanted is Any or wanted is object:
             return lambda value, _: value, frozenset(_KINDS)
@@ -111,7 +111,7 @@ class _Compiler:
             elif member is int and float in members:
                 chosen.pop(int, None)
             if chosen.keys() & kinds:
-                raise _cannot(wanted, "its members cannot be told apart")
+                raise _cannot(wanted, "its members cannot be distinguished")
             chosen.update(dict.fromkeys(kinds, convert))
 
         def convert_union(value: Any, path: str) -> Any:  # noqa: ANN401  # any value of JSON
@@ -127,9 +127,9 @@ class _Compiler:
         if kind is dict:
             key, item = arguments or (str, Any)
             if _unwrapped(key) is not str:
-                raise _cannot(wanted, "keys of JSON are str")
+                raise _cannot(wanted, "the keys of a JSON object are str")
             return _mapping(self.compile(item)[0]), frozenset({dict})
-        is_empty = wanted == tuple[()]  # whose arguments are another thing on Python 3.10
+        is_empty = wanted == tuple[()]  # its arguments differ on Python 3.10
         if kind is list or not (arguments or is_empty) or arguments[1:] == (...,):
             convert, _ = self.compile(arguments[0] if arguments else Any)
             return _sequence(list if kind is list else tuple, convert), frozenset({list})
@@ -145,7 +145,7 @@ class _Compiler:
             def convert_later(value: Any, path: str) -> Any:  # noqa: ANN401  # any value of JSON
                 return self._classes[wanted](value, path)
 
-            self._classes[wanted] = convert_later  # for those within that hold the class itself
+            self._classes[wanted] = convert_later  # for fields that contain the class itself
             fields = _typed_dict_fields if is_typed_dict else _dataclass_fields
             try:
                 found = fields(wanted)
@@ -158,7 +158,7 @@ class _Compiler:
 
 
 def _unwrapped(wanted: object) -> object:
-    """Return the type itself, without what says more about it."""
+    """Return the type itself, without annotations and aliases."""
     while True:
         if wanted is None:
             return _NULL
@@ -173,13 +173,13 @@ def _unwrapped(wanted: object) -> object:
 
 
 def _typed_dict_fields(wanted: type) -> dict[str, tuple[object, bool]]:
-    """Return the type of each key, and whether it has to be there."""
+    """Return the type of each key, and whether the key is required."""
     required: frozenset[str] = wanted.__required_keys__  # type: ignore[attr-defined]  # a TypedDict
     found = {}
     for name, hint in get_type_hints(wanted, include_extras=True).items():
         due, inner = name in required, hint
         while (qualifier := str(get_origin(inner)).rpartition(".")[2]) in _QUALIFIERS:
-            # Of an annotation that is a string, __required_keys__ does not know this.
+            # __required_keys__ ignores the qualifier of an annotation that is a string.
             due = {"Required": True, "NotRequired": False}.get(qualifier, due)
             inner = get_args(inner)[0]
         found[name] = inner, due
@@ -187,7 +187,7 @@ def _typed_dict_fields(wanted: type) -> dict[str, tuple[object, bool]]:
 
 
 def _dataclass_fields(wanted: type) -> dict[str, tuple[object, bool]]:
-    """Return the type of each field, and whether it has to be there."""
+    """Return the type of each field, and whether the field is required."""
     hints = get_type_hints(wanted, include_extras=True)
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
         raise TypeError("it has an InitVar")
@@ -220,7 +220,7 @@ def _moment(kind: type[date]) -> _Convert:
         try:
             return kind.fromisoformat(value[:-1] + "+00:00" if value.endswith(_ZULU) else value)
         except ValueError as error:
-            raise ValueError(f"{_place(path)} is no {kind.__name__} of ISO 8601") from error
+            raise ValueError(f"{_place(path)} is not an ISO 8601 {kind.__name__}") from error
 
     return convert
 
@@ -230,11 +230,11 @@ def _one_of(
 ) -> tuple[_Convert, frozenset[type]]:
     kinds = frozenset(kind for kind, _ in choices)
     if not kinds <= _SIMPLE_KINDS:
-        raise _cannot(wanted, "its values are none of JSON")
+        raise _cannot(wanted, "its values are not JSON values")
 
     def convert(value: Any, path: str) -> Any:  # noqa: ANN401  # any value of JSON
         if type(value) not in kinds or (type(value), value) not in choices:
-            raise ValueError(f"{_place(path)} is no value of {_name(wanted)}")
+            raise ValueError(f"{_place(path)} is not a value of {_name(wanted)}")
         return choices[type(value), value]
 
     return convert, kinds
@@ -252,7 +252,7 @@ def _sequence(make: Callable[[Iterable[Any]], Any], convert: _Convert) -> _Conve
 def _row(converts: list[_Convert]) -> _Convert:
     def convert(value: Any, path: str) -> tuple[Any, ...]:  # noqa: ANN401  # any value of JSON
         if type(value) is not list or len(value) != len(converts):
-            raise ValueError(f"{_place(path)} must be an array of {len(converts)}")
+            raise ValueError(f"{_place(path)} must be an array of length {len(converts)}")
         pairs = enumerate(zip(converts, value, strict=True))
         return tuple(each(item, f"{path}[{index}]") for index, (each, item) in pairs)
 
@@ -297,4 +297,4 @@ def _name(wanted: object) -> str:
 
 
 def _cannot(wanted: object, why: str = "") -> TypeError:
-    return TypeError(f"plain JSON cannot become {_name(wanted)}{why and ': '}{why}")
+    return TypeError(f"plain JSON cannot be decoded as {_name(wanted)}{why and ': '}{why}")

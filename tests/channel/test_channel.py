@@ -7,15 +7,24 @@ import sys
 import threading
 import weakref
 from collections import deque
+from typing import TYPE_CHECKING
 
 import pytest
 from support import PATIENCE, Running, fill
 
-from sse_client import ChannelClosed, ChannelOverflowError, IncomingChannel, ServerSentEvent
+from sse_client import (
+    ChannelClosed,
+    ChannelOverflowError,
+    IncomingChannel,
+    ServerSentEvent,
+    SessionClosedError,
+)
 from sse_client.channel.bounds import Bounds
-from sse_client.channel.waiting import _LOOK_AGAIN as LOOK_AGAIN
-from sse_client.channel.waiting import RoomWaiters
+from sse_client.channel.waiting import RoomWaiters, WaitList
 from sse_client.clock import Doorbell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)
@@ -24,8 +33,6 @@ def interpreter(request, monkeypatch):
     monkeypatch.setattr(
         "sse_client.channel.incoming.HAS_GIL", request.param == "with a global lock"
     )
-    # So that whoever is not woken hangs.
-    monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 3600.0)
 
 
 def events(*data: str) -> list[ServerSentEvent]:
@@ -40,22 +47,37 @@ def data_now(channel: IncomingChannel) -> list[str]:
     return [channel.get_nowait().data for _ in range(channel.qsize())]
 
 
-class Waiters:
-    """Tells when threads have come to wait on a condition; made before they do."""
+class Waiters(WaitList):
+    """Tells when threads have come to wait in a list that it replaces."""
 
-    def __init__(self, condition: threading.Condition) -> None:
+    def __init__(self, owner: object, name: str) -> None:
+        super().__init__(getattr(owner, name)._mutex)
         self._came = threading.Semaphore(0)
-        self._wait = condition.wait
-        condition.wait = self._enter
+        setattr(owner, name, self)
 
-    def _enter(self, timeout: float | None = None) -> bool:
-        # The condition's lock is held until it really waits.
-        self._came.release()
-        return self._wait(timeout)
+    def join(self, wake: Callable[[], object]) -> None:
+        super().join(wake)
+        self._came.release()  # whoever wakes it needs the mutex, which is held until it waits
 
     def expect(self, count: int = 1) -> None:
         for _ in range(count):
             assert self._came.acquire(timeout=PATIENCE)
+
+
+def takers(channel: IncomingChannel) -> Waiters:
+    return Waiters(channel, "_takers")
+
+
+def putters(channel: IncomingChannel) -> Waiters:
+    return Waiters(channel._waiters, "_putting")
+
+
+def joiners(channel: IncomingChannel) -> Waiters:
+    return Waiters(channel, "_joiners")
+
+
+def has_rung(bell: Doorbell) -> bool:
+    return not bell._silence.locked()
 
 
 def test_it_is_a_queue():
@@ -71,7 +93,7 @@ def test_it_is_a_queue():
 
 def test_get_waits_for_an_event():
     channel = IncomingChannel()
-    waiters = Waiters(channel.not_empty)
+    waiters = takers(channel)
     getting = Running(channel.get)
     waiters.expect()
     channel.offer(events("a"), 10)
@@ -80,7 +102,7 @@ def test_get_waits_for_an_event():
 
 def test_get_with_a_timeout_waits_for_an_event():
     channel = IncomingChannel()
-    waiters = Waiters(channel.not_empty)
+    waiters = takers(channel)
     getting = Running(lambda: channel.get(timeout=3600))
     waiters.expect()
     channel.offer(events("a"), 10)
@@ -99,7 +121,7 @@ def test_get_raises_empty_without_an_event():
 
 def test_a_batch_wakes_as_many_consumers_as_it_has_events():
     channel = IncomingChannel()
-    waiters = Waiters(channel.not_empty)
+    waiters = takers(channel)
     getting = [Running(channel.get) for _ in range(3)]
     waiters.expect(3)
     channel.offer(events("a", "b", "c"), 30)
@@ -123,7 +145,7 @@ def test_the_end_comes_after_the_last_event():
     channel.end()
     assert channel.get().data == "a"
     for _ in range(2):
-        with pytest.raises(ChannelClosed, match="no more events will come"):
+        with pytest.raises(ChannelClosed, match="no more events will arrive"):
             channel.get()
     assert data(channel) == []
 
@@ -147,7 +169,7 @@ def test_an_error_comes_after_the_last_event_and_to_each_consumer():
 
 def test_the_end_wakes_all_consumers():
     channel = IncomingChannel()
-    waiters = Waiters(channel.not_empty)
+    waiters = takers(channel)
     getting = [Running(channel.get) for _ in range(3)]
     waiters.expect(3)
     channel.end()
@@ -206,7 +228,7 @@ def test_one_can_put_events_of_ones_own():
         channel.put(ServerSentEvent("b"), timeout=0.001)
     with pytest.raises(ValueError, match="non-negative"):
         channel.put(ServerSentEvent("b"), timeout=-1)
-    waiters = Waiters(channel._waiters.condition)
+    waiters = putters(channel)
     putting = Running(lambda: channel.put(ServerSentEvent("b"), timeout=3600))
     waiters.expect()
     assert channel.get().data == "a"
@@ -217,7 +239,7 @@ def test_one_can_put_events_of_ones_own():
 def test_the_end_frees_a_blocked_put():
     channel = IncomingChannel(capacity=1)
     channel.put(ServerSentEvent("a"))
-    waiters = Waiters(channel._waiters.condition)
+    waiters = putters(channel)
     putting = Running(lambda: channel.put(ServerSentEvent("b")))
     waiters.expect()
     channel.end()
@@ -227,7 +249,7 @@ def test_the_end_frees_a_blocked_put():
 def test_tasks_are_counted():
     channel = IncomingChannel()
     channel.offer(events("a", "b"), 20)
-    waiters = Waiters(channel._waiters.condition)
+    waiters = joiners(channel)
     joining = Running(channel.join)
     waiters.expect()
     for _ in range(2):
@@ -270,19 +292,19 @@ def test_block_rings_once_for_each_wait():
     channel.room.wait()
     for _ in range(2):
         channel.get()
-    assert channel.room._rings.qsize() == 0
+    assert not has_rung(channel.room)
 
 
 def test_the_first_event_that_is_taken_frees_a_put_though_the_stream_waits_for_half():
     channel = IncomingChannel(capacity=4)
     assert channel.offer(events(*"abcd"), 40) == ()
-    waiters = Waiters(channel._waiters.condition)
+    waiters = putters(channel)
     putting = Running(lambda: channel.put(ServerSentEvent("mine")))
     waiters.expect()
     assert channel.offer(events("e"), 10) == events("e")
     channel.get()
     assert putting.outcome() is None
-    assert [event.data for event in channel.queue] == ["b", "c", "d", "mine"]
+    assert [event.data for event in channel._events] == ["b", "c", "d", "mine"]
 
 
 def test_block_counts_bytes_too():
@@ -373,6 +395,30 @@ def test_a_doorbell_rung_before_the_wait_is_heard():
     bell.wait(0.001)
 
 
+def test_a_doorbell_may_be_rung_while_it_is_being_rung():
+    bell = Doorbell()
+    silence = bell._silence
+
+    class Interrupted:
+        def locked(self):
+            bell._silence = silence
+            is_locked = silence.locked()
+            bell.ring()  # by a signal handler, or another thread
+            return is_locked
+
+        def release(self):
+            silence.release()
+
+    bell._silence = Interrupted()
+    rings = []
+    bell.listener = lambda: rings.append(bell.last_ring)
+    bell.ring()
+    assert len(rings) == 2
+    assert has_rung(bell)
+    bell.wait(PATIENCE)
+    assert not has_rung(bell)
+
+
 def test_fill_waits():
     channel = IncomingChannel()
     filling = Running(lambda: fill(channel, 2))
@@ -396,9 +442,9 @@ class Hasty(RoomWaiters):
 
 def test_room_that_came_while_it_was_asked_for_is_told_of():
     channel = IncomingChannel(capacity=2)
-    channel._waiters = Hasty(channel.mutex, channel.queue, channel.room)
+    channel._waiters = Hasty(channel._mutex, channel._events, channel.room)
     assert [event.data for event in channel.offer(events("a", "b", "c"), 3)] == ["c"]
-    assert channel.room._rings.qsize() == 1
+    assert has_rung(channel.room)
 
 
 def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
@@ -409,7 +455,7 @@ def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
                 self._events.clear()  # consumers were faster
 
     channel = IncomingChannel(capacity=3, overflow="drop_oldest")
-    channel._bounds = Emptied(channel.queue, 3, 1000, "drop_oldest")
+    channel._bounds = Emptied(channel._events, 3, 1000, "drop_oldest")
     channel.offer(events("a", "b", "c"), 3)
     channel.offer(events("d", "e", "f"), 3)
     assert (data_now(channel), channel.dropped) == (["d", "e", "f"], 1)
@@ -418,7 +464,7 @@ def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
 def test_closing_frees_who_joins():
     channel = IncomingChannel()
     channel.offer(events("a"), 1)
-    waiters = Waiters(channel._waiters.condition)
+    waiters = joiners(channel)
     joining = Running(channel.join)
     waiters.expect()
     channel.close()
@@ -454,10 +500,10 @@ def test_who_waits_for_an_event_tells_of_room_first():
     # Ctrl-C came between taking an event and telling of the room that it left.
     channel = IncomingChannel(capacity=1)
     assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
-    channel.queue.popleft()
+    channel._events.popleft()
     with pytest.raises(queue.Empty):
         channel.get(timeout=0.001)
-    assert channel.room._rings.qsize() == 1
+    assert has_rung(channel.room)
 
 
 def test_an_abandoned_channel_goes_at_once():
@@ -469,12 +515,12 @@ def test_an_abandoned_channel_goes_at_once():
 
 def test_a_consumer_that_waited_tells_of_room():
     channel = IncomingChannel(capacity=1)
-    waiters = Waiters(channel.not_empty)
+    waiters = takers(channel)
     getting = Running(channel.get)
     waiters.expect()
     assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
     assert getting.outcome().data == "a"
-    assert channel.room._rings.qsize() >= 1
+    assert has_rung(channel.room)
 
 
 def test_the_end_is_what_python_calls_shut_down():
@@ -491,7 +537,7 @@ def test_without_a_capacity_it_is_bounded_in_bytes_alone(overflow):
     channel = IncomingChannel(0, capacity_bytes=100, overflow=overflow)
     assert channel.offer(events(*"abc"), 30) == ()
     assert channel.offer(events(*"de"), 20) == ()
-    assert (channel.dropped, channel.full(), channel.room._rings.qsize()) == (0, False, 0)
+    assert (channel.dropped, channel.full(), has_rung(channel.room)) == (0, False, False)
     assert data_now(channel) == ["a", "b", "c", "d", "e"]
 
 
@@ -515,23 +561,23 @@ def test_the_end_wakes_who_waits_for_room(end):
 
 @pytest.mark.parametrize("timeout", [None, 3600.0])
 @pytest.mark.parametrize("call", ["get", "put"])
-def test_who_is_closed_by_a_signal_on_the_brink_of_waiting_looks_again(monkeypatch, call, timeout):
-    # The handler runs on the same thread, between the last look and the wait.
-    assert LOOK_AGAIN <= 1
-    monkeypatch.setattr("sse_client.channel.waiting._LOOK_AGAIN", 0.001)
+@pytest.mark.parametrize("moment", ["before it joins the list", "after that"])
+def test_a_thread_whose_signal_handler_closes_the_channel_does_not_wait(call, timeout, moment):
+    class Interrupted(Waiters):
+        def join(self, wake):
+            if moment == "after that":
+                super().join(wake)
+            channel.close()  # on the same thread
+            if moment != "after that":
+                super().join(wake)
+
     channel = IncomingChannel(capacity=1)
-    condition = channel.not_empty if call == "get" else channel._waiters.condition
-    wait = condition.wait
-
-    def interrupted(seconds=None):
-        channel.close()
-        return wait(seconds)
-
-    condition.wait = interrupted
     if call == "put":
+        Interrupted(channel._waiters, "_putting")
         channel.offer(events("a"), 1)
         waiting = Running(lambda: channel.put(*events("b"), timeout=timeout))
     else:
+        Interrupted(channel, "_takers")
         waiting = Running(lambda: channel.get(timeout=timeout))
     assert isinstance(waiting.outcome(), ChannelClosed)
 
@@ -544,9 +590,9 @@ def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
 
     channel = IncomingChannel(capacity=1, overflow="drop_oldest")
     channel.offer(events("a"), 1)
-    channel.queue = channel._bounds._events = Stolen(channel.queue)
+    channel._events = channel._bounds._events = Stolen(channel._events)
     assert channel.offer(events("b"), 1) == ()
-    assert ([event.data for event in channel.queue], channel.dropped) == (["b"], 0)
+    assert ([event.data for event in channel._events], channel.dropped) == (["b"], 0)
     assert channel.unfinished_tasks == 2  # the one that was taken is still worked on
 
 
@@ -554,6 +600,13 @@ def test_room_that_a_consumer_makes_just_before_the_wait_is_noticed():
     mutex = threading.RLock()
     waiters = RoomWaiters(mutex, deque(["event"]), Doorbell())
     looks = iter([True, False, False])  # full at first, and no longer when it looks again
-    with mutex:
-        waiters.wait_while(looks.__next__, None)
+    waiters.wait_while(looks.__next__, None)
     assert next(looks, None) is None
+
+
+def test_one_that_a_forked_child_has_closed_is_still_its_parents():
+    channel = IncomingChannel()
+    channel.disown(SessionClosedError("the session belongs to another process"))
+    channel.close()
+    with pytest.raises(SessionClosedError, match="another process"):
+        channel.get()

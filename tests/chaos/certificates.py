@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files: certificates to show in turn, the bundle that trusts them, and one it does not."""
+    """Files: certificates to use in turn, the bundle that trusts them, and an untrusted one."""
 
     servers: tuple[str, ...]
     ca_bundle: str
@@ -22,7 +22,7 @@ class Certificates:
 
 
 def issue(folder: Path) -> Certificates:
-    """Issue them for all hosts of the chaos, in files of this folder."""
+    """Issue certificates for all hosts of the chaos tests, in files of this folder."""
     authority = trustme.CA()
     bundle = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))

@@ -1,4 +1,4 @@
-"""A process that takes orders and gives reports, both a line of JSON each."""
+"""A process that takes orders and sends reports, each as a line of JSON."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: How long to wait for what must come, in seconds: beyond it something hangs.
+#: How long to wait for anything, in seconds. Longer is a hang.
 PATIENCE = 20.0
 
-#: The reports that `Child.wait_for` waits for. All others are handed on.
+#: The reports that `Child.wait_for` waits for. All others go to ``on_report``.
 _AWAITED = {"ready", "finishing", "ended"}
 
 
 class Ports:
-    """Ports that stay ours while nobody listens there: each is held by a socket that is bound."""
+    """Ports that stay reserved while nothing listens there, each by a bound socket."""
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
@@ -59,7 +59,7 @@ class Ports:
 
 
 class Child:
-    """A script of this folder in a process of its own; what it reports goes to ``on_report``."""
+    """A script of this folder in its own process, whose reports go to ``on_report``."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Child:
         self._reports: dict[str, dict[str, Any]] = {}
 
     def start(self) -> float:
-        """Start it, and wait until it is ready; return when that was."""
+        """Start it, and wait until it is ready. Return the time of that."""
         self._reports.clear()
         self._process = Process(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -104,7 +104,7 @@ class Child:
                 self._changed.notify_all()
 
     def order(self, **order: object) -> int:
-        """Give an order; return its number."""
+        """Give an order. Return its number."""
         with self._changed:
             self._orders += 1
             number = self._orders
@@ -114,29 +114,29 @@ class Child:
         return number
 
     def wait_until_over(self, number: int) -> float:
-        """Wait until an order has been carried out; return when that was."""
+        """Wait until an order has been carried out. Return the time of that."""
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._over, PATIENCE):
                 raise TimeoutError(f"{self._command[1]}: an order was not over in {PATIENCE} s")
             return self._over.pop(number)
 
     def wait_for(self, what: str) -> dict[str, Any]:
-        """Wait for the report of that name."""
+        """Wait for the report of this name."""
         with self._changed:
             if not self._changed.wait_for(lambda: what in self._reports, PATIENCE):
                 raise TimeoutError(f"{self._command[1]} was not {what} in {PATIENCE} s")
             return self._reports[what]
 
     def freeze(self) -> None:
-        """Let it do nothing, though its connections stay open."""
+        """Stop the process, with its connections open."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it in the middle of what it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)

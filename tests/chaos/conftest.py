@@ -1,4 +1,4 @@
-"""What the tests of the chaos may ask for."""
+"""Fixtures of the chaos tests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def seed() -> int:
-    """Another one each time, or that of the environment."""
+    """A new seed each time, or the seed from the environment."""
     given = os.environ.get("CHAOS_SEED")
     return random.SystemRandom().randrange(2**32) if given is None else int(given)

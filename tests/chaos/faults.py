@@ -1,4 +1,4 @@
-"""The faults, how often each comes, and the plan that a seed makes of them."""
+"""The faults, their frequencies, and the plan that results from a seed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
     Settings = dict[str, Any]
 
-#: How many faults each stream has in a round, before the one that all streams share.
+#: The number of faults per stream in a round, before the one that all streams share.
 FAULTS_A_ROUND = 6
 
-#: More than the header of any response takes, in bytes.
+#: More than the size of any response header, in bytes.
 _HEADER_SIZE = 200
 
 #: What may end a connection.
 _ENDS = ("fin", "rst")
 
-#: What comes before a response, and how often.
+#: What precedes a response, and how often.
 _GARBAGE = (
     ("\x00\x01\x02\xff\xfe", 9),
     ("garbage\r\n", 1),
@@ -34,7 +34,7 @@ _GARBAGE = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What to do, and to whom: "proxy", "origin", "names", "consumer", or all streams at once."""
+    """A fault, and its target: "proxy", "origin", "names", "consumer", or all streams at once."""
 
     kind: str
     target: str
@@ -119,7 +119,7 @@ def _close(rng: random.Random) -> Settings:
     }
 
 
-#: By kind: how often it comes, whom it is for, and what its settings are.
+#: For each kind: its frequency, its target and its settings.
 _OWN: dict[str, tuple[int, str, Callable[[random.Random], Settings]]] = {
     "reset": (6, "proxy", lambda _: {"drop": "rst"}),
     "end": (4, "proxy", lambda _: {"drop": "fin"}),
@@ -160,7 +160,7 @@ _CLOSED_UNDER = (
     "slow consumer",
 )
 
-#: What all streams go through together.
+#: Faults for all streams at once.
 _SHARED: dict[str, int] = {
     "origin killed": 3,
     "origin frozen": 2,
@@ -181,13 +181,13 @@ def _choose(weights: dict[str, int], rng: random.Random) -> str:
 
 
 def own_faults(seed: int, number: int, stream: str) -> list[Fault]:
-    """What one stream goes through in the round of that number."""
+    """The faults of one stream in the round of this number."""
     rng = random.Random(f"{seed}/{number}/{stream}")
     weights = {kind: weight for kind, (weight, _, _) in _OWN.items()}
     return [_make(_choose(weights, rng), rng) for _ in range(FAULTS_A_ROUND)]
 
 
 def shared_fault(seed: int, number: int) -> Fault:
-    """What all streams go through at the end of the round of that number."""
+    """The fault of all streams at the end of the round of this number."""
     rng = random.Random(f"{seed}/{number}")
     return Fault(_choose(_SHARED, rng), "all", {"seconds": _pause(rng)})

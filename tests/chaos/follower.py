@@ -1,4 +1,4 @@
-"""One consumer of one stream, which judges each event, each delay and each closing."""
+"""One consumer of one stream, which checks each event, each delay and each closing."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
     from sse_client import ServerSentEvent, SSESession
 
-#: What the streams are followed with, in seconds. Tiny, so that many faults fit into a minute.
+#: The options of the streams, in seconds. They are tiny, so that many faults fit into a minute.
 RECONNECTION_TIME = 0.02
 READ_TIMEOUT = 0.3
 EVENT_TIMEOUT = 0.6
 MAX_RECONNECTION_TIME = 0.1
 
-#: Fewer events than a burst and a backlog bring, so that the consumer is felt by the server.
+#: Fewer events than in a burst and a backlog, so that backpressure reaches the server.
 CAPACITY = 16
 
-#: What a clock may be off between two readings, in seconds.
+#: The inaccuracy of a clock, in seconds.
 _TICK = 0.001
 
 
 class Follower:
-    """Follows a stream with a thread of its own, over any number of sessions.
+    """Follows a stream with its own thread, over any number of sessions.
 
     Args:
         stream: The name of the stream.
-        url: Where it is.
+        url: The address.
         verify: As in requests.
-        complain: Called with what went wrong, from any thread.
+        complain: Called with each problem, on any thread.
     """
 
     def __init__(
@@ -74,24 +74,24 @@ class Follower:
         self._next_due = 0.0
         self._thread = threading.Thread(target=self._run, name=f"follower:{stream}")
 
-    # For the one who makes the faults.
+    # For the thread that injects faults.
 
     def start(self) -> None:
         self._thread.start()
 
     @property
     def next_due(self) -> float:
-        """When the latest attempt that a session has announced is due."""
+        """The time of the next attempt that a session has announced."""
         return self._next_due
 
     def attempted(self) -> None:
-        """Judge an attempt: it must not come before its time. Called by the resolver."""
+        """Check that an attempt is not too early. Called by the resolver."""
         early = self._next_due - time.monotonic()
         if early > _TICK and not self.is_excused:
             self._complain(f"stream {self.stream}: an attempt {early:.3f} s too early")
 
     def wait_for(self, number: int) -> float:
-        """Wait until the event of that number has been processed; return when that was seen."""
+        """Wait until the event of this number has been processed. Return the time of that."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_failed or self.position >= number, PATIENCE)
             if self.position < number:
@@ -100,22 +100,22 @@ class Follower:
             return time.monotonic()
 
     def pause(self) -> None:
-        """Keep the consumer from taking another event."""
+        """Stop the consumer from taking events."""
         self._unpaused.clear()
 
     def go_on(self) -> None:
-        """Let it take events again."""
+        """Let the consumer take events again."""
         self._unpaused.set()
 
     def reconnect(self) -> None:
-        """Have the session reconnect now, whatever was announced."""
+        """Let the session reconnect now."""
         with self._changed:
             session = self._session
         if session is not None:
             session.reconnect()
 
     def close(self, *, whole_client: bool) -> None:
-        """Close the session, or the client with it; judge how long that takes. Another follows."""
+        """Close the session or the client, and check the duration. Another session follows."""
         with self._changed:
             client, session = self._client, self._session
             self._closing = True
@@ -139,7 +139,7 @@ class Follower:
             self._complain(f"stream {self.stream}: it never ended")
 
     def stop(self) -> None:
-        """Give it up, wherever it is."""
+        """Stop following, in any state."""
         self._stopping = True
         self.close(whole_client=True)
         self.join()
@@ -157,7 +157,7 @@ class Follower:
                 self._changed.notify_all()
 
     def _follow_with_client(self) -> bool:
-        """Follow with one client until it is closed; return whether the stream has ended."""
+        """Follow with one client until it is closed. Return whether the stream has ended."""
         with HttpClient() as client:
             client.install(
                 SSE,
@@ -177,7 +177,7 @@ class Follower:
                     return is_over
 
     def _follow_session(self, client: HttpClient) -> tuple[bool, bool]:
-        """Follow one session; return whether the client was closed, and whether all is over."""
+        """Follow one session. Return whether the client was closed, and if the stream is over."""
         with self._changed:
             self._closing = False
             self._next_due = 0.0
@@ -193,6 +193,7 @@ class Follower:
                 last_event_id=start,
                 verify=self._verify,
                 timeout=(READ_TIMEOUT, READ_TIMEOUT),
+                own_thread=self._sessions % 2 == 0,  # either driver of streams, by turns
             )
             with session:
                 with self._changed:
@@ -221,7 +222,7 @@ class Follower:
             self.counts["bytes"] += session.statistics.bytes
 
     def _judge(self, event: ServerSentEvent) -> None:
-        """Compare the event with the one that has to come."""
+        """Compare the event with the expected one."""
         number = int(event.id)
         with self._changed:
             expected = self.position + 1
@@ -240,7 +241,7 @@ class Follower:
     def _judge_delay(
         self, session: SSESession, error: Exception | None, delay: float | None
     ) -> None:
-        """Compare the wait that is announced with what was asked for. On the reader thread."""
+        """Compare the announced wait with the required one. On the reader thread."""
         self.counts["losses"] += 1
         if delay is None:
             return
@@ -253,7 +254,7 @@ class Follower:
             self._next_due = time.monotonic() + delay
 
     def _asked_for(self, received: int) -> float:
-        """The reconnection time in force, in seconds: the least that it may be."""
+        """The minimum of the current reconnection time, in seconds."""
         asked = last_retry(self._began_at, received)
         seconds = RECONNECTION_TIME if asked is None else asked / 1000
         # Of the event behind the last, the ``retry`` line may have come, or not.
@@ -261,5 +262,5 @@ class Follower:
         return seconds if coming is None else min(seconds, coming / 1000)
 
 
-#: What each kind of fault that ends a session ends it with.
+#: The error of a session after each kind of fault that ends it.
 FINAL_ERRORS: dict[str, type[Exception]] = {"wrong type": UnexpectedContentTypeError}

@@ -1,4 +1,4 @@
-"""The body of a response in each framing, and in each how it may be spoilt."""
+"""The body of a response in each framing, and ways to corrupt it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-#: What a stream with a Content-Length promises, in bytes; it ends in the middle of an event. More
-#: than the largest takes, or nobody would get that.
+#: The Content-Length of a stream, in bytes, which ends in the middle of an event. It is larger than
+#: the largest event, which would otherwise never arrive.
 _LENGTH = 32_000
 
 
@@ -31,7 +31,7 @@ class Body:
         return lines
 
     def write(self, data: bytes) -> None:
-        """Send the data. Raises EOFError once a promised length is reached."""
+        """Send the data. Raise EOFError once the announced length is reached."""
         if self._zip:
             data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
         self._send(data)
@@ -53,7 +53,7 @@ class Body:
             self._sock.sendall(b"0\r\n\r\n")
 
     def corrupt(self) -> None:
-        """Send what no client can read; where anything may come it breaks off instead."""
+        """Send an invalid body, or break off if no body can be invalid in this framing."""
         if self._zip:
             self._send(b"\x07")  # a block of a type that does not exist
         elif self._framing == "chunked":

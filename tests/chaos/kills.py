@@ -1,4 +1,4 @@
-"""Kills a client again and again, and judges by its ledger what it has processed."""
+"""Kills a client repeatedly, and checks in its ledger which events it has processed."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _RATE = 100.0
 _MOST_EVENTS = 30
 _LONGEST_PAUSE = 0.02
 
-#: How long a kill at the very start waits at most, in seconds.
+#: The maximum delay of a kill at the start, in seconds.
 _LONGEST_START = 0.3
 
 
 @dataclass
 class Kills:
-    """What came of it.
+    """The result.
 
     Attributes:
-        seed: What the moments of the kills were made of.
-        count: How many kills there were.
-        processed: How many events were processed, each once.
-        doubled: How many were processed again: at most the one in hand at each kill.
-        violations: What went wrong, in words.
+        seed: The seed of the times of the kills.
+        count: The number of kills.
+        processed: The number of distinct events processed.
+        doubled: The number of events processed again: at most one per kill.
+        violations: Descriptions of all problems.
     """
 
     seed: int
@@ -49,7 +49,7 @@ class Kills:
     violations: list[str] = field(default_factory=list)
 
     def judge(self, lives: list[list[int]], last: int) -> None:
-        """Judge what each life of the client has processed."""
+        """Check the events that each life of the client has processed."""
         position = 0
         for number, life in enumerate(lives):
             comes_again = number > 0 and life[:1] == [position]
@@ -84,7 +84,7 @@ class Victim:
             self._changed.notify_all()
 
     def live(self, rng: random.Random) -> None:
-        """Let it process some events, and kill it; at times before it has begun."""
+        """Let it process some events, and kill it, sometimes before it has begun."""
         with self._living():
             if rng.random() < 0.2:
                 threading.Event().wait(rng.uniform(0.0, _LONGEST_START))
@@ -110,7 +110,7 @@ class Victim:
         self._lives.append(self._ledger.stat().st_size)
 
     def lives(self) -> list[list[int]]:
-        """What each life has added to the ledger."""
+        """The entries that each life has added to the ledger."""
         written = self._ledger.read_bytes()
         spans = zip(self._lives, self._lives[1:], strict=False)
         return [[int(line) for line in written[begin:end].split()] for begin, end in spans]
@@ -119,7 +119,7 @@ class Victim:
 def kill_again_and_again(
     seed: int, folder: Path, count: int, seconds: float, certificates: Certificates | None = None
 ) -> Kills:
-    """Kill so many times and for so long, with connections that break in between, then judge."""
+    """Kill a client with breaking connections at least this often and this long, then check."""
     kills = Kills(seed)
     rng = random.Random(seed)
     deadline = time.monotonic() + seconds

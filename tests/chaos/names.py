@@ -1,4 +1,4 @@
-"""A resolver for the hosts of the chaos: all are 127.0.0.1, unless it is told to fail."""
+"""A resolver for the hosts of the chaos tests: all are 127.0.0.1, unless it must fail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def host_of(stream: str) -> str:
 
 
 class Names:
-    """Takes the place of ``socket.getaddrinfo`` for a block."""
+    """Replaces ``socket.getaddrinfo`` within a block."""
 
     def __init__(self) -> None:
         self._real = socket.getaddrinfo
@@ -33,11 +33,11 @@ class Names:
         self._watchers: dict[str, Callable[[], object]] = {}
 
     def watch(self, host: str, watcher: Callable[[], object]) -> None:
-        """Have it called at each look-up of the host, which is at the start of each attempt."""
+        """Call a function at each lookup of the host, which is at the start of each attempt."""
         self._watchers[host] = watcher
 
     def trouble(self, host: str, kind: str, seconds: float) -> float:
-        """Let look-ups "fail", or be "slow", for a while; return when that is over."""
+        """Let lookups "fail" or be "slow" for a while. Return the time of the end."""
         until = time.monotonic() + seconds
         with self._lock:
             self._troubles[host] = kind, until
@@ -72,7 +72,7 @@ class Names:
 
 @contextlib.contextmanager
 def bypassing_proxies() -> Iterator[None]:
-    """Keep requests from asking a proxy of the environment for hosts that only we know."""
+    """Prevent requests from using a proxy of the environment for these hosts."""
     before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
     os.environ.update(dict.fromkeys(before, f"{DOMAIN},127.0.0.1"))
     try:

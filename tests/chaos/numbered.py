@@ -1,7 +1,7 @@
-"""The numbered events: what each holds, when it is due and what it asks for, by its number alone.
+"""The numbered events: their data, times and ``retry`` values follow from their numbers.
 
-The origin makes them and the followers judge them by the same functions, so a restarted origin goes
-on where the killed one was, and nobody has to remember what an event was.
+The origin creates them and the followers check them with the same functions. So a restarted origin
+continues where the killed one was, and nothing has to be stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _BURST_EVERY = 5
 _LARGE_EVERY = 251
 _LARGE = 20_000
 
-#: The least that any ``retry`` asks for, in milliseconds.
+#: The minimum of all ``retry`` values, in milliseconds.
 LEAST_RETRY = 20
 
 _LINE_ENDS = ("\n", "\r\n", "\r")
@@ -23,7 +23,7 @@ _TEXTS = ("", "plain", "größer als é", "多字节 🙂🙃", "colon: and : mo
 
 
 def data_of(number: int) -> str:
-    """What the event holds: one to three lines, short or long, of one to four bytes a character."""
+    """The data of an event: one to three lines, with one to four bytes per character."""
     lines = [f"{number} {_TEXTS[number % len(_TEXTS)]}"]
     if number % 3 == 0:
         lines.append(_TEXTS[number % 5] * (number % 7))
@@ -40,13 +40,13 @@ def retry_of(number: int) -> int | None:
 
 
 def last_retry(after: int, number: int) -> int | None:
-    """What the latest ``retry`` of the events beyond ``after``, up to ``number``, asks for."""
+    """The latest ``retry`` of the events beyond ``after``, up to ``number``."""
     carrier = number - (number - 7) % _RETRY_EVERY
     return retry_of(carrier) if carrier > after else None
 
 
 def wire_of(number: int, *, with_retry: bool = True) -> bytes:
-    """The event as it travels."""
+    """The event in the wire format."""
     lines = [f"id: {number}"]
     if number % 6 == 0:
         lines.insert(0, ": a comment")
@@ -59,13 +59,13 @@ def wire_of(number: int, *, with_retry: bool = True) -> bytes:
 
 
 def due(number: int, rate: float) -> float:
-    """When the event comes to be, in seconds after the beginning; some come in bursts."""
+    """The time of the event, in seconds after the beginning. Some events come in bursts."""
     group = number // _GROUP
     return (number if group % _BURST_EVERY else group * _GROUP) / rate
 
 
 def first_due(seconds: float, rate: float) -> int:
-    """The first number that is due later than so many seconds after the beginning."""
+    """The first number that is due later than this many seconds after the beginning."""
     number = max(1, int(seconds * rate) - _GROUP)
     while due(number, rate) <= seconds:
         number += 1

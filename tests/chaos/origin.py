@@ -1,13 +1,13 @@
-"""A server of numbered events, in a process of its own, that does as it is told.
+"""A server of numbered events in its own process, which carries out orders.
 
-``python origin.py CONFIG``, of which the keys are those of `Config`. Orders come as lines of JSON
-on the standard input, reports go as lines of JSON to the standard output: all requests, all that
-was offered, and when an order has been carried out. At the end of its input it exits.
+``python origin.py CONFIG``: the keys of CONFIG are those of `Config`. Orders arrive as lines of
+JSON on standard input. Reports are written as lines of JSON to standard output: all requests, all
+events offered, and the completion of each order. At the end of its input it exits.
 
-An order names a stream, and has a number. ``now`` is for the connection that is open: "end" it
-well, "corrupt" it, or "mute" it, which leaves nothing but heartbeats. ``answers`` are for the
-requests to come, one after the other: see `_refuse`. ``finish`` ends all streams: with 204, once a
-client has everything. ``certificate`` is the one to show from now on, "rogue" or "rotate".
+An order names a stream, and has a number. ``now`` applies to the open connection: "end" it cleanly,
+"corrupt" it, or "mute" it, so that only heartbeats remain. ``answers`` are the responses to the
+next requests, in order: see `_refuse`. ``finish`` ends all streams with 204, once a client has
+everything. ``certificate`` is the certificate to use from now on, "rogue" or "rotate".
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from numbered import due, first_due, wire_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: How long a connection waits before it looks for orders again, and between heartbeats, in seconds.
+#: The intervals between two checks for orders and between heartbeats, in seconds.
 _TICK = 0.01
 _HEARTBEAT = 0.05
 
-#: How long a client may take to send its request or to read what it is sent, in seconds.
+#: How long a client may take to send its request or to read data, in seconds.
 _PATIENCE = 30.0
 
 #: How long before its last event the end of all streams is set, in seconds.
 _NOTICE = 0.5
 
-#: How many events are written at once, if so many are due.
+#: The maximum number of due events written at once.
 _BATCH = 50
 
 
 @dataclass(frozen=True)
 class Config:
-    """What an origin is started with.
+    """The configuration of an origin.
 
     Attributes:
-        port: Where it listens.
-        tls_port: Where it listens with TLS, if it has certificates.
+        port: The port.
+        tls_port: The port for TLS, if there are certificates.
         epoch: The beginning of the numbers, on the monotonic clock that all processes share.
-        rate: Events a second.
-        certificates: Files, of which each connection gets the next.
-        rogue: The file of a certificate that nobody trusts.
-        with_retry: Whether some events carry a ``retry``.
+        rate: Events per second.
+        certificates: Files. Each connection gets the next one.
+        rogue: The file of an untrusted certificate.
+        with_retry: Whether some events have a ``retry``.
     """
 
     port: int
@@ -73,7 +73,7 @@ class Config:
 
 @dataclass
 class Stream:
-    """What was ordered of one stream."""
+    """The orders for one stream."""
 
     order: int | None = None
     now: str | None = None
@@ -111,7 +111,7 @@ class Origin:
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order.get("finish"):
-            # Not yet due, so that no stream can be beyond it already.
+            # Not yet due, so that no stream is already beyond it.
             ahead = time.monotonic() - self._config.epoch + _NOTICE
             self._last = first_due(ahead, self._config.rate)
             self.report(what="finishing", last=self._last)
@@ -140,7 +140,7 @@ class Origin:
             threading.Thread(target=self._serve, args=(sock, is_tls), daemon=True).start()
 
     def _serve(self, sock: socket.socket, is_tls: bool) -> None:
-        # Whatever the client or the proxy did: this connection is over, and the next will come.
+        # This connection is over, whatever the client or the proxy did. The next one follows.
         with contextlib.suppress(OSError, ValueError), sock:
             if not is_tls:
                 self._answer(sock)
@@ -190,7 +190,7 @@ class Origin:
     def _pieces(
         self, sock: socket.socket, stream: Stream, query: dict[str, str], number: int
     ) -> Iterator[bytes]:
-        """Yield what is due, until the client leaves or an order says otherwise."""
+        """Yield the due events, until the client leaves or an order ends this."""
         only = number + int(query["only"]) if "only" in query else None
         while stream.now not in {"end", "corrupt"}:
             if stream.now == "mute":
@@ -210,7 +210,7 @@ class Origin:
                 return
 
     def _finish_order(self, stream: Stream) -> None:
-        """Report an order once all of it has been carried out."""
+        """Report an order once it has been carried out completely."""
         with self._lock:
             order = stream.order
             if order is None or stream.now is not None or stream.answers:
@@ -226,7 +226,7 @@ def _context(file: str) -> ssl.SSLContext:
 
 
 def _read_request(sock: socket.socket) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the query and the headers. Raises ValueError for anything else than a request."""
+    """Return the query and the headers. Raise ValueError for anything other than a request."""
     data = b""
     while b"\r\n\r\n" not in data:
         received = sock.recv(65536)
@@ -241,7 +241,7 @@ def _read_request(sock: socket.socket) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _refuse(sock: socket.socket, answer: dict[str, Any]) -> None:
-    """Answer with anything but a stream: ``status``, ``type``, ``location``, ``retry_after``."""
+    """Send another response than a stream: ``status``, ``type``, ``location``, ``retry_after``."""
     lines = [f"HTTP/1.1 {answer.get('status', 200)} As Told", "Connection: close"]
     if answer.get("status") != 204:
         lines += [f"Content-Type: {answer.get('type', 'text/plain')}", "Content-Length: 4"]
@@ -263,11 +263,11 @@ def _heartbeats(sock: socket.socket) -> Iterator[bytes]:
 
 
 def _has_left(sock: socket.socket, timeout: float) -> bool:
-    """Wait so long for the client to say anything: after its request that is good-bye."""
+    """Wait this long for bytes or the end from the client, which both mean that it leaves."""
     return bool(select.select([sock], [], [], timeout)[0])
 
 
 if __name__ == "__main__":
     Origin(Config(**json.loads(sys.argv[1]))).run()
-    # Nobody waits for the connections' threads.
+    # Nothing waits for the threads of the connections.
     os._exit(0)

@@ -1,20 +1,21 @@
-"""A TCP proxy in a process of its own, that does to its connections what it is told.
+"""A TCP proxy in its own process, which disturbs its connections as ordered.
 
 ``python proxy.py CONFIG``: CONFIG maps the name of each lane to its port and that of its upstream.
-Orders come as lines of JSON on the standard input, reports go as lines of JSON to the standard
-output: each connection accepted, each dropped by the proxy, and when an order is over. At the end
-of its input it exits.
+Orders arrive as lines of JSON on standard input. Reports are written as lines of JSON to standard
+output: each connection accepted, each connection dropped by the proxy, and the completion of each
+order. At the end of its input it exits.
 
-An order has a number, the name of a lane, and some of these:
+An order has a number, the name of a lane, and some of these keys:
 
-* ``refuse``: for so many seconds nobody listens; ``slow``: nobody accepts.
-* ``drop``: what is open is ended, "fin" or "rst".
-* ``now``: a treatment of what is open; ``next``: treatments of connections to come, one for each.
+* ``refuse``: for this many seconds the port does not listen. ``slow``: it does not accept.
+* ``drop``: end the open connections with "fin" or "rst".
+* ``now``: a treatment of the open connections. ``next``: treatments of the next connections, one
+  for each.
 
-A treatment has a ``kind``: "close" (at once; ``how``), "cut" (``after`` so many bytes of the
-answer; ``how``), "silence" (the same, but it stays open), "drip" (for so many ``seconds`` nothing
-larger than ``most`` bytes at a time), "garbage" (``text``, so many ``times``, comes before the
-answer), "twice" (the upstream is asked twice, and one response thrown away).
+A treatment has a ``kind``: "close" (at once, ``how``), "cut" (after ``after`` bytes of the
+response, ``how``), "silence" (the same, but the connection stays open), "drip" (at most ``most``
+bytes at a time, for ``seconds``), "garbage" (``text``, ``times`` times, before the response), or
+"twice" (send the request twice, and drop one response).
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ if TYPE_CHECKING:
 
 Treatment = dict[str, Any]
 
-_RESET = struct.pack("ii", 1, 0)  # linger for no time at all
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0
 
-#: The pause between two drops of a drip, in seconds.
+#: The pause between two pieces of a drip, in seconds.
 _DRIP_PAUSE = 0.0005
 
-#: An order may hold a treatment for each of many connections; in bytes.
+#: The maximum size of an order, which may have a treatment for each of many connections, in bytes.
 _LONGEST_ORDER = 1024 * 1024
 
-#: How much is read at once, in bytes.
+#: The maximum number of bytes of one read.
 _READ_SIZE = 16 * 1024
 
 
@@ -52,7 +53,7 @@ def report(**facts: object) -> None:
 
 
 class Order:
-    """Counts what is left to do of an order."""
+    """Counts the remaining parts of an order."""
 
     def __init__(self, number: int, parts: int) -> None:
         self._number = number
@@ -64,8 +65,8 @@ class Order:
             report(what="over", order=self._number)
 
 
-class Dropped(Exception):  # noqa: N818  # no error, but the way out
-    """Ends a connection, in the way that it names."""
+class Dropped(Exception):  # noqa: N818  # not an error
+    """Ends a connection in the given way."""
 
     def __init__(self, how: str) -> None:
         super().__init__(how)
@@ -73,7 +74,7 @@ class Dropped(Exception):  # noqa: N818  # no error, but the way out
 
 
 class Link:
-    """One connection of a client, and the one to the upstream that belongs to it."""
+    """One connection of a client, with its connection to the upstream."""
 
     def __init__(self, lane: Lane, client: socket.socket) -> None:
         self._lane = lane
@@ -89,14 +90,14 @@ class Link:
         self._task = asyncio.create_task(self._run())
 
     def treat(self, treatment: Treatment, finish: Callable[[], None]) -> None:
-        """Do this to it from now on; positions count from here."""
+        """Apply a treatment from now on. Positions are relative to this moment."""
         self._finish_treatment()
         self._treatment, self._finish = treatment, finish
         self._forwarded = 0
         self._drip_until = time.monotonic() + treatment.get("seconds", 0.0)
 
     def drop(self, how: str) -> None:
-        """End it from outside."""
+        """End the connection from outside."""
         self._how = how
         self._is_dropped = True
         if self._has_begun:  # or it would never see the cancellation, and never close anything
@@ -173,7 +174,7 @@ class Link:
                 data = data[await self._forward(data) :]
 
     async def _forward(self, data: bytes) -> int:
-        """Send as much of the data as one step may; return how much that was."""
+        """Send as much of the data as one step may. Return the number of bytes."""
         treatment = self._treatment
         kind = treatment.get("kind")
         if kind in {"cut", "silence"}:
@@ -198,12 +199,12 @@ class Link:
         try:
             await asyncio.get_running_loop().sock_sendall(self._client, data)
         except ConnectionError:
-            # The client has left, which the other direction is about to find out.
+            # The client has left, which the other direction will detect.
             await asyncio.Event().wait()
 
 
 class Lane:
-    """One port, and what is to be done to those who come there."""
+    """One port, and the orders for its connections."""
 
     def __init__(self, name: str, port: int, upstream: int) -> None:
         self.name = name
@@ -231,7 +232,7 @@ class Lane:
                 link.treat(*self._next.popleft())
 
     async def obey(self, message: dict[str, Any]) -> None:
-        """Carry an order out."""
+        """Carry out an order."""
         coming, present = message.get("next", []), message.get("now")
         waits = message.get("refuse") or message.get("slow")
         parts = len(coming) + bool(present) + (1 if waits else 0)

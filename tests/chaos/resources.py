@@ -1,4 +1,4 @@
-"""What this process holds: memory, threads and file descriptors, where the system tells."""
+"""The memory, threads and file descriptors of this process, if the system reports them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK_AGAIN = 0.02
 
 
 def resident_memory() -> int:
-    """How much memory this process has, in bytes; 0 where the system does not tell."""
+    """The memory of this process in bytes, or 0 if the system does not report it."""
     if not _STATUS.exists():
         return 0
     lines = _STATUS.read_text().splitlines()
@@ -25,7 +25,7 @@ def resident_memory() -> int:
 
 @dataclass(frozen=True)
 class Held:
-    """How many threads and file descriptors there are."""
+    """The numbers of threads and file descriptors."""
 
     threads: int
     descriptors: int
@@ -44,7 +44,7 @@ class Held:
 
 
 def held_beyond(bound: Held) -> Held | None:
-    """Wait until no more is held than that; return what is, if it stays more."""
+    """Wait until no more is held than this. Return the excess if there is any."""
     deadline = time.monotonic() + _PATIENCE
     while not bound.covers(held := Held.now()):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""An origin, a proxy before it, and one stream: for a test of one fault alone."""
+"""An origin, a proxy before it, and one stream, for tests of single faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RATE = 1000.0
 
 @dataclass(frozen=True)
 class Scene:
-    """What a test needs of it; the one lane is called "1"."""
+    """The parts that a test needs. The only lane is called "1"."""
 
     origin: Child
     proxy: Child
@@ -30,7 +30,7 @@ class Scene:
     heard: queue.SimpleQueue[dict[str, Any]]
 
     def hear(self, what: str) -> dict[str, Any]:
-        """Wait for the next report of that name."""
+        """Wait for the next report of this name."""
         while (report := self.heard.get(timeout=PATIENCE))["what"] != what:
             pass
         return report
@@ -40,7 +40,7 @@ class Scene:
 def set_scene(
     framing: str, certificates: Certificates | None = None, rate: float = _RATE
 ) -> Iterator[Scene]:
-    """Start it, with so many events a second; in TLS with certificates."""
+    """Start it with this rate of events per second, over TLS if there are certificates."""
     with Ports() as ports, Names(), bypassing_proxies():
         port, tls_port, lane = (ports.take() for _ in range(3))
         config = {

@@ -1,7 +1,7 @@
-"""A run: an origin, a proxy, followers, and round after round of faults made of one seed.
+"""A run: an origin, a proxy, followers, and rounds of faults from one seed.
 
-In a round each stream goes through some faults of its own, all streams at once; then there is one
-that they share. After each fault the stream has to deliver what has come to be since.
+In a round, all streams go through their own faults at the same time, and then through one that they
+share. After each fault a stream must deliver all events that have become due.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
 
-#: Events a second, of each stream.
+#: Events per second of each stream.
 RATE = 40.0
 
 #: The framing of each stream, and whether it is in TLS.
@@ -48,21 +48,22 @@ MEMORY_BOUND = 16 * MIB
 #: A silent connection is given up after the timeout; the rest is what a busy machine may add.
 UNNOTICED_BOUND = 3.0
 
-#: The same for an event to come once everything is well again.
+#: The same for an event to arrive after a fault is over.
 STALL_BOUND = 5.0
 
 #: What a session holds while it runs: a thread, and a socket, of which there is a duplicate while
-#: it opens; and the thread of its follower.
-_THREADS_A_STREAM = 2
-_DESCRIPTORS_A_STREAM = 2
+#: it opens; the thread of its follower; and the shared reader of its client, with its selector and
+#: the pair of sockets that wakes it.
+_THREADS_A_STREAM = 3
+_DESCRIPTORS_A_STREAM = 5
 
 
 class Storm:
     """One run.
 
     Args:
-        seed: What the faults are made of.
-        certificates: For the stream in TLS.
+        seed: The seed of the faults.
+        certificates: The certificates of the TLS stream.
     """
 
     def __init__(self, seed: int, certificates: Certificates) -> None:
@@ -74,7 +75,7 @@ class Storm:
         self._followers: dict[str, Follower] = {}
 
     def run(self, seconds: float, least_faults: int = 0) -> Summary:
-        """Inject faults for so long, and until there were so many; or until one does harm."""
+        """Inject faults for at least this time and this number, or until one does damage."""
         began = time.monotonic()
         before = Held.now()
         with self._all_running():
@@ -175,7 +176,7 @@ class Storm:
                 self.summary.faults[fault.kind] += 1
 
     def _inject(self, name: str, fault: Fault) -> float:
-        """Inject a fault, and wait until it is over; return when that was."""
+        """Inject a fault, and wait until it is over. Return the time of that."""
         begun = self._begin(name, fault)
         if not isinstance(begun, int):
             return begun
@@ -192,7 +193,7 @@ class Storm:
         return over
 
     def _begin(self, name: str, fault: Fault) -> int | float:
-        """Begin a fault; return the number of its order, or when it is over."""
+        """Begin a fault. Return the number of its order, or the time of its end."""
         settings = dict(fault.settings)
         if fault.target == "proxy":
             return self._proxy.order(lane=name, **settings)
@@ -224,7 +225,7 @@ class Storm:
         return time.monotonic()
 
     def _close(self, follower: Follower, name: str, settings: dict[str, Any]) -> None:
-        """Close in the middle of another fault, and see that one through."""
+        """Close during another fault, and wait for the end of that fault."""
         under = settings["under"]
         begun: int | float = 0.0
         if under is not None and under.kind == "slow consumer":
@@ -258,7 +259,7 @@ class Storm:
         self.summary.faults[fault.kind] += 1
 
     def _recover(self, follower: Follower, over: float) -> None:
-        """Wait for an event that came to be when the fault was over; judge how long that takes."""
+        """Wait for an event that was due when the fault was over, and check how long that takes."""
         number = first_due(over - self._epoch, RATE)
         seen = follower.wait_for(number)
         stall = seen - max(self._epoch + due(number, RATE), follower.next_due)
@@ -278,7 +279,7 @@ class Storm:
             summary.warm_memory = memory
 
     def _finish(self) -> None:
-        """Let all streams end, and count what they had."""
+        """Let all streams end, and count their events."""
         summary = self.summary
         if not summary.violations:
             self._origin.order(finish=True)

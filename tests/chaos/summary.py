@@ -1,4 +1,4 @@
-"""What a run comes to, in figures."""
+"""The figures of a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Summary:
     """The figures of a run.
 
     Attributes:
-        seed: What the faults were made of.
-        minutes: How long it took.
-        rounds: How many rounds of faults there were.
-        faults: How many of each kind were injected.
+        seed: The seed of the faults.
+        minutes: The duration.
+        rounds: The number of rounds.
+        faults: The number of faults of each kind.
         delivered: Events that consumers took.
         lost: Events that the origin offered and no consumer got.
         doubled: Events that a consumer got again.
@@ -34,9 +34,9 @@ class Summary:
         longest_unnoticed: The longest that a connection was silent before it was given up.
         longest_close: The longest that closing a session or a client took, in seconds.
         warm_memory: Resident memory after the first rounds, in bytes.
-        peak_memory: The most at the end of any round.
+        peak_memory: The maximum at the end of any round.
         last_memory: After the last round.
-        violations: What went wrong, in words.
+        violations: Descriptions of all problems.
     """
 
     seed: int
@@ -72,7 +72,7 @@ class Summary:
             f"again after a kill    {self.in_hand}",
             f"sessions              {self.sessions}",
             f"connections           {self.connections}, and {self.losses} losses",
-            f"longest stall         {self.longest_stall:.3f} s over what was asked for",
+            f"longest stall         {self.longest_stall:.3f} s over the required wait",
             f"longest unnoticed     {self.longest_unnoticed:.3f} s of silence",
             f"longest close         {self.longest_close:.3f} s",
             f"memory                {memory} MiB: warm, at its peak, at the end",
@@ -82,7 +82,7 @@ class Summary:
         return "\n".join(lines)
 
     def add_kills(self, kills: Kills) -> None:
-        """Add what came of killing the client."""
+        """Add the result of killing the client."""
         self.faults["client killed"] += kills.count
         self.delivered += kills.processed + kills.doubled
         self.in_hand += kills.doubled

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from kills import Kills, kill_again_and_again
 
-KILLS = [pytest.param(5, id="short"), pytest.param(12, id="long", marks=pytest.mark.ci)]
 
-
+# A short version, without a proxy, is in tests/cursors/test_keeper.py.
 @pytest.mark.slow
 @pytest.mark.chaos
+@pytest.mark.ci
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("count", KILLS)
-def test_nothing_is_lost_when_the_client_is_killed(seed, tmp_path, count):
-    kills = kill_again_and_again(seed, tmp_path, count, 0.0)
+def test_nothing_is_lost_when_the_client_is_killed(seed, tmp_path):
+    kills = kill_again_and_again(seed, tmp_path, 12, 0.0)
     print(kills)
     assert not kills.violations, f"to see it again: CHAOS_SEED={seed}\n{kills}"
     assert kills.processed > 0

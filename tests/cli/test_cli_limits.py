@@ -13,8 +13,7 @@ from command_line import follow, started
 from support import Running
 
 from sse_client import FileCursor, ServerSentEvent
-from sse_client.cli import follow as follow_module
-from sse_client.cli import output, stream_options
+from sse_client.cli import delivery, opening, output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,8 +110,8 @@ def test_a_position_that_the_server_does_not_know_is_a_failure(server, state, ca
     with FileCursor(state) as cursor:
         cursor.save("1")
     server.respond(410)
-    assert follow(server.url, "--state", str(state)) == 1
-    assert "responded with 410 Gone: it cannot go on behind the last" in capsys.readouterr().err
+    assert follow(server.url, "--state", str(state)) == 4
+    assert "responded with 410 Gone: the server cannot continue after" in capsys.readouterr().err
     assert position(state) == "1"
 
 
@@ -155,8 +154,8 @@ def time_is_up(monkeypatch):
         output.show(text)
         timers[0].function()
 
-    monkeypatch.setattr(stream_options.threading, "Timer", Timer)
-    monkeypatch.setattr(follow_module, "show", show)
+    monkeypatch.setattr(opening.threading, "Timer", Timer)
+    monkeypatch.setattr(delivery, "show", show)
 
 
 @pytest.mark.usefixtures("time_is_up")
@@ -183,18 +182,18 @@ def test_a_time_limit_that_is_not_reached_says_nothing(server, capsys):
 
 
 def test_no_response_within_the_time_limit_is_a_failure(server, capsys):
-    assert follow(server.url, "--max-time", "0.01") == 1
+    assert follow(server.url, "--max-time", "0.01") == 3
     assert capsys.readouterr() == ("", "sse-client: there was no response within --max-time\n")
 
 
 def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, capsys):
-    class Closed(stream_options.HttpClient):
+    class Closed(opening.HttpClient):
         """A client that is closed before it is asked."""
 
         def sse(self, *args, **options):
             self.close()
             return super().sse(*args, **options)
 
-    monkeypatch.setattr(stream_options, "HttpClient", Closed)
+    monkeypatch.setattr(opening, "HttpClient", Closed)
     assert follow(server.url) == 1
     assert capsys.readouterr().err == "sse-client: the client is closed\n"

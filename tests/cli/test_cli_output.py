@@ -9,8 +9,10 @@ import sys
 import pytest
 from command_line import COMMAND, NASTY, PATIENCE, follow, parse, started
 from commands import needs
+from systems import needs_posix
 
 from sse_client import ServerSentEvent
+from sse_client.cli.commands import COMMANDS
 
 
 def without_comments(events: list[ServerSentEvent]) -> list[ServerSentEvent]:
@@ -115,12 +117,14 @@ def in_shell(script: str, url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@needs_posix
 def test_head_takes_what_it_wants_quietly(server):
     server.handler = lambda exchange: [exchange.send(str(number)) for number in range(100_000)]
     done = in_shell("sse-client URL | head -n 3", server.url)
     assert (done.stdout, done.stderr, done.returncode) == ("0\n1\n2\n", "", 0)
 
 
+@needs_posix
 @needs("jq")
 @pytest.mark.parametrize(
     ("script", "expected"),
@@ -186,7 +190,7 @@ def test_a_command_imports_its_own_modules_alone():
     )
     imported = set(done.stdout.splitlines()[-1].split())
     assert "sse_client.cli.follow" in imported
-    others = {f"sse_client.cli.{name}" for name in ("demo", "serve", "record", "relay")}
+    others = {f"sse_client.cli.{name}" for name in COMMANDS}
     assert imported & {"rich", "sse_client.testing", "sse_client.relay", *others} == set()
 
 
@@ -218,7 +222,7 @@ def test_a_closed_standard_output_is_written_to_all_the_same(server, monkeypatch
 
 def test_a_closed_standard_error_does_not_send_failures_to_the_output(server, monkeypatch, capsys):
     server.respond(404)
-    assert with_closed(monkeypatch, "stderr", server.url) == 1
+    assert with_closed(monkeypatch, "stderr", server.url) == 4
     assert with_closed(monkeypatch, "stderr", "--nonsense") == 2
     assert capsys.readouterr() == ("", "")
 
@@ -229,9 +233,10 @@ def test_figures_for_a_closed_standard_error_do_not_end_the_stream(server, monke
     assert capsys.readouterr() == ("one\n", "")
 
 
+@needs_posix
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_process_is_started_without_a_stream(server, closed):
-    server.serve(["one"])
+    server.serve([ServerSentEvent("one", retry=1)])
     server.respond(404)
     done = subprocess.run(
         ["sh", "-c", f'"$@" {closed}', "sh", *COMMAND, "--stats", server.url],
@@ -240,7 +245,7 @@ def test_a_process_is_started_without_a_stream(server, closed):
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert done.stdout == ("" if closed.startswith(">") else "one\n")
     assert "Traceback" not in done.stderr
     assert ("404 Not Found" in done.stderr) is (closed == ">&-")

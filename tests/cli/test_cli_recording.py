@@ -10,16 +10,24 @@ import re
 import signal
 import socket
 import threading
+import types
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from command_line import A_FILE, NASTY, PATIENCE, follow, parse, started, with_file
 from support import sse_client_for_tests
+from systems import needs_posix
+from tables import each_of
 
 from sse_client import CursorError, ServerSentEvent
+from sse_client.cli import replay as replay_module
 from sse_client.cli import serve
+from sse_client.cli.cors import headers_for, options_for
 from sse_client.cli.recording import Recording, read_blocks
+from sse_client.cli.signals import ended_by_sigterm
+from sse_client.testing import RecordedRequest
+from sse_client.testing.request import RequestHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +48,16 @@ def serving(file: Path, *words: str) -> Iterator[str]:
         yield process.stdout.readline().strip()
         process.terminate()
         assert process.communicate(timeout=PATIENCE) == ("", "")
-        assert process.returncode == 0
+        assert process.returncode == (0 if os.name == "posix" else 1)  # Windows just ends it
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A file that is served, and its address. Each client gets what the file holds by then."""
+    file = tmp_path_factory.mktemp("served") / "recording.txt"
+    file.touch()
+    with serving(file) as url:
+        yield file, url
 
 
 def received(url: str, **options) -> list[ServerSentEvent]:
@@ -53,6 +70,10 @@ def received(url: str, **options) -> list[ServerSentEvent]:
 
 def numbered(*numbers: int) -> list[ServerSentEvent]:
     return [ServerSentEvent(f"event {n}", id=str(n)) for n in numbers]
+
+
+#: A recording.
+FIVE = "".join(map(str, numbered(*range(1, 6))))
 
 
 # Recording.
@@ -109,7 +130,7 @@ def test_going_on_without_an_id_is_warned_of(server, file, capsys):
     file.write_text("data: one\n\n")
     server.respond(204)
     assert follow("record", server.url, str(file)) == 0
-    assert "ends without an ID to go on after" in capsys.readouterr().err
+    assert "ends without an ID to continue after" in capsys.readouterr().err
     assert "Last-Event-ID" not in server.requests[0].headers
 
 
@@ -125,6 +146,7 @@ def test_another_file_is_left_as_it_is(file, capsys, content):
     assert file.read_text() == content
 
 
+@needs_posix
 def test_a_pipe_is_no_recording(file, capsys):
     os.mkfifo(file)
     assert follow("record", "http://127.0.0.1:1/", str(file)) == 1
@@ -181,6 +203,14 @@ def test_the_lock_of_a_recording_follows_no_link(file, tmp_path):
 # Blocks.
 
 
+@pytest.mark.parametrize("content", ["# Notes\n\nof mine\n\n", "a,b\n1,2\n", "\n\n"])
+def test_a_file_that_is_not_a_recording_is_not_served(file, capsys, content):
+    file.write_text(content)
+    assert follow("serve", "--replay", str(file)) == 1
+    errors = capsys.readouterr().err
+    assert errors == f"sse-client: {file} is not a recording of an event stream\n"
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_blocks_end_at_a_blank_line_of_any_kind(end):
     blocks = [b"data: 1||", b"|", b": c|data|id: 2||"]
@@ -193,57 +223,52 @@ def test_blocks_end_at_a_blank_line_of_any_kind(end):
 
 @pytest.fixture
 def recorded(file: Path) -> Path:
-    file.write_text("".join(map(str, numbered(*range(1, 6)))))
+    file.write_text(FIVE)
     return file
 
 
-@pytest.mark.parametrize(
-    ("last_event_id", "expected"),
-    [("", [1, 2, 3, 4, 5]), ("2", [3, 4, 5]), ("4", [5])],
-)
-def test_a_client_goes_on_behind_its_last_event(recorded, last_event_id, expected):
-    with serving(recorded) as url:
+def test_a_client_goes_on_behind_its_last_event(served):
+    file, url = served
+    file.write_text(FIVE)
+    for last_event_id, expected in [("", [1, 2, 3, 4, 5]), ("2", [3, 4, 5]), ("4", [5])]:
         assert received(url, last_event_id=last_event_id) == numbered(*expected)
 
 
-def test_a_client_that_has_it_all_is_told_to_stop(recorded, capsys):
-    with serving(recorded) as url:
-        assert follow(url, "--last-event-id", "5") == 0
-        response = requests.get(url, headers={"Last-Event-ID": "5"}, timeout=PATIENCE)
+def test_a_client_that_has_it_all_is_told_to_stop(served, capsys):
+    file, url = served
+    file.write_text(FIVE)
+    assert follow(url, "--last-event-id", "5") == 0
+    response = requests.get(url, headers={"Last-Event-ID": "5"}, timeout=PATIENCE)
     assert response.status_code == 204
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_unknown_id_is_refused(recorded, capsys):
-    with serving(recorded) as url:
-        assert follow(url, "--last-event-id", "9") == 1
+def test_an_unknown_id_is_refused(served, capsys):
+    file, url = served
+    file.write_text(FIVE)
+    assert follow(url, "--last-event-id", "9") == 4
     assert "responded with 410 Gone" in capsys.readouterr().err
 
 
-def test_of_several_events_with_an_id_none_is_lost(file):
+def test_of_several_events_with_an_id_none_is_lost(served):
+    file, url = served
     file.write_text("id: 1\ndata: one\n\ndata: two\n\nid\ndata: three\n\nid: 2\ndata: four\n\n")
-    with serving(file) as url:
-        assert [event.data for event in received(url, last_event_id="1")] == [
-            "two",
-            "three",
-            "four",
-        ]
+    events = received(url, last_event_id="1")
+    assert [event.data for event in events] == ["two", "three", "four"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+def test_a_client_that_has_it_all_stops_although_others_have_the_last_id(served, capsys):
+    file, url = served
+    contents = [
         "id: 1\ndata: a\n\ndata: b\n\ndata: c\n\n",
         "id: 0\ndata: a\n\nid: 1\ndata: b\n\nid: 1\ndata: c\n\n",
         "data: a\n\ndata: b\n\nid: 1\n\ndata: c\n\n",
         "data: a\n\ndata: b\n\nid: 1\ndata: c\n\n: over\n\n",
-    ],
-)
-def test_a_client_that_has_it_all_stops_although_others_have_the_last_id(file, capsys, content):
-    file.write_text(f"retry: 1\n\n{content}")
-    with serving(file) as url:
-        assert follow(url, "--max-events", "9") == 0
-    assert capsys.readouterr() == ("a\nb\nc\n", "")
+    ]
+    for content in contents:
+        file.write_text(f"retry: 1\n\n{content}")
+        assert follow(url, "--max-events", "9") == 0, content
+        assert capsys.readouterr() == ("a\nb\nc\n", ""), content
 
 
 def test_several_clients_are_served_at_once_and_on_any_path(recorded):
@@ -268,19 +293,19 @@ def test_a_loop_goes_on_for_who_has_it_all(recorded):
 
 
 def test_a_loop_over_nothing_ends():
-    assert list(serve._repeated(io.BytesIO(b"data: cut off"))) == []
+    assert list(replay_module._repeated(io.BytesIO(b"data: cut off"))) == []
 
 
-def test_an_empty_recording_is_one_that_everybody_has(file):
+def test_an_empty_recording_is_one_that_everybody_has(served):
+    file, url = served
     file.write_bytes(b"")
-    with serving(file) as url:
-        assert received(url) == []
+    assert received(url) == []
 
 
 def test_a_rate_spaces_the_events(recorded, monkeypatch):
     waits = []
     clock = itertools.count(0.0, 0.01)
-    monkeypatch.setattr(serve.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(replay_module.time, "monotonic", lambda: next(clock))
 
     class Client:
         """The side of a client that is always there."""
@@ -291,10 +316,10 @@ def test_a_rate_spaces_the_events(recorded, monkeypatch):
         def write(self, block: bytes) -> None:
             waits.append(len(block))
 
-    replay = serve._Replay(str(recorded), 4.0, is_endless=False)
+    replay = replay_module.Replay(str(recorded), 4.0, is_endless=False)
     with recorded.open("rb") as blocks:
         replay._send(
-            itertools.chain([b": c\n\n"], read_blocks(blocks)), Client(), serve.new_parser()
+            itertools.chain([b": c\n\n"], read_blocks(blocks)), Client(), replay_module.new_parser()
         )
     size = len(str(numbered(1)[0]))
     assert waits == [5, 0.0, size, 0.23, size, 0.47, size, 0.71, size, 0.95, size]
@@ -341,6 +366,60 @@ def test_a_port_that_is_taken_is_a_failure(recorded, capsys):
     assert "Address already in use" in capsys.readouterr().err
 
 
+# To browsers.
+
+
+def asked(method="GET", **headers: str) -> RecordedRequest:
+    fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return RecordedRequest(method, "/", "/", {}, RequestHeaders(fields), b"", 1, "HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "expected"),
+    [
+        ([], "https://a", {}),
+        (["*"], "https://a", {"Access-Control-Allow-Origin": "*"}),
+        (
+            ["https://a", "https://b"],
+            "https://b",
+            {"Vary": "Origin", "Access-Control-Allow-Origin": "https://b"},
+        ),
+        (["https://a"], "https://b", {"Vary": "Origin"}),
+    ],
+)
+def test_pages_of_some_origins_may_read_it(origins, origin, expected):
+    assert headers_for(asked(Origin=origin), origins) == expected
+
+
+def test_a_preflight_request_is_responded_to():
+    preflight = asked("OPTIONS", Origin="https://a", Access_Control_Request_Headers="last-event-id")
+    methods = "GET, HEAD, POST, OPTIONS"
+    assert options_for(preflight, []) == {"Allow": methods}
+    assert options_for(preflight, ["*"]) == {
+        "Allow": methods,
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": methods,
+        "Access-Control-Max-Age": "600",
+        "Access-Control-Allow-Headers": "last-event-id",
+    }
+    assert "Access-Control-Allow-Headers" not in options_for(asked("OPTIONS"), ["*"])
+
+
+def test_each_response_has_the_headers_of_cors(recorded):
+    with serving(recorded, "--cors", "https://a", "--cors", "https://b") as url:
+        for method, last_event_id, status in [
+            ("GET", "4", 200),
+            ("GET", "5", 204),
+            ("GET", "x", 410),
+            ("OPTIONS", "", 204),
+        ]:
+            headers = {"Last-Event-ID": last_event_id, "Origin": "https://b"}
+            response = requests.request(method, url, headers=headers, timeout=PATIENCE)
+            assert response.status_code == status
+            assert response.headers["Access-Control-Allow-Origin"] == "https://b"
+
+
+@needs_posix
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_serving_with_clients_connected(recorded):
     with started("serve", "--replay", str(recorded), "--loop") as process:
@@ -352,6 +431,26 @@ def test_ctrl_c_ends_serving_with_clients_connected(recorded):
         assert process.returncode == 130
 
 
+@pytest.mark.parametrize("words", [[], ["--once"]])
+def test_each_wait_of_the_main_thread_ends_by_itself(recorded, monkeypatch, capsys, words):
+    """On Windows, Ctrl-C is seen after a wait, and does not interrupt one."""
+    waits = []
+
+    class Event(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            if len(waits) > 1:
+                raise KeyboardInterrupt
+            return False
+
+    for module in (serve, replay_module):
+        monkeypatch.setattr(module, "threading", types.SimpleNamespace(Event=Event))
+    assert follow("serve", "--replay", str(recorded), *words) == 130
+    assert len(waits) == 2
+    assert None not in waits
+    assert capsys.readouterr().err == ""
+
+
 def test_in_this_process_it_leaves_the_signals_as_they_were(recorded, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
 
@@ -359,14 +458,14 @@ def test_in_this_process_it_leaves_the_signals_as_they_were(recorded, monkeypatc
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(serve.threading.Event, "wait", end)
-    replay = serve._Replay(str(recorded), None, is_endless=False)
-    with pytest.raises(SystemExit) as exit_, serve._ended_by_sigterm():
+    replay = replay_module.Replay(str(recorded), None, is_endless=False)
+    with pytest.raises(SystemExit) as exit_, ended_by_sigterm(0):
         replay.is_over.wait()
     assert exit_.value.code == 0
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("words", "message"),
     [
         ([], "the following arguments are required: --replay"),
@@ -375,11 +474,15 @@ def test_in_this_process_it_leaves_the_signals_as_they_were(recorded, monkeypatc
             ["--replay", A_FILE, "--port", "65536"],
             "--port: must be a whole number from 0 to 65535",
         ),
+        (
+            ["--replay", A_FILE, "--cors", "a.b"],
+            "--cors: must be an origin such as https://example.org, or *",
+        ),
+        (["--replay", A_FILE, "--cors", "https://a/"], "--cors: must be"),
         (["--replay", A_FILE, "--rate", "0"], "--rate: must be a number above 0"),
         (["--replay", A_FILE, "--loop", "--once"], "--once: not allowed with argument --loop"),
         (["--replay", A_FILE, "s3cr3t"], "too many arguments"),
     ],
-    ids=str,
 )
 def test_wrong_usage_of_serve_is_explained(capsys, words, message):
     assert follow("serve", *with_file(words)) == 2

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
-import tty
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from command_line import COMMAND, PATIENCE, follow
+from systems import needs_posix
+from terminals import Terminal
 
 from sse_client import ServerSentEvent
 from sse_client.cli import stats
@@ -56,17 +53,36 @@ def test_the_figures_are_those_of_the_session():
     clock.now = 2.0
     session.statistics.events = 1
     session.last_event_id = "a\x1b[31m\nb"
-    assert line(shown) == "1 event | 0.5/s | open | last ID a [31m b | 0 reconnections"
+    assert line(shown) == "1 event | 0.5/s | open | 0 reconnections | last ID a [31m b"
     session.statistics = SimpleNamespace(events=12_345, connections=2, comments=3)
     session.last_event_id = "x" * 100
     shown.lost(session, ValueError("it\nbroke"), 2.5)
     cut = "x" * 59 + "…"
     assert line(shown) == (
-        "12,345 events | 6.17e+03/s | reconnecting in 2.5 s (it broke) | 3 comments | "
-        f"last ID {cut} | 1 reconnection"
+        "12,345 events | 6172/s | reconnecting in 2.5 s | 1 reconnection | 3 comments | "
+        f"last ID {cut} | (it broke)"
     )
+    clock.now += 1.2
+    assert "| reconnecting in 1.3 s |" in line(shown)
+    clock.now += 9
+    assert "| reconnecting in 0.0 s |" in line(shown)
     shown.lost(session, None, None)
-    assert "giving up (it ended)" in line(shown)
+    assert "| giving up | 1 reconnection |" in line(shown)
+    assert line(shown).endswith("| (it ended)")
+    assert "(it ended)" not in line(shown, is_final=True)
+
+
+def test_a_narrow_terminal_shows_all_numbers():
+    clock = Clock()
+    shown = stats.Figures(clock)
+    session = session_with(events=123_456, connections=13, comments=42, last_event_id="x" * 50)
+    shown.lost(session, ValueError("it broke"), 2.5)
+    clock.now = 1.0
+    pieces = [text for _, text in stats.texts_of(shown.parts(), 60)]
+    assert "  ".join(pieces)[:59].startswith(
+        "123,456 events  123456/s  retry 1.5 s  12 reconn.  42 comm"
+    )
+    assert "12 reconnections" in [text for _, text in stats.texts_of(shown.parts(), 80)]
 
 
 def test_the_rate_is_that_of_the_last_seconds_and_in_the_end_of_all():
@@ -94,18 +110,18 @@ def test_a_log_has_a_line_for_each_connection_and_one_for_the_end(server, capsys
     opened, lost, done = errors.splitlines()
     assert re.fullmatch(r"sse-client: 0 events  0/s  open  0 reconnections", opened)
     assert re.fullmatch(
-        r"sse-client: 1 event  \S+/s  reconnecting in \S+ s \(the stream of http://127\.0\.0\.1:"
-        r"\d+/ broke off.*\)  last ID 1  0 reconnections",
+        r"sse-client: 1 event  \S+/s  reconnecting in 0\.0 s  0 reconnections  last ID 1  "
+        r"\(the stream of http://127\.0\.0\.1:\d+/ broke off.*\)",
         lost,
     )
-    assert re.fullmatch(r"sse-client: 1 event  \S+/s  done  last ID 1  0 reconnections", done)
+    assert re.fullmatch(r"sse-client: 1 event  \S+/s  done  0 reconnections  last ID 1", done)
 
 
 def test_a_log_tells_no_secret(server, capsys):
     server.serve([ServerSentEvent("one", retry=1)], then="drop")
     server.respond(403)
     address = server.url.replace("://", "://user:s3cr3t@") + "?token=s3cr3t#s3cr3t"
-    assert follow("--stats", address) == 1
+    assert follow("--stats", address) == 4
     assert "s3cr3t" not in capsys.readouterr().err
 
 
@@ -121,36 +137,13 @@ def test_a_standard_error_that_has_gone_does_not_matter(server, monkeypatch, cap
 
 def test_a_stream_that_does_not_open_has_no_figures(server, capsys):
     server.respond(404)
-    assert follow("--stats", server.url) == 1
+    assert follow("--stats", server.url) == 4
     errors = capsys.readouterr().err.splitlines()
     assert errors[0] == "sse-client: not connected"
     assert "404" in errors[1]
 
 
 # A terminal.
-
-
-class Terminal:
-    """The screen's side of a pseudo-terminal that is 60 columns wide."""
-
-    def __init__(self) -> None:
-        self._screen, self.descriptor = pty.openpty()
-        tty.setraw(self.descriptor)
-        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-        self.seen = ""
-
-    def read_until(self, text: str) -> None:
-        """Read what is written until that text was seen."""
-        while text not in self.seen:
-            self.seen += os.read(self._screen, 65536).decode()
-
-    def read_all(self) -> str:
-        """Read the rest, once all others have closed it."""
-        with contextlib.suppress(OSError):  # how Linux tells the end
-            while data := os.read(self._screen, 65536):
-                self.seen += data.decode()
-        os.close(self._screen)
-        return self.seen
 
 
 @contextlib.contextmanager
@@ -182,6 +175,7 @@ def environment(request, tmp_path):
     return {"PYTHONPATH": str(tmp_path)}
 
 
+@needs_posix
 def test_a_terminal_has_one_live_line(server, environment):
     with on_a_terminal(server.url, **environment) as (process, terminal):
         exchange = server.accept(PATIENCE)
@@ -198,9 +192,10 @@ def test_a_terminal_has_one_live_line(server, environment):
     assert "connecting" in live[1] or "open" in live[1]
     assert max(map(len, live)) < 60
     assert "".join(live).count("\n") == 0
-    assert re.fullmatch(r"sse-client: 1 event  \S+/s  done  last ID n1  0 reconnections", last)
+    assert re.fullmatch(r"sse-client: 1 event  \S+/s  done  0 reconnections  last ID n1", last)
 
 
+@needs_posix
 def test_events_and_the_live_line_share_a_terminal(server, environment):
     with on_a_terminal("--reconnect", "on_error", server.url, output=True, **environment) as (
         process,
@@ -219,6 +214,7 @@ def test_events_and_the_live_line_share_a_terminal(server, environment):
         assert lines.count(f"event number {number}") == 1
 
 
+@needs_posix
 def test_a_dumb_terminal_gets_a_log(server):
     with on_a_terminal(server.url, TERM="dumb") as (process, terminal):
         server.accept(PATIENCE).respond(204)

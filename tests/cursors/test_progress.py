@@ -105,7 +105,7 @@ def test_what_is_not_handed_out_cannot_be_acknowledged(before):
     progress = handed_out(*events[: len(before)])
     for number in before:
         progress.acknowledge(events[number - 1])
-    with pytest.raises(ValueError, match="not handed it out, or it was acknowledged already"):
+    with pytest.raises(ValueError, match="not handed it out, or it was already acknowledged"):
         progress.acknowledge(events[0])
     with pytest.raises(ValueError, match="cannot be acknowledged"):
         progress.acknowledge(events[1])
@@ -194,7 +194,7 @@ def test_any_order_of_many_ends_at_the_last():
 
 
 #: So many equal events that a search through them for each one would take minutes.
-MANY = 200_000
+MANY = 100_000
 
 
 @pytest.mark.parametrize("order", ["oldest first", "newest first", "shuffled"])
@@ -209,7 +209,7 @@ def test_a_step_takes_the_same_time_however_many_equal_events_there_are(order):
     for link in links:
         assert progress.finish(link)
     assert progress.unacknowledged == 0
-    with pytest.raises(ValueError, match="was acknowledged already"):
+    with pytest.raises(ValueError, match="was already acknowledged"):
         progress.acknowledge(event)
 
 

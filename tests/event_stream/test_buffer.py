@@ -7,6 +7,7 @@ import random
 
 import pytest
 from support import sse_client_for_tests
+from tables import each_of
 
 from sse_client import (
     BufferPolicy,
@@ -109,15 +110,15 @@ class TestPolicy:
 
 
 class TestBuffer:
-    @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-    @pytest.mark.parametrize(("stream", "policy", "expected"), KEPT)
-    def test_keeps_what_the_policy_wants(self, stream, policy, expected, end):
-        data = stream.replace("\n", end).encode()
-        wanted = expected.replace("\n", end).encode()
-        assert kept(policy, [data]) == wanted
-        assert kept(policy, [data[i : i + 1] for i in range(len(data))]) == wanted
-        for place in range(len(data) + 1):
-            assert kept(policy, [data[:place], data[place:]]) == wanted
+    @each_of(("stream", "policy", "expected"), KEPT)
+    def test_keeps_what_the_policy_wants(self, stream, policy, expected):
+        for end in ENDS.values():
+            data = stream.replace("\n", end).encode()
+            wanted = expected.replace("\n", end).encode()
+            assert kept(policy, [data]) == wanted
+            assert kept(policy, [data[i : i + 1] for i in range(len(data))]) == wanted
+            for place in range(len(data) + 1):
+                assert kept(policy, [data[:place], data[place:]]) == wanted
 
     @pytest.mark.parametrize("policy", POLICIES)
     def test_keeps_the_same_however_it_came(self, policy, monkeypatch):

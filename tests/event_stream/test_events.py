@@ -9,8 +9,10 @@ import pickle
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tables import each_of
 
 from sse_client.event_stream.events import MAX_RETRY_DIGITS, ServerSentEvent
 from sse_client.event_stream.parser import EventStreamParser
@@ -55,7 +57,7 @@ def is_an_extra(event: ServerSentEvent) -> bool:
 
 
 class TestWireFormat:
-    @settings(deadline=None, max_examples=500)
+    @settings(deadline=None, max_examples=examples(500))
     @given(events)
     @example(ServerSentEvent())
     @example(ServerSentEvent("\n"))
@@ -89,7 +91,7 @@ class TestWireFormat:
         assert "\r" not in text
         assert text.endswith("\n\n")
 
-    @pytest.mark.parametrize(
+    @each_of(
         ("event", "text"),
         [
             (ServerSentEvent(), "data:\n\n"),
@@ -171,8 +173,8 @@ class TestFields:
 
 
 class TestChecks:
-    @pytest.mark.parametrize("name", ["data", "event", "id", "comments"])
-    @pytest.mark.parametrize("value", [b"a", 1, ["a"], True])
+    @each_of("name", ["data", "event", "id", "comments"])
+    @each_of("value", [b"a", 1, ["a"], True])
     def test_texts_must_be_str(self, name: str, value: Any) -> None:
         with pytest.raises(TypeError, match=f"^{name} must be a str, not {type(value).__name__}$"):
             ServerSentEvent(**{name: value})

@@ -1,6 +1,11 @@
 """The streams of the benchmarks and their expected events, against the parser. Nothing is timed."""
 
+import functools
 import importlib
+import itertools
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,34 +54,47 @@ def parsing(workloads):
 
 
 @pytest.fixture
+def live(workloads):
+    return importlib.import_module("live")
+
+
+@pytest.fixture
+def live_contenders(workloads):
+    return importlib.import_module("live_contenders")
+
+
+@pytest.fixture
 def measuring(workloads):
     return importlib.import_module("measuring")
 
 
-@pytest.mark.parametrize("chunking", CHUNKINGS)
-def test_each_workload_has_the_events_that_it_expects(workloads, contenders, chunking):
-    streams = [*workloads.all_workloads(0.01), workloads.long_line(1)]
+@functools.cache
+def small_workloads(workloads):
+    """All of them, which take long to make, in short."""
+    return workloads.all_workloads(0.01)
+
+
+def test_each_workload_has_the_events_that_it_expects(workloads, contenders):
+    streams = [*small_workloads(workloads), workloads.long_line(1)]
     assert {stream.name for stream in streams} == {*WORKLOADS, *SIBLINGS, "line-1"}
-    for stream in streams:
+    for stream, chunking in itertools.product(streams, CHUNKINGS):
         chunks = list(workloads.CHUNKINGS[chunking](stream))
         assert b"".join(chunks) == stream.stream
         for name in (contenders.OURS, contenders.OURS_SINGLY):
-            assert contenders.contender(name).is_right(stream, chunks), stream.name
+            is_right = contenders.contender(name).is_right(stream, chunks)
+            assert is_right, (stream.name, chunking, name)
 
 
-@pytest.mark.parametrize("chunking", CHUNKINGS)
-def test_the_floor_has_the_events_of_the_workload_that_it_knows(
-    workloads, contenders, floor, chunking
-):
-    for stream in workloads.all_workloads(0.01):
+def test_the_floor_has_the_events_of_the_workload_that_it_knows(workloads, floor):
+    for stream, chunking in itertools.product(small_workloads(workloads), CHUNKINGS):
         if stream.is_sibling:
             continue
         chunks = list(workloads.CHUNKINGS[chunking](stream))
-        assert floor.floor(stream, chunking).is_right(stream, chunks), stream.name
+        assert floor.floor(stream, chunking).is_right(stream, chunks), (stream.name, chunking)
 
 
 def test_siblings_have_the_shape_of_another_stream(workloads):
-    streams = workloads.all_workloads(0.01)
+    streams = small_workloads(workloads)
     assert {stream.name: stream.shape for stream in streams if stream.is_sibling} == SIBLINGS
     assert not workloads.long_line(1).is_sibling
     by_name = {stream.name: stream for stream in streams}
@@ -122,15 +140,13 @@ def test_siblings_are_grouped_by_shape_and_by_how_they_are_read(workloads, parsi
 
 
 def test_each_run_has_the_same_streams_and_chunks(workloads):
-    for one, other in zip(
-        workloads.all_workloads(0.01), workloads.all_workloads(0.01), strict=True
-    ):
+    for one, other in zip(small_workloads(workloads), workloads.all_workloads(0.01), strict=True):
         for cut in workloads.CHUNKINGS.values():
             assert list(cut(one)) == list(cut(other))
 
 
 def test_workloads_have_the_sizes_that_they_are_named_after(workloads):
-    by_name = {stream.name: stream for stream in workloads.all_workloads(0.01)}
+    by_name = {stream.name: stream for stream in small_workloads(workloads)}
     assert {len(block) for block in by_name["llm"].blocks} == {180 + len("\n\n")}
     assert {len(block) for block in by_name["wikimedia"].blocks} == {1200}
     assert {len(block) for block in by_name["ticks"].blocks} == {15}
@@ -140,7 +156,7 @@ def test_workloads_have_the_sizes_that_they_are_named_after(workloads):
 
 
 def test_wrong_events_are_found_out(workloads, contenders):
-    stream = workloads.all_workloads(0.01)[0]
+    stream = small_workloads(workloads)[0]
     chunks = list(workloads.CHUNKINGS["by event"](stream))
     one = contenders.contender(contenders.OURS)
     assert not one.is_right(stream, chunks[1:])
@@ -152,3 +168,74 @@ def test_multiples_are_of_the_same_round(measuring):
     seconds = {"limit": [1.0, 10.0, 2.0], "slow": [3.0, 30.0]}
     assert measuring.multiples(seconds, "limit") == {"limit": 1.0, "slow": 3.0}
     assert measuring.multiples({"slow": [1.0]}, "limit") == {}
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads clocks of Linux")
+
+
+def run_live(tmp_path, *arguments, **options):
+    path = tmp_path / "live.json"
+    command = [sys.executable, FOLDER / "live.py", *arguments, "--json", path]
+    subprocess.run(command, check=True, capture_output=True, **options)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@needs_linux
+@pytest.mark.ci
+@pytest.mark.slow
+def test_contenders_receive_all_events_of_live_streams(tmp_path):
+    names = ["merge", "thread", "iter_events", "launchdarkly", "floor-threads", "floor-selector"]
+    chosen = [f"--contender={name}" for name in names]
+    result = run_live(tmp_path, "--streams=2", "--seconds=0.2", "--rounds=1", *chosen)
+    (case,) = result["cases"]
+    assert case["wrong"] == {}
+    assert {*case["figures"], *result["skipped"]} == {*names}
+    assert case["figures"]["merge"]["cpu"] > 0
+    assert case["figures"]["merge"]["threads"] >= 1
+    assert case["of_launchdarkly"].get("launchdarkly", 1) == 1
+
+
+@pytest.mark.ci
+@pytest.mark.slow
+def test_idle_streams_are_opened_and_closed(tmp_path):
+    idle = run_live(tmp_path, "--streams=0", "--idle=5")["idle"]
+    assert [case["count"] for case in idle] == [5, 5]
+    assert [case["limited"] for case in idle] == ["", ""]
+
+
+@needs_linux
+@pytest.mark.ci
+@pytest.mark.slow
+def test_a_contender_that_cannot_be_measured_is_left_out_with_the_reason(tmp_path):
+    chosen = ["--contender=eventsource", "--streams=1", "--rounds=1"]
+    result = run_live(tmp_path, *chosen, env={"PATH": ""})
+    assert result["skipped"] == {"eventsource": "node is missing"}
+    assert result["cases"][0]["figures"] == {}
+
+
+def test_medians_are_of_the_contenders_that_received_all_events(live):
+    case = live.Live(2, 20.0, 1.0, 2)
+    slow = live.Turn(30.0, 3.0, 9.0, 1.0, 0.5, 2, 0.1, 0.2)
+    fast = live.Turn(10.0, 1.0, 3.0, 1.0, 0.5, 2, 0.1, 0.2)
+    case.turns = {"merge": [slow, slow], live.LAUNCHDARKLY: [fast, fast], "thread": [fast]}
+    case.wrong = {"thread": "3 gaps"}
+    case.conclude()
+    assert case.figures == {"merge": slow, live.LAUNCHDARKLY: fast}
+    assert case.of_launchdarkly == {"merge": 3.0, live.LAUNCHDARKLY: 1.0}
+
+
+def test_gaps_of_live_streams_are_found_out(live_contenders):
+    received = ["9 0 0 .", "9 1 0 .", "9 0 1 .", "9 1 1 ."]
+    assert live_contenders.gaps_in(received, 2) == 0
+    assert live_contenders.gaps_in(received[:2] + received[3:], 2) == 0
+    assert live_contenders.gaps_in(received[1:], 2) == 1
+    assert live_contenders.gaps_in([*received, received[-1]], 2) == 1
+
+
+def test_the_floor_decodes_chunks_however_they_are_cut(live_contenders):
+    coded = b"5\r\none\r\n\r\na\r\n0123456789\r\n"
+    for cut in range(len(coded) + 1):
+        content, rest = live_contenders.content_of(coded[:cut])
+        more, rest = live_contenders.content_of(rest + coded[cut:])
+        assert content + more == b"one\r\n0123456789"
+        assert rest == b""

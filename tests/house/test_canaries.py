@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -49,30 +50,33 @@ LEAKS = {
     "output that it reads": "print(CANARY); capsys.readouterr()",
     "output of a process": """
         source = f"print({CANARY!r})"
-        subprocess.run([sys.executable, "-c", source], capture_output=True)
+        subprocess.run([sys.executable, "-S", "-c", source], capture_output=True)
     """,
     "output of a process that it does not read": """
-        subprocess.run([sys.executable, "-c", f"print({CANARY!r})"])
+        subprocess.run([sys.executable, "-S", "-c", f"print({CANARY!r})"])
     """,
-    "its failure": "assert CANARY == 'another'",
 }
 
 
-def run_pytest(folder: Path, body: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest on a test with this body, after one that is silent."""
+def source_of(name: str, body: str) -> str:
+    """Return the source of a test with this body."""
+    # A test with capsys would be the one that sees what is written.
+    parameter = "capsys" if "capsys" in body else ""
+    return f"def {name}({parameter}):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n\n"
+
+
+def run_pytest(folder: Path, *tests: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Run pytest on tests with these bodies, after one that is silent; return what it did."""
     (folder / "conftest.py").write_text(CONFTEST)
-    source = textwrap.indent(textwrap.dedent(body), "    ")
-    silent = "def test_before():\n    logging.getLogger().debug('nothing')\n\n\n"
-    leaking = f"def test_that_tells(capsys):\n{source}\n"
-    if "capsys" not in source:  # else it would be the one that sees what is written
-        leaking = leaking.replace("capsys", "")
-    (folder / "test_it.py").write_text(PREAMBLE + silent + leaking)
+    sources = [source_of("test_before", "logging.getLogger().debug('nothing')")]
+    sources += [source_of(f"test_{number}", body) for number, body in enumerate(tests)]
+    (folder / "test_it.py").write_text(PREAMBLE + "".join(sources))
     environment = {
         "PYTHONPATH": str(Path(__file__).parents[1]),
         # Importing the plug-ins of others takes longer than all the rest.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, *options, str(folder)],
         env={**os.environ, **environment},
         cwd=folder,
@@ -81,35 +85,46 @@ def run_pytest(folder: Path, body: str, *options: str) -> subprocess.CompletedPr
         timeout=PATIENCE,
         check=False,
     )
+    return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize(
-    ("leak", "options"),
-    [
-        *((leak, ()) for leak in LEAKS),
-        # A worker alone hears a log; the main process gets the output of its tests, too.
-        ("a log line", ("-p", "xdist", "-n", "1")),
-        ("its output", ("-p", "xdist", "-n", "1")),
-    ],
-)
-def test_a_test_that_tells_a_secret_fails_the_run_and_is_named(tmp_path, leak, options):
-    done = run_pytest(tmp_path, LEAKS[leak], *options)
-    assert done.returncode == 1
-    assert "secrets that were told" in done.stdout
-    assert "test_it.py::test_that_tells: " in done.stdout
-    assert "test_before:" not in done.stdout
-    assert ("1 failed" in done.stdout) == (leak == "its failure")
+def named(output: str) -> set[str]:
+    """Return the names of the tests that have told a secret, as the run says."""
+    _, _, section = output.partition("leaked secrets")
+    return set(re.findall(r"test_it\.py::(\w+): ", section))
+
+
+def test_tests_that_tell_a_secret_fail_the_run_and_are_named(tmp_path):
+    status, output = run_pytest(tmp_path, *LEAKS.values())
+    # All of them pass, so that nothing but the secrets fails the run.
+    assert f"{len(LEAKS) + 1} passed" in output
+    assert status == 1
+    assert named(output) == {f"test_{number}" for number in range(len(LEAKS))}, list(LEAKS)
+
+
+def test_a_secret_in_a_failure_is_found(tmp_path):
+    status, output = run_pytest(tmp_path, "assert CANARY == 'another'")
+    assert (status, named(output)) == (1, {"test_0"})
+    assert "1 failed, 1 passed" in output
+
+
+def test_a_worker_hands_over_what_it_has_heard(tmp_path):
+    # A worker alone hears a log. The main process gets the output of its tests, too.
+    bodies = [LEAKS["a log line"], LEAKS["its output"]]
+    status, output = run_pytest(tmp_path, *bodies, options=("-p", "xdist", "-n", "1"))
+    assert "3 passed" in output
+    assert (status, named(output)) == (1, {"test_0", "test_1"})
 
 
 def test_a_run_that_is_silent_passes(tmp_path):
-    done = run_pytest(tmp_path, "logging.getLogger().debug('nothing')")
-    assert done.returncode == 0
-    assert "secrets" not in done.stdout
+    status, output = run_pytest(tmp_path, "logging.getLogger().debug('nothing')")
+    assert status == 0
+    assert "secrets" not in output
 
 
 @pytest.mark.parametrize("before", ["", "u", "us", "use", "user:", "user:pw"])
-@pytest.mark.parametrize("behind", ["", "1", "12", "123"])
-def test_base64_hides_nothing(before, behind):
-    text = base64.b64encode(f"{before}{CANARY}{behind}".encode()).decode()
-    assert tells(f"Basic {text}")
-    assert not tells(base64.b64encode(f"{before}CaNaRy{behind}".encode()).decode())
+def test_base64_hides_nothing(before):
+    for behind in ("", "1", "12", "123"):
+        text = base64.b64encode(f"{before}{CANARY}{behind}".encode()).decode()
+        assert tells(f"Basic {text}"), behind
+        assert not tells(base64.b64encode(f"{before}CaNaRy{behind}".encode()).decode()), behind

@@ -10,6 +10,7 @@ import commands
 import pytest
 
 TESTS = Path(__file__).parents[1]
+CI = TESTS.parent / ".ci/run"
 
 
 @pytest.fixture
@@ -64,3 +65,19 @@ def test_no_other_module_looks_for_commands():
     searching = re.compile(r"shutil\.which|import which")
     modules = [path for path in TESTS.rglob("*.py") if searching.search(path.read_text("utf-8"))]
     assert {path.name for path in modules} == {"commands.py", "test_commands.py"}
+
+
+def test_ci_hides_them_from_each_module_that_looks_for_one():
+    looking = re.compile(r"^(?:from|import) (?:commands|redis_process)\b", re.MULTILINE)
+    found = set()
+    for path in TESTS.rglob("*.py"):
+        if looking.search(path.read_text("utf-8")):
+            # All tests of a folder may use what helps them.
+            whose = path if path.name.startswith("test_") else path.parent
+            found.add(str(whose.relative_to(TESTS.parent)))
+    (hidden,) = re.findall(r"^looking=\((.*?)\)$", CI.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    given = hidden.split()
+    for each in found:
+        assert any(Path(each).is_relative_to(path) for path in given), each
+    for path in given:
+        assert any(Path(each).is_relative_to(path) for each in found), path

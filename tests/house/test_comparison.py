@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from sse_client.testing import Exchange
 
-PEERS = ("launchdarkly-eventsource", "httpx-sse", "sseclient-py", "requests-sse")
-for module in ("httpx", "httpx_sse", "ld_eventsource", "requests_sse", "sseclient"):
-    pytest.importorskip(module, reason="the other clients are in the extra `peers`")
+PEERS = ("launchdarkly-eventsource", "httpx-sse", "httpx2", "sseclient-py", "requests-sse")
+for module in ("httpx", "httpx2", "httpx_sse", "ld_eventsource", "requests_sse", "sseclient"):
+    pytest.importorskip(module, reason="the other clients are in requirements/peers.txt")
 
 from peers import FOLLOW  # noqa: E402  # once it is known that they are there
 
 PAGE = (ROOT / "docs/comparison.md").read_text(encoding="utf-8")
+#: What precedes the part on Ktor, which has a table of its own.
+TABLE = PAGE.partition("\n## ")[0]
 
 #: How long the server waits for a client to see an event, before it goes on; in seconds.
 SHORT_PATIENCE = 1.0
@@ -144,32 +146,30 @@ def reads(*pieces: str | bytes, data: list[str]) -> Callable[[Follow], bool]:
 
 
 PROBES: dict[str, Callable[[Follow], bool]] = {
-    "drops a byte order mark": reads("\ufeffdata: a\n\n", data=["a"]),
-    "takes CR LF for one line end, also cut in two": reads(
+    "ignores a leading byte order mark": reads("\ufeffdata: a\n\n", data=["a"]),
+    "treats CR LF as one line end, even if it is split": reads(
         "data: a\r", "\ndata: b\r\n\r\n", data=["a\nb"]
     ),
     "ends lines at CR": reads("data: a\rdata: b\r\r", data=["a\nb"]),
     "keeps U+2028, U+0085, VT and FF within a line": reads(
         "data: a\u2028b\x85c\x0bd\x0ce\n\n", data=["a\u2028b\x85c\x0bd\x0ce"]
     ),
-    "puts a character together that was cut in two": reads(
-        b"data: \xc3", b"\xa9\n\n", data=["\xe9"]
-    ),
-    "replaces broken UTF-8": reads(b"data: a\xffb\n\n", data=["a\ufffdb"]),
-    "drops an event that the end cuts off": reads("data: a\n\ndata: b", data=["a"]),
-    "gives no event for a block without data": reads(
+    "decodes a character that is split": reads(b"data: \xc3", b"\xa9\n\n", data=["\xe9"]),
+    "replaces invalid UTF-8": reads(b"data: a\xffb\n\n", data=["a\ufffdb"]),
+    "discards an incomplete event at the end": reads("data: a\n\ndata: b", data=["a"]),
+    "dispatches no event for a block without data": reads(
         "event: x\nid: 1\n\n:\n\ndata: a\n\n", data=["a"]
     ),
-    "gives an event for an empty data line": reads("data\n\ndata: a\n\n", data=["", "a"]),
-    "delivers an event at once, in a body without a length": delivers_at_once,
-    "refuses another content type": refuses_another_type,
-    "reconnects, and sends `Last-Event-ID`": goes_on_behind_the_last_event,
-    "ends for good at 204": ends_at_204,
+    "dispatches an event for an empty data line": reads("data\n\ndata: a\n\n", data=["", "a"]),
+    "delivers an event immediately if the body has no length": delivers_at_once,
+    "rejects other content types": refuses_another_type,
+    "reconnects and sends `Last-Event-ID`": goes_on_behind_the_last_event,
+    "stops reconnecting after 204": ends_at_204,
 }
 
 
 def table() -> dict[str, list[str]]:
-    rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
+    rows = [line.strip("| ").split(" | ") for line in TABLE.splitlines() if line.startswith("| ")]
     return {cells[0]: cells[1:] for cells in rows}
 
 

@@ -10,6 +10,7 @@ import pytest
 from command_line import COMMAND, PATIENCE, follow
 from commands import needs
 from pages import ROOT, read_blocks
+from systems import needs_posix
 
 from sse_client import ServerSentEvent
 
@@ -25,9 +26,12 @@ DATA = '{"type": "edit", "title": "T", "choices": [{"delta": {"content": "Hel"}}
 
 
 def test_the_page_has_each_option_and_no_other(capsys):
-    options = {"--unbuffered"}  # of jq
-    for words in ([], ["record"], ["serve"], ["demo"]):
-        assert follow(*words, "--help") == 0
+    options = set()
+    for words in ([], ["check"], ["record"]):
+        assert follow(*words, "--help", "all") == 0
+        options |= set(OPTION.findall(capsys.readouterr().out))
+    for command in ("serve", "demo", "completion", "man"):
+        assert follow(command, "--help") == 0
         options |= set(OPTION.findall(capsys.readouterr().out))
     assert set(OPTION.findall(TEXT)) | {"--version"} == options
 
@@ -49,20 +53,21 @@ def answer(exchange: Exchange) -> None:
 
 
 EXPECTED = [
-    ("recentchange | jq", "T\n"),
+    ("recentchange |", "T\n"),
     ("chat/completions", "Hel"),
-    ("--max-time 60", ""),
+    ("-m 60", ""),
     ("--event price", '{\n  "type": "edit"'),
     ("--raw --filter-comments off", ": c\n"),
 ]
 
 
+@needs_posix
 @needs("jq")
 @pytest.mark.parametrize(("sign", "expected"), EXPECTED, ids=[sign for sign, _ in EXPECTED])
 def test_a_recipe_does_what_it_says(server, tmp_path, sign, expected):
     (recipe,) = [code for code in RECIPES if sign in code]
     server.handler = answer
-    if "--max-time" in recipe:
+    if "-m 60" in recipe:
         recipe = recipe.splitlines()[0]  # the others are followed by hand, in two terminals
     script = re.sub(r"https?://[^/\s]+/", server.url, recipe)
     done = subprocess.run(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from processes import Process
@@ -19,15 +21,42 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 30
 
 
-def run(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / name), *words],
+class Done(NamedTuple):
+    """What an example has written, and its status."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+def run(name: str) -> Done:
+    """Run an example without an address, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
         capture_output=True,
         encoding="utf-8",
         timeout=PATIENCE,
-        env={**os.environ, **environment},
         check=False,
     )
+    return Done(done.stdout, done.stderr, done.returncode)
+
+
+@pytest.fixture
+def follow(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run an example with an address, in this process."""
+
+    def run_here(name: str, *words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        status = 0
+        try:
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        except SystemExit as exit_:
+            # The examples give a text alone, which an interpreter prints.
+            status = 1
+            print(exit_.code, file=sys.stderr)
+        return Done(*capsys.readouterr(), status)
+
+    return run_here
 
 
 def test_every_example_is_tested_here():
@@ -44,10 +73,10 @@ def test_the_quickstart_runs_by_itself():
     assert done.returncode == 0
 
 
-def test_the_quickstart_follows_an_address(server):
+def test_the_quickstart_follows_an_address(server, follow):
     server.serve([ServerSentEvent("one", id="1", retry=1)], then="reset")
     server.respond(204)
-    done = run("quickstart.py", server.url)
+    done = follow("quickstart.py", server.url)
     assert done.stderr == ""
     assert (done.stdout, done.returncode) == ("1 message one\n", 0)
 
@@ -58,13 +87,15 @@ def test_the_chat_runs_by_itself():
     assert (done.stdout, done.returncode) == ("You said: Hello, stream! \n", 0)
 
 
-def test_the_chat_prints_the_response_to_its_question(server):
+def test_the_chat_prints_the_response_to_its_question(server, follow, monkeypatch):
+    monkeypatch.setenv("API_KEY", "key")
+
     def token(delta: dict[str, str | None]) -> str:
         return json.dumps({"choices": [{"delta": delta}]})
 
     deltas = [{"role": "assistant", "content": None}, {"content": "Hel"}, {"content": "lo"}, {}]
     server.serve([*map(token, deltas), '{"choices": []}', "[DONE]"], then="stall")
-    done = run("llm_chat.py", server.url, API_KEY="key")
+    done = follow("llm_chat.py", server.url)
     assert done.stderr == ""
     assert (done.stdout, done.returncode) == ("Hello\n", 0)
     (request,) = server.requests
@@ -74,15 +105,15 @@ def test_the_chat_prints_the_response_to_its_question(server):
 
 
 @pytest.mark.parametrize("broken", [True, False], ids=["broken off", "refused"])
-def test_the_chat_tells_that_the_response_is_not_whole(server, broken):
+def test_the_chat_tells_that_the_response_is_not_whole(server, follow, broken):
     if broken:
         server.serve(['{"choices": [{"delta": {"content": "Hel"}}]}'], then="drop")
     else:
         server.respond(401)
-    done = run("llm_chat.py", server.url)
+    done = follow("llm_chat.py", server.url)
     assert done.returncode == 1
     assert done.stdout == ("Hel" if broken else "")
-    assert done.stderr.startswith("\nno whole response: ")
+    assert done.stderr.startswith("\nthe response is incomplete: ")
     assert len(server.requests) == 1
 
 
@@ -96,21 +127,21 @@ def test_the_restart_runs_by_itself():
     assert done.returncode == 0
 
 
-def test_the_restart_goes_on_behind_its_position(server, tmp_path):
+def test_the_restart_goes_on_behind_its_position(server, follow, tmp_path):
     path = str(tmp_path / "position.json")
     for number in ("1", "2"):
         server.serve([ServerSentEvent("x", id=number, retry=1)], then="end")
         server.respond(204)
-        done = run("resume.py", server.url, path)
+        done = follow("resume.py", server.url, path)
         assert (done.stdout, done.stderr) == (f"processed {number}\n", "")
     asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
     assert asked_for == [None, "1", "1", "2"]
 
 
-def test_the_restart_tells_of_a_position_that_cannot_be_read(server, tmp_path):
+def test_the_restart_tells_of_a_position_that_cannot_be_read(server, follow, tmp_path):
     path = tmp_path / "position.json"
     path.write_text("damaged")
-    done = run("resume.py", server.url, str(path))
+    done = follow("resume.py", server.url, str(path))
     assert done.returncode == 1
     assert done.stderr == f"{path}: is damaged: it is not JSON in UTF-8\n"
     assert server.requests == []
@@ -141,10 +172,10 @@ def test_the_own_loop_works_while_no_event_comes(server):
     assert process.returncode == 0
 
 
-def test_the_own_loop_tells_why_the_stream_was_lost(server):
+def test_the_own_loop_tells_why_the_stream_was_lost(server, follow):
     server.serve([ServerSentEvent("one", retry=1)], then="drop")
     server.respond(404)
-    done = run("own_loop.py", server.url)
+    done = follow("own_loop.py", server.url)
     assert done.returncode == 1
     assert "event: one\n" in done.stdout
     assert done.stderr == f"the stream is lost: {server.url} responded with 404 Not Found\n"
@@ -160,11 +191,11 @@ def test_the_typed_one_runs_by_itself():
     assert done.returncode == 0
 
 
-def test_the_typed_one_follows_an_address(server):
+def test_the_typed_one_follows_an_address(server, follow):
     data = '{"id": 2, "prices": [7]}'
     server.serve([ServerSentEvent(data, event="product", retry=1)])
     server.respond(204)
-    done = run("typed.py", server.url)
+    done = follow("typed.py", server.url)
     assert done.stderr == ""
     assert (done.stdout, done.returncode) == ("product: 7\n", 0)
 
@@ -176,10 +207,10 @@ def test_the_comments_run_by_themselves():
     assert done.returncode == 0
 
 
-def test_the_comments_follow_an_address(server):
+def test_the_comments_follow_an_address(server, follow):
     server.serve([b"retry: 1\n\n", b":\n\n", b"data: x\n\n"])
     server.respond(204)
-    done = run("comments.py", server.url)
+    done = follow("comments.py", server.url)
     assert done.stderr == ""
     assert (done.stdout, done.returncode) == ("retry: 1 ms\ncomment: \ndata: x\n", 0)
 
@@ -196,10 +227,10 @@ def test_the_merged_ones_run_by_themselves():
     assert done.returncode == 0
 
 
-def test_the_merged_ones_follow_addresses(server):
+def test_the_merged_ones_follow_addresses(server, follow):
     server.serve(["a"])
     server.serve(["b"])
-    done = run("merged.py", server.url_for("/x"), server.url_for("/y"))
+    done = follow("merged.py", server.url_for("/x"), server.url_for("/y"))
     assert done.stderr == ""
     assert (sorted(done.stdout.splitlines()), done.returncode) == (["x: a", "y: b"], 0)
 

@@ -18,14 +18,17 @@ import pytest
 from sse_client import ServerSentEvent, __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "requirements"
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
-#: The extras for those who use the package; the others are for those who change it.
+#: The extras, and what each of them brings.
 EXTRAS = {
     "pydantic": "pydantic",
     "msgspec": "msgspec",
     "redis": "redis",
+    "metrics": "prometheus_client",
+    "otel": "opentelemetry.trace",
     "cli": "rich",
     "socks": "socks",
 }
@@ -120,7 +123,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = ROOT / "sse_client"
     modules = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
-    assert names == modules | {"sse_client/py.typed", "pytest_sse_client.py"}
+    manual = f"sse_client-{__version__}.data/data/share/man/man1/sse-client.1"
+    assert names == modules | {"sse_client/py.typed", "pytest_sse_client.py", manual}
 
 
 @pytest.mark.ci
@@ -170,14 +174,29 @@ def test_an_extra_brings_what_it_is_for(installed, tmp_path, module):
     run(installed, "-c", f"import {module}", cwd=tmp_path)
 
 
-def test_each_extra_is_either_for_users_or_for_the_makefile():
+def test_each_extra_is_for_users():
+    assert set(SETUP["options.extras_require"]) == set(EXTRAS)
+
+
+def test_the_makefile_installs_each_list_of_requirements():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = {name for names in re.findall(r"'\.\[(.*?)\]'", makefile) for name in names.split(",")}
-    listed = SETUP["options.extras_require"]
-    included = re.findall(r"^sse-client\[(.*)\]$", "\n".join(listed.values()), re.MULTILINE)
-    named |= {name for names in included for name in names.split(",")}
-    extras = set(listed)
-    assert extras == named | set(EXTRAS)
+    lists = {path.name: path.read_text(encoding="utf-8") for path in REQUIREMENTS.glob("*.txt")}
+    included = set(re.findall(r"^--requirement (.*)$", "\n".join(lists.values()), re.MULTILINE))
+    assert lists.keys() == included | set(re.findall(r"[a-z]+\.txt", makefile))
+
+
+def test_the_tests_have_each_extra_of_the_relay_the_command_and_telemetry():
+    (names,) = re.findall(
+        r"^--editable \.\[(.*)\]$", (REQUIREMENTS / "test.txt").read_text("utf-8"), re.MULTILINE
+    )
+    # A proxy that speaks SOCKS is the one thing that is not tested with its package.
+    assert set(names.split(",")) == set(EXTRAS) - {"socks"}
+
+
+def test_the_changelog_has_a_section_for_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.*)\](?: - \d{4}-\d{2}-\d{2})?$", changelog, re.MULTILINE)
+    assert sections[:2] == ["Unreleased", __version__]
 
 
 def test_the_classifiers_name_each_python_that_ci_tests():
@@ -190,6 +209,17 @@ def test_the_classifiers_name_each_python_that_ci_tests():
     assert named == versions[1].split()
     assert SETUP["options"]["python_requires"] == f">={named[0]}"
     assert SETUP["mypy"]["python_version"] == named[0]
+
+
+def test_the_workflow_tests_each_of_them_on_each_system():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+    pythons, systems = (
+        re.findall(r"[\w.-]+", re.search(rf"^ +{key}: \[(.*)\]$", workflow, re.MULTILINE)[1])
+        for key in ("python", "os")
+    )
+    ci = re.search(r"^versions=\((.*?)\)", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
+    assert pythons == [*ci[1].split(), f"{ci[1].split()[-1]}t"]
+    assert [name.partition("-")[0] for name in systems] == ["ubuntu", "macos", "windows"]
 
 
 def test_the_oldest_versions_that_are_tested_are_the_oldest_allowed():

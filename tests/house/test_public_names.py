@@ -12,7 +12,7 @@ import sse_client
 import sse_client.relay
 import sse_client.testing
 from sse_client import HttpClient, SSEConfig
-from sse_client.plugins.sse import SSEOptions
+from sse_client.plugins.sse_config import SSEOptions
 
 NAMES = {
     "SSE",
@@ -47,7 +47,10 @@ NAMES = {
     "SessionClosedError",
     "SessionFailedError",
     "Statistics",
+    "StreamInfo",
     "StreamInterruptedError",
+    "StreamObserver",
+    "Telemetry",
     "TotalTimeoutError",
     "TypedServerSentEvent",
     "UnexpectedContentTypeError",
@@ -59,7 +62,14 @@ NAMES = {
     "parse_event_stream",
 }
 
-TESTING_NAMES = {"Exchange", "InMemoryServer", "ManualClock", "RecordedRequest", "SSEServer"}
+TESTING_NAMES = {
+    "Exchange",
+    "InMemoryServer",
+    "ManualClock",
+    "RecordedRequest",
+    "SSEServer",
+    "UnscriptedRequestError",
+}
 
 RELAY_NAMES = {
     "RedisCursor",

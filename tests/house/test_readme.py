@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 import requests
+from command_line import COMMAND, follow, started
 from pages import ADDRESS, ROOT, read_blocks
 from processes import Process
 
@@ -24,13 +24,11 @@ COMMANDS = [line for block in BLOCKS if block.language == "sh" for line in block
 def test_every_python_block_has_a_test_of_its_own():
     assert [block.heading for block in BLOCKS if block.language == "python"] == [
         "Quickstart",
-        "A stream that answers a POST",
-        "Going on after a restart",
-        "Testing your code",
+        "Language models",
     ]
 
 
-def test_the_quickstart_goes_on_behind_the_break(server, capsys):
+def test_the_quickstart_resumes_after_the_break(server, capsys):
     server.serve([ServerSentEvent("one", id="1", retry=10)], then="drop")
     server.serve([ServerSentEvent("two", event="news", id="2")], then="end")
     server.respond(204)
@@ -42,59 +40,55 @@ def test_the_quickstart_goes_on_behind_the_break(server, capsys):
 
 def test_the_post_ends_at_its_mark(server, capsys):
     server.serve(['{"text": "Hel"}', '{"text": "lo"}', "[DONE]"], then="stall")
-    PYTHON["A stream that answers a POST"].run(server.url)
+    PYTHON["Language models"].run(server.url)
     assert capsys.readouterr().out == "Hello"
     (request,) = server.requests
     assert request.method == "POST"
 
 
-def test_a_restart_goes_on_behind_what_was_processed(server, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    server.serve([ServerSentEvent("one", id="1", retry=10)], then="end")
-    server.respond(204)
-    server.respond(410)
-    server.serve([ServerSentEvent("two", id="2", retry=10)], then="end")
-    server.respond(204)
-    for _ in range(2):
-        PYTHON["Going on after a restart"].run(server.url)
-    assert capsys.readouterr().out == "one\ntwo\n"
-    asked_for = [request.headers.get("Last-Event-ID") for request in server.requests]
-    assert asked_for == [None, "1", "1", None, "2"]
-
-
-def test_the_test_in_the_readme_passes(server):
-    names = PYTHON["Testing your code"].run(server.url)
-    names["test_follows_the_stream"]()
-
-
-@pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command.startswith("sse-client ")]
-)
-def test_a_command_line_does_what_it_says(command, server, tmp_path):
-    events = [ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two"), "[DONE]"]
-    server.serve(events[: 3 if "[DONE]" in command else 2], then="end")
-    server.respond(204)
-    (tmp_path / "question.json").write_text("{}")
-    (tmp_path / "recording.txt").write_text("id: 0\ndata: zero\n\n")
-    arguments = shlex.split(command.replace(ADDRESS, server.url.rstrip("/")))[1:]
+def served(arguments, folder):
+    """Serve in a process of its own, until a client has had it all; return its other output."""
     with Process(
-        [sys.executable, "-m", "sse_client", *arguments],
+        [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
     ) as process:
         try:
-            if arguments[0] == "serve":
-                with requests.get(process.stdout.readline().strip(), timeout=50) as answer:
-                    assert answer.text == "id: 0\ndata: zero\n\n"
+            with requests.get(process.stdout.readline().strip(), timeout=50) as answer:
+                assert answer.text == "id: 0\ndata: zero\n\n"
             output, errors = process.communicate(timeout=50)
         finally:
             process.kill()
     assert process.returncode == 0, errors
+    return output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for command in COMMANDS
+        if command.startswith("sse-client ") and "--serve" not in command
+    ],
+)
+def test_a_command_line_does_what_it_says(command, server, tmp_path, monkeypatch, capsys):
+    events = [ServerSentEvent("one", id="1", retry=10), ServerSentEvent("two"), "[DONE]"]
+    server.serve(events[: 3 if "[DONE]" in command else 2], then="end")
+    server.handler = lambda exchange: exchange.respond(204)
+    (tmp_path / "body.json").write_text("{}")
+    (tmp_path / "recording.txt").write_text("id: 0\ndata: zero\n\n")
+    arguments = shlex.split(command.replace(ADDRESS, server.url.rstrip("/")))[1:]
+    if arguments[0] == "serve":
+        output = served(arguments, tmp_path)
+    else:
+        monkeypatch.chdir(tmp_path)
+        assert follow(*arguments) == 0
+        output = capsys.readouterr().out
     if "--json" in arguments:
         assert [line[0] for line in output.splitlines()] == ["{", "{"]
-    elif arguments[0] == "demo":
+    elif arguments[0] in {"check", "demo"}:
         assert output
     elif arguments[0] == "record":
         assert (
@@ -102,8 +96,16 @@ def test_a_command_line_does_what_it_says(command, server, tmp_path):
         )
     else:
         assert output == ("" if arguments[0] == "serve" else "one\ntwo\n")
-    if "-d" in arguments:
+    if "--json-body" in arguments:
         assert server.requests[0].headers["Content-Type"] == "application/json"
+
+
+def test_the_server_of_the_examples_can_be_started():
+    (command,) = [command for command in COMMANDS if "--serve" in command]
+    with started(*shlex.split(command, comments=True)[1:], "--port", "0") as process:
+        url = re.search(r"http://127.0.0.1:[0-9]+/events", process.stdout.readline())[0]
+        assert f"{ADDRESS}/events".startswith(url.rpartition(":")[0])
+        assert follow("--max-events", "1", "--select", "number", url) == 0
 
 
 def test_every_make_command_exists():
@@ -114,7 +116,12 @@ def test_every_make_command_exists():
     assert set(named) <= set(targets)
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_it_reads_well_where_its_links_lead_nowhere():
+    # A package index shows it without the files beside it.
+    assert re.findall(r"\]\((?!https?:)", README) == []
+
+
+def test_every_page_that_it_names_is_there():
+    named = re.findall(r"`([A-Za-z]+\.md|docs(?:/[a-z.-]+)?)`", README)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from canaries import CANARY, tells
 from support import sse_client_for_tests
+from tables import each_of
 
 from sse_client import DefaultRequest
 
@@ -27,7 +28,7 @@ BEGIN = "url must begin with http:// or https:// and a host, not "
 
 
 class TestAnAddress:
-    @pytest.mark.parametrize(
+    @each_of(
         ("url", "said"),
         [
             (
@@ -130,7 +131,7 @@ class TestTheParts:
     def test_port_is_a_number(self, client, port, kind, said):
         assert refusal_of(client, host="127.0.0.1", port=port, kind=kind) == said
 
-    @pytest.mark.parametrize(
+    @each_of(
         "host",
         [
             *("", "a/b", "a?b", "a#b", "a b", " a", "a\t", "a\n", "a\x00", "a\\b", "a%2fb", "<a>"),
@@ -164,7 +165,7 @@ class TestTheParts:
     )
     def test_path_has_no_control_characters(self, client, path):
         said = refusal_of(client, host="h", path=path)
-        assert said == "path must not hold a line break or another control character"
+        assert said == "path must not contain a line break or another control character"
 
     @pytest.mark.parametrize("path", [1, None, b"/"])
     def test_path_of_another_type_is_refused_by_name(self, client, path):
@@ -205,4 +206,4 @@ class TestTheParts:
 
     @pytest.mark.parametrize("parts", [{}, {"port": 80}, {"path": "/x", "port": 80}])
     def test_need_a_host(self, client, parts):
-        assert refusal_of(client, kind=TypeError, **parts) == "url is missing, or host"
+        assert refusal_of(client, kind=TypeError, **parts) == "url or host is missing"

@@ -48,7 +48,7 @@ def error_of(clock, late, *, event_timeout, read_timeout, before=0.0, during=0.0
     timekeeper.opened()
     timekeeper.pause(-before)
     with pytest.raises((IdleTimeoutError, StreamInterruptedError)) as caught:
-        next(connection.chunks(timekeeper))
+        next(connection.body().chunks(timekeeper))
     return caught.value
 
 

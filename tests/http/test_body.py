@@ -14,13 +14,15 @@ import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import sse_client_for_tests
+from tables import each_of
 from urllib3.exceptions import ProtocolError
 
 from sse_client import StreamInterruptedError, iter_events
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
-from sse_client.http.body import READ_SIZE, ChunkDecoder, _file_of_plain_chunks, body_reader
+from sse_client.http.body import READ_SIZE, body_reader, plain_body_of
+from sse_client.http.framing import ChunkDecoder, LengthDecoder
 from sse_client.http.pools import watch_pool
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def decoded(pieces: list[bytes]) -> Iterator[bytes]:
 
 
 class TestChunkDecoder:
-    @pytest.mark.parametrize("name", BODIES)
+    @each_of("name", BODIES)
     def test_takes_chunks_apart_however_they_are_cut(self, name):
         wire, body = BODIES[name]
         for pieces in cuts_of(wire):
@@ -120,21 +122,21 @@ class TestChunkDecoder:
             assert found == body, pieces
             assert decoder.has_ended
 
-    @pytest.mark.parametrize("name", BODIES)
+    @each_of("name", BODIES)
     def test_has_not_ended_before_the_last_byte(self, name):
         wire, _ = BODIES[name]
         for pieces in cuts_of(wire[:-1]):
             assert not decode(pieces)[1].has_ended, pieces
 
-    @pytest.mark.parametrize("name", BODIES)
-    @pytest.mark.parametrize("excess", [b"\n", b"HTTP/1.1 200 OK\r\n", b"\r\n\r\n"])
+    @each_of("name", BODIES)
+    @each_of("excess", [b"\n", b"HTTP/1.1 200 OK\r\n", b"\r\n\r\n"])
     def test_drops_what_is_behind_the_end(self, name, excess):
         wire, body = BODIES[name]
         found, decoder = decode([wire + excess])
         assert found == body
         assert decoder.has_ended
 
-    @pytest.mark.parametrize("name", BROKEN)
+    @each_of("name", BROKEN)
     def test_raises_behind_what_was_right(self, name):
         wire, body = BROKEN[name]
         for pieces in cuts_of(wire):
@@ -143,7 +145,7 @@ class TestChunkDecoder:
                 found.extend(decoded(pieces))
             assert b"".join(found) == body, pieces
 
-    @pytest.mark.parametrize("name", SMALL)
+    @each_of("name", SMALL)
     def test_gives_the_same_result_for_every_two_way_cut(self, name):
         wire = SMALL[name]
         expected = outcome_of([wire])
@@ -196,6 +198,25 @@ class TestChunkDecoder:
         assert decoder.has_ended
 
 
+class TestLengthDecoder:
+    BODY, EXCESS = b"data: 1\n\n", b"HTTP/1.1 200 OK\r\n"
+
+    def test_drops_what_is_after_the_length_however_it_is_cut(self):
+        for pieces in cuts_of(self.BODY + self.EXCESS):
+            decoder = LengthDecoder(len(self.BODY))
+            assert b"".join(decoder.feed(piece) for piece in pieces) == self.BODY, pieces
+            assert decoder.has_ended
+            decoder.finish()
+
+    def test_has_not_ended_before_the_last_byte(self):
+        for pieces in cuts_of(self.BODY[:-1]):
+            decoder = LengthDecoder(len(self.BODY))
+            assert b"".join(decoder.feed(piece) for piece in pieces) == self.BODY[:-1], pieces
+            assert not decoder.has_ended
+            with pytest.raises(ProtocolError, match="ended 1 bytes before the body"):
+                decoder.finish()
+
+
 class FakeReads:
     """Counts the reads below a body."""
 
@@ -238,7 +259,7 @@ class TestWhichBodies:
     def raw(self, server):
         server.serve(["one"], then="stall")
         with opened(server.url) as response:
-            assert _file_of_plain_chunks(response.raw) is response.raw.bounded_response.fp
+            assert plain_body_of(response.raw) is not None
             yield response.raw
 
     @pytest.mark.parametrize(
@@ -256,7 +277,7 @@ class TestWhichBodies:
     )
     def test_are_no_plain_chunks(self, raw, monkeypatch, place, name, value):
         monkeypatch.setattr(getattr(raw, place) if place else raw, name, value)
-        assert _file_of_plain_chunks(raw) is None
+        assert plain_body_of(raw) is None
 
     def test_are_none_of_urllib3(self, raw):
         class Foreign(type(raw)):
@@ -264,7 +285,7 @@ class TestWhichBodies:
 
         monkeypatched = Foreign.__new__(Foreign)
         monkeypatched.__dict__.update(raw.__dict__)
-        assert _file_of_plain_chunks(monkeypatched) is None
+        assert plain_body_of(monkeypatched) is None
         monkeypatched._fp = None
 
 

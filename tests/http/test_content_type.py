@@ -7,6 +7,7 @@ import gzip
 import pytest
 import requests
 from support import PATIENCE, Running, sse_client_for_tests
+from tables import each_of
 
 from sse_client import (
     SSEClientError,
@@ -19,7 +20,7 @@ from sse_client.http.content_type import extract_mime_type
 ONE = b"data: one\n\n"
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("header", "expected"),
     [
         ("text/event-stream", "text/event-stream"),

@@ -21,12 +21,12 @@ WRONG = {
     "a line break in bytes": (f"{CANARY}\n".encode(), LINE_BREAK),
     "beyond Latin-1": (
         f"{CANARY}\u20ac",
-        "its value has characters beyond Latin-1; encode it as bytes",
+        "its value has characters outside Latin-1; encode it as bytes",
     ),
     "an int": (12345, "its value must be a str or bytes, not int"),
     "a list": ([CANARY], "its value must be a str or bytes, not list"),
-    "a leading blank": (f" {CANARY}", "its value begins with a blank"),
-    "a leading tab": (f"\t{CANARY}".encode(), "its value begins with a blank"),
+    "a leading blank": (f" {CANARY}", "its value begins with whitespace"),
+    "a leading tab": (f"\t{CANARY}".encode(), "its value begins with whitespace"),
 }
 
 NAME = "X-Token"

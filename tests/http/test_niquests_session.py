@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -15,9 +16,12 @@ import pytest
 import requests
 import urllib3
 from support import PATIENCE, sse_client_for_tests
+from tables import each_of
 
 from sse_client import SSE, ConnectionFailedError, HttpClient, ReadyState, StreamInterruptedError
+from sse_client.clock import SYSTEM_CLOCK
 from sse_client.http.abortable_connections import current_watcher, watched_by
+from sse_client.http.aborting import AbortableSocket
 from sse_client.http.niquests import (
     adapted,
     close_response,
@@ -239,12 +243,12 @@ def test_a_session_that_has_to_be_awaited_is_refused():
         async def send(self, request):
             """Take its time."""
 
-    with pytest.raises(TypeError, match="that blocks, not Awaited"):
+    with pytest.raises(TypeError, match="a blocking requests session, not Awaited"):
         HttpClient(Awaited())
 
 
 def test_what_is_no_session_is_refused():
-    with pytest.raises(TypeError, match="that blocks, not str"):
+    with pytest.raises(TypeError, match="a blocking requests session, not str"):
         HttpClient("session")
 
 
@@ -258,7 +262,7 @@ CHAINED = ProtocolError("reset")
 CHAINED.__cause__ = CAUSE
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("error", "kind", "told"),
     [
         (FailedConnection(CAUSE), ConnectionResetError, "reset"),
@@ -465,6 +469,13 @@ def test_the_connection_of_a_stream_is_no_one_elses_as_long_as_there_is_the_stre
     assert not watched.is_saturated
 
 
+def test_the_connection_knows_the_attempt_that_it_works_for_by_a_weak_reference(watched):
+    attempt = AbortableSocket(print, SYSTEM_CLOCK)
+    with watched_by(attempt):
+        watched.request("GET", preload_content=False)
+    assert watched._server_of() is attempt
+
+
 def test_a_plain_request_leaves_a_connection_free_for_others(watched):
     watched.request("GET", preload_content=False)
     watched.requested.clear()
@@ -480,6 +491,31 @@ def test_a_connection_that_leaves_its_pool_is_closed_with_its_response(watched):
     assert watched.closed == 0
     assert take_from_pool(raw) is None
     close_response(raw, watched)
+    assert watched.closed == 1
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_the_connection_of_a_stream_is_shut_down_before_it_is_closed(watched, is_ours, monkeypatch):
+    watcher = Watcher()
+    watched.sock, server = socket.socketpair()
+    with watched.sock, server:
+        with watched_by(watcher):
+            watched.request("GET", preload_content=False)
+        if not is_ours:  # as in a child that was forked
+            monkeypatch.setattr(os, "getpid", lambda: 0)
+        watched.close()
+        server.setblocking(False)
+        if is_ours:
+            assert server.recv(1) == b""
+        else:
+            with pytest.raises(BlockingIOError):
+                server.recv(1)
+    assert watched.closed == 1
+
+
+def test_the_connection_of_others_is_closed_as_it_is(watched):
+    watched.sock = object()  # which cannot be shut down
+    watched.close()
     assert watched.closed == 1
 
 

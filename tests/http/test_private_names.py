@@ -13,6 +13,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from support import sse_client_for_tests
+from tables import each_of
 
 import sse_client.http.private_names
 from sse_client.http.private_names import (
@@ -64,14 +65,22 @@ def names_used_by(source: str) -> set[str]:
 
 def own_names(tree: ast.AST) -> set[str]:
     """Return the names that a module defines itself."""
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, DEFINITIONS)}
-    return defined | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    nodes = list(ast.walk(tree))
+    defined = {node.name for node in nodes if isinstance(node, DEFINITIONS)}
+    slots = [node.value for node in nodes if isinstance(node, ast.Assign) and is_slots(node)]
+    for each in slots:
+        defined |= {node.value for node in ast.walk(each) if isinstance(node, ast.Constant)}
+    return defined | {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def is_slots(node: ast.Assign) -> bool:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] == ["__slots__"]
 
 
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+@each_of("path", sorted(FOLDER.glob("*.py")))
 def test_no_other_module_uses_one(path):
     source = path.read_text("utf-8")
     # What is overridden has to be spelled where it is overridden.

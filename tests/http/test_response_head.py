@@ -107,7 +107,8 @@ class TestDeadlineOfAHeader:
     def test_is_over_with_the_header(self, server, read, left):
         server.serve(then="stall")
         with sse_client_for_tests() as client:
-            session = client.sse(server.url, timeout=(5, read))
+            # The shared reader takes the time limit off its sockets.
+            session = client.sse(server.url, timeout=(5, read), own_thread=True)
             assert session._reader._state._connection._socket._socket.gettimeout() == left
 
     def test_holds_over_tls(self, tls, tls_server):

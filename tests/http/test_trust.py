@@ -413,7 +413,7 @@ class TestReprs:
             with client.sse(secret_address(server), cursor=cursors[0], **EVERYTHING) as session:
                 assert session.incoming.get().id == "1"
                 held = [session, session.incoming, session.statistics, session.state]
-                held += [session.response, session._reader, session._reader._options]
+                held += [session.response, session._reader, session._reader.stream.options]
                 assert_silent(client, client._session, *plugins, *cursors, *held)
                 assert_silent(plugins[0].config, client.plugin(BearerAuth)._token)
         address = secret_address(server)

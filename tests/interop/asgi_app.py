@@ -1,4 +1,4 @@
-"""What uvicorn serves: streams of sse-starlette, and some of Starlette's own.
+"""The application that uvicorn serves: streams of sse-starlette and of Starlette itself.
 
 Each stream belongs to the key in its query, under which other requests ask what it did.
 """
@@ -25,7 +25,7 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 class Ledger:
-    """What the streams of one key do."""
+    """The record of the streams of one key."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
@@ -36,12 +36,12 @@ class Ledger:
         self._changed = asyncio.Event()
 
     def begin(self, request: Request) -> int:
-        """Write a request for a stream down; return the number of the first event to send."""
+        """Record a request for a stream. Return the number of the first event to send."""
         self.requests.append({":method": request.method, **request.headers})
         return int(request.headers.get("last-event-id", 0)) + 1
 
     def count(self, name: str, by: int = 1) -> None:
-        """Count something up. Does not wait: it is called in cancelled tasks, too."""
+        """Increment a counter. It does not wait, because cancelled tasks also call it."""
         setattr(self, name, getattr(self, name) + by)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -66,7 +66,7 @@ def number(count: int) -> dict[str, Any]:
 
 
 async def numbers(request: Request) -> Response:
-    """Send so many numbers, only some of them on each connection, and then do as is told."""
+    """Send some numbers per connection, then end as requested."""
     ledger, query = ledger_of(request), request.query_params
     first, last = ledger.begin(request), int(query["last"])
     if first > last:
@@ -96,7 +96,7 @@ async def paced_numbers(ledger: Ledger, first: int, last: int) -> AsyncIterator[
 
 
 async def paced(request: Request) -> Response:
-    """Send a number once the one before it was acknowledged."""
+    """Send each number after the previous one was acknowledged."""
     ledger, last = ledger_of(request), int(request.query_params["last"])
     first = ledger.begin(request)
     if first > last:
@@ -105,7 +105,7 @@ async def paced(request: Request) -> Response:
 
 
 async def zipped(request: Request) -> Response:
-    """Do the same in gzip. GZipMiddleware leaves event streams alone."""
+    """Do the same with gzip. GZipMiddleware ignores event streams."""
     ledger, last = ledger_of(request), int(request.query_params["last"])
     first = ledger.begin(request)
     if first > last:
@@ -123,7 +123,7 @@ async def zipped(request: Request) -> Response:
 
 
 async def echo(request: Request) -> Response:
-    """Send what was posted."""
+    """Send the posted body."""
     ledger_of(request).begin(request)
     posted = await request.json()
 
@@ -135,7 +135,7 @@ async def echo(request: Request) -> Response:
 
 
 async def chat(request: Request) -> Response:
-    """Answer a prompt word by word, say that it is done, and keep the connection."""
+    """Respond to a prompt word by word, then send the end mark, and keep the connection."""
     ledger = ledger_of(request)
     ledger.begin(request)
     body = await request.json()
@@ -154,7 +154,7 @@ async def chat(request: Request) -> Response:
 
 
 async def pings(request: Request) -> Response:
-    """Send nothing but sse-starlette's pings until they were acknowledged."""
+    """Send only sse-starlette's pings until they are acknowledged."""
     ledger = ledger_of(request)
     ledger.begin(request)
 
@@ -197,7 +197,7 @@ async def busy(request: Request) -> Response:
 
 
 async def crowd(request: Request) -> Response:
-    """Send nothing until so many streams are there, and then to all of them."""
+    """Send nothing until this many streams are open, and then send to all of them."""
     ledger, query = ledger_of(request), request.query_params
 
     async def events() -> AsyncIterator[str]:
@@ -212,7 +212,7 @@ async def crowd(request: Request) -> Response:
 
 
 async def plain(request: Request) -> Response:
-    """Count the stream as ended when Starlette cancels it, since the client has gone."""
+    """Count the stream as ended when Starlette cancels it because the client has gone."""
     ledger = ledger_of(request)
     ledger.begin(request)
 
@@ -227,7 +227,7 @@ async def plain(request: Request) -> Response:
 
 
 async def told(request: Request) -> Response:
-    """Count the stream as ended when sse-starlette tells that the client has gone."""
+    """Count the stream as ended when sse-starlette reports that the client has gone."""
     ledger = ledger_of(request)
     ledger.begin(request)
 
@@ -273,7 +273,7 @@ async def seen_bodies(request: Request) -> Response:
 
 
 async def ended(request: Request) -> Response:
-    """Answer once so many streams have ended."""
+    """Respond once this many streams have ended."""
     ledger, streams = ledger_of(request), int(request.query_params["streams"])
     await ledger.wait_for(lambda: ledger.ended >= streams)
     return JSONResponse(None)

@@ -1,4 +1,4 @@
-"""The servers that are not ours, each started once for all tests, and some for one test alone."""
+"""Third-party servers, each started once for all tests, and some for a single test."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import trustme
 from commands import MISSING
+from environments import Environments
 from servers import NGINX, Flask, HttpServer, Nginx, Origin, Uvicorn
 
 from sse_client import SSE, HttpClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 class Loss(NamedTuple):
-    """What ``on_disconnect`` was told."""
+    """The arguments of ``on_disconnect``."""
 
     error: Exception | None
     delay: float | None
@@ -152,3 +153,9 @@ def nginx_address(nginx: Nginx) -> Origin:
 @pytest.fixture(scope="session")
 def tls_address(nginx: Nginx, certificate: Certificate) -> Origin:
     return Origin(nginx.tls_url, verify=str(certificate.ca_bundle))
+
+
+@pytest.fixture(scope="session")
+def python_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the Python of an environment, which is created when it is first needed."""
+    return Environments(tmp_path_factory).python_of

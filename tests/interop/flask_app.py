@@ -1,4 +1,4 @@
-"""What Flask serves, behind nginx or not. See ``ledger`` for the streams."""
+"""The application that Flask serves, with or without nginx. See ``ledger`` for the streams."""
 
 from __future__ import annotations
 

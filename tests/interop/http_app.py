@@ -1,4 +1,4 @@
-"""What http.server serves, in HTTP/1.0: a stream ends where the connection does.
+"""The application of http.server, in HTTP/1.0, where a stream ends with the connection.
 
 See ``ledger`` for the streams.
 """
@@ -16,7 +16,7 @@ from ledger import Ledger, Ledgers, StreamBreakError
 
 ledgers = Ledgers()
 
-#: To send a reset at the close, instead of an orderly end.
+#: Makes a close send a reset instead of an orderly end.
 AT_ONCE = struct.pack("ii", 1, 0)
 
 

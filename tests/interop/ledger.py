@@ -1,4 +1,4 @@
-"""What the servers with a thread for each connection know of the streams, by key."""
+"""The records of the streams of servers with a thread per connection, by key."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: How often a stream that has nothing to say sends a heartbeat, in seconds. Only what is written
-#: tells a blocking server that its client has gone.
+#: How often a quiet stream sends a heartbeat, in seconds. A blocking server detects that its client
+#: has gone only when it writes.
 HEARTBEAT = 0.05
 
 
 class Ledger:
-    """What the streams of one key do."""
+    """The record of the streams of one key."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
@@ -24,7 +24,7 @@ class Ledger:
         self._changed = threading.Condition()
 
     def begin(self, method: str, headers: Mapping[str, str]) -> int:
-        """Write a request for a stream down; return the number of the first event to send."""
+        """Record a request for a stream. Return the number of the first event to send."""
         names = {name.lower(): value for name, value in headers.items()}
         self.requests.append({":method": method, **names})
         return int(names.get("last-event-id", 0)) + 1
@@ -44,7 +44,7 @@ class Ledger:
             self._changed.wait_for(lambda: self._ended >= streams)
 
     def numbers(self, first: int, query: Mapping[str, str]) -> Iterator[bytes]:
-        """Yield numbers, only some of them for each connection, and then do as is told."""
+        """Yield some numbers per connection, then end as requested."""
         last = min(int(query["last"]), first + int(query.get("each", query["last"])) - 1)
         for count in range(first, last + 1):
             yield number(count)
@@ -54,7 +54,7 @@ class Ledger:
             yield from self._wait_for(lambda: False, HEARTBEAT)
 
     def paced(self, first: int, query: Mapping[str, str]) -> Iterator[bytes]:
-        """Yield a number once the one before it was acknowledged."""
+        """Yield each number after the previous one was acknowledged."""
         for count in range(first, int(query["last"]) + 1):
             pause = None if "quiet" in query else HEARTBEAT
             yield from self._wait_for(functools.partial(self._is_acknowledged, count - 1), pause)
@@ -72,7 +72,7 @@ class Ledger:
             yield b":\n\n"
 
     def answer(self, path: str, query: Mapping[str, str]) -> Any:
-        """Answer a question in JSON, or raise KeyError if it is none."""
+        """Respond to a question with JSON, or raise KeyError if it is unknown."""
         if path == "/acknowledge":
             return self.acknowledge(int(query["number"]))
         if path == "/ended":
@@ -83,7 +83,7 @@ class Ledger:
 
 
 class StreamBreakError(Exception):
-    """The connection is to be broken off."""
+    """Breaks off the connection."""
 
 
 class Ledgers:

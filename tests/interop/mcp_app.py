@@ -1,4 +1,4 @@
-"""Servers of the Model Context Protocol, by its SDK, for uvicorn to serve: one under each path."""
+"""Servers of the Model Context Protocol with its SDK, one under each path, for uvicorn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Store(EventStore):
-    """All events of all streams, in memory; the ID of an event is its place, from 1."""
+    """All events of all streams, in memory. The ID of an event is its position, from 1."""
 
     def __init__(self) -> None:
         self._events: list[tuple[str, JSONRPCMessage | None]] = []
@@ -50,18 +50,18 @@ def new_server(store: Store) -> MCPServer:
 
     @server.tool()
     async def add(a: int, b: int, context: Context) -> int:
-        """Add two numbers, and say so."""
+        """Add two numbers, and log it."""
         await context.info(f"adding {a} and {b}")
         return a + b
 
     @server.tool()
     async def repeat(text: str, times: int) -> str:
-        """Return a text many times over."""
+        """Return a text repeated many times."""
         return text * times
 
     @server.tool()
     async def announce(context: Context) -> str:
-        """Send a notification that belongs to no request."""
+        """Send a notification without a request."""
         await context.session.send_tool_list_changed()
         return "announced"
 
@@ -73,7 +73,7 @@ def new_server(store: Store) -> MCPServer:
 
     @server.tool()
     async def close_early(times: int, context: Context) -> str:
-        """Close the stream before the response, and each time that it is resumed."""
+        """Close the stream before the response, and again each time it is resumed."""
         stream = context.request_id
         before = store.primings(stream)
         await context.close_sse_stream()
@@ -157,7 +157,7 @@ class Held:
 
 
 def new_app() -> Starlette:
-    """Make a server for each mode, with its sessions and its tools."""
+    """Create a server for each mode, with its sessions and tools."""
     store = Store()
     apps = {
         path: new_server(store).streamable_http_app(**options)

@@ -295,7 +295,7 @@ def test_the_code_in_the_documentation_runs(origin, monkeypatch, capsys):
 
 
 def test_a_session_that_has_to_be_awaited_is_refused():
-    with pytest.raises(TypeError, match="that blocks, not AsyncSession"):
+    with pytest.raises(TypeError, match="blocking requests session, not AsyncSession"):
         HttpClient(niquests.AsyncSession())
 
 

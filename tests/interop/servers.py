@@ -1,4 +1,4 @@
-"""Servers in processes of their own, and the address under which one test finds its streams."""
+"""Servers in their own processes, and the addresses of the streams of one test."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: How long a server may take to start, to answer a question or to stop, in seconds.
+#: How long a server may take to start, to respond or to stop, in seconds.
 PATIENCE = 20.0
 
-#: How long to wait before looking again whether a server listens, in seconds.
+#: The interval between two checks whether a server listens, in seconds.
 _LOOK_AGAIN = 0.02
 
 NGINX = find_command("nginx")
 
 NODE = find_command("node")
 
-#: Where ``.ci/run`` installs a server of the TypeScript SDK of MCP.
-EVERYTHING = (
-    HERE.parent.parent
-    / "build/npm/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-)
+#: Where ``.ci/run`` installs npm packages.
+NPM = HERE.parent.parent / "build/npm/node_modules"
+
+#: A server of the TypeScript SDK of MCP.
+EVERYTHING = NPM / "@modelcontextprotocol/server-everything/dist/index.js"
 
 _NGINX_CONF = Template("""
 daemon off;
@@ -91,10 +91,10 @@ http {
 
 
 class Server(ABC):
-    """A server in a process of its own, on ports that stay reserved while it is down.
+    """A server in its own process, on ports that stay reserved while it is down.
 
-    A socket that is bound but does not listen keeps each port: nobody else is given it, and who
-    connects while the server is down is refused.
+    A socket that is bound but does not listen keeps each port. No other process gets the port, and
+    connections are refused while the server is down.
     """
 
     def __init__(self, folder: Path, ports: int = 1) -> None:
@@ -115,10 +115,10 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """What runs it."""
+        """The command that runs the server."""
 
     def start(self) -> None:
-        """Start the process, and wait until all of its ports are listened on."""
+        """Start the process, and wait until it listens on all ports."""
         log = self.folder / "output.log"
         with log.open("ab") as output:
             self._process = Process(
@@ -134,11 +134,11 @@ class Server(ABC):
             pause.wait(_LOOK_AGAIN)
 
     def stop(self) -> None:
-        """Have the process end in its own way, and wait until it has."""
+        """Let the process end in an orderly way, and wait for that."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process in the middle of what it does."""
+        """Kill the process."""
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> None:
@@ -207,7 +207,7 @@ class Mcp(Server):
 
 
 class Everything(Server):
-    """The server of the TypeScript SDK that has everything, as npm has installed it."""
+    """The server "everything" of the TypeScript SDK, as installed by npm."""
 
     def command(self) -> list[str]:
         assert NODE is not None
@@ -215,14 +215,14 @@ class Everything(Server):
 
 
 class Nginx(Server):
-    """nginx, run by whoever runs the tests, in front of another server."""
+    """nginx in front of another server, run by the user who runs the tests."""
 
     def __init__(self, folder: Path, upstream: Server, certificate: Path) -> None:
         super().__init__(folder, ports=2)
         conf = folder / "nginx.conf"
         conf.write_text(
             _NGINX_CONF.substitute(
-                # The workers of a root's nginx would be another user, who may not look in here.
+                # root's nginx would run its workers as another user, who cannot read this folder.
                 user="user root;" if os.geteuid() == 0 else "",
                 port=self.ports[0],
                 tls_port=self.ports[1],
@@ -241,16 +241,16 @@ class Nginx(Server):
         return [NGINX, "-p", folder, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
 
     def reload(self) -> None:
-        """Replace the workers: the old ones break their streams off soon."""
+        """Replace the workers. The old ones soon break off their streams."""
         subprocess.run([*self.command(), "-s", "reload"], check=True, timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A server, and the key under which it keeps what one test's streams do.
+    """A server, and the key for the records of one test's streams.
 
     Attributes:
-        root: Where the server is found.
+        root: The address of the server.
         verify: As in requests.
         key: Unique for each test, so that tests can share a server.
     """
@@ -263,17 +263,17 @@ class Origin:
         return f"{self.root}{path}?{urlencode({'key': self.key, **parameters})}"
 
     def ask(self, path: str, **parameters: object) -> Any:
-        """Ask for a response in JSON."""
+        """Request JSON, and return it."""
         response = requests.get(self.url(path, **parameters), verify=self.verify, timeout=PATIENCE)
         response.raise_for_status()
         return response.json()
 
     def acknowledge(self, number: int) -> None:
-        """Let ``/paced`` send what comes after this number."""
+        """Let ``/paced`` send the event after this number."""
         self.ask("/acknowledge", number=number)
 
     def wait_until_ended(self, streams: int = 1) -> None:
-        """Wait until the server has seen the end of so many streams, whoever ended them."""
+        """Wait until the server has seen the end of this many streams."""
         self.ask("/ended", streams=streams)
 
     @property

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from support import sse_client_for_tests
+from tables import each_of
 
 from sse_client import (
     SSE,
@@ -53,6 +53,7 @@ DEFAULTS = {
         {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529, 530}
     ),
     "retry_if": None,
+    "own_thread": False,
     "retry_first_connection": False,
     "reset_after": 5.0,
     "show_comment_events": False,
@@ -109,6 +110,7 @@ TAKEN = {
     "reconnect": [None, "always", "on_error", "never"],
     "retry_statuses": [(), [503], {500, 599}, frozenset({100}), range(500, 505)],
     "retry_if": [None, hook],
+    "own_thread": [True, False],
     "retry_first_connection": [True, False],
     "show_comment_events": [True, False],
     "show_retry_events": [True, False],
@@ -142,6 +144,7 @@ WRONG_TYPES = {
     "reconnection_jitter": ["0.1", None, False],
     "retry_statuses": [503, "503", b"503", None],
     "retry_if": [1, "yes", True],
+    "own_thread": [1, None, "yes"],
     "retry_first_connection": [1, None, "yes"],
     "show_comment_events": [0, None],
     "show_retry_events": [0, None],
@@ -186,13 +189,18 @@ WRONG_VALUES = {
 }
 
 
-def cases(table):
-    here = f"{Path.cwd()}/"  # in the repr of cursors; the names of tests must not differ by it
-    return [
-        pytest.param(n, v, id=re.sub(" at 0x.*", "", f"{n}={v!r}").replace(here, "")[:60])
-        for n, values in table.items()
-        for v in values
-    ]
+def of_each_option(table):
+    """Call a test with each option and its values."""
+    return each_of(("name", "values"), table.items())
+
+
+def refusal(kind, name, value):
+    """Return how a value is refused."""
+    try:
+        SSEConfig(**{name: value})
+    except kind as error:
+        return str(error)
+    return f"{name}={value!r} is taken"
 
 
 DURATION_NAMES = list(DURATIONS)
@@ -219,27 +227,27 @@ class TestDefaults:
 
 
 class TestRightValues:
-    @pytest.mark.parametrize(("name", "value"), cases(TAKEN))
-    def test_are_taken_as_they_are(self, name, value):
-        assert getattr(SSEConfig(**{name: value}), name) is value
-        assert getattr(SSEConfig().replace({name: value}), name) is value
-        assert getattr(SSE(**{name: value}).config, name) is value
+    @of_each_option(TAKEN)
+    def test_are_taken_as_they_are(self, name, values):
+        for value in values:
+            assert getattr(SSEConfig(**{name: value}), name) is value
+            assert getattr(SSEConfig().replace({name: value}), name) is value
+            assert getattr(SSE(**{name: value}).config, name) is value
 
-    @pytest.mark.parametrize(("name", "value"), cases(NUMBERS))
-    def test_of_numbers_become_floats(self, name, value):
-        for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
-            assert getattr(config, name) == value
-            assert type(getattr(config, name)) is float
+    @of_each_option(NUMBERS)
+    def test_of_numbers_become_floats(self, name, values):
+        for value in values:
+            for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
+                assert getattr(config, name) == value
+                assert type(getattr(config, name)) is float
 
-    @pytest.mark.parametrize("name", DURATION_NAMES)
-    @pytest.mark.parametrize(
-        ("value", "seconds"),
-        [(2, 2), (2.5, 2.5), (timedelta(milliseconds=1500), 1.5), (timedelta(hours=1), 3600.0)],
-    )
-    def test_of_durations_are_numbers_of_seconds_or_timedeltas(self, name, value, seconds):
-        for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
-            assert getattr(config, name) == seconds
-            assert type(getattr(config, name)) is float
+    @each_of("name", DURATION_NAMES)
+    def test_of_durations_are_numbers_of_seconds_or_timedeltas(self, name):
+        spellings = {2: 2, 2.5: 2.5, timedelta(milliseconds=1500): 1.5, timedelta(hours=1): 3600.0}
+        for value, seconds in spellings.items():
+            for config in (SSEConfig(**{name: value}), SSEConfig().replace({name: value})):
+                assert getattr(config, name) == seconds
+                assert type(getattr(config, name)) is float
 
     @pytest.mark.parametrize("name", DURATION_NAMES)
     def test_of_some_durations_are_none_or_zero(self, name):
@@ -252,16 +260,17 @@ class TestRightValues:
 
 
 class TestWrongTypes:
-    @pytest.mark.parametrize(("name", "value"), cases(WRONG_TYPES))
-    def test_are_refused_by_the_option_s_name(self, name, value):
-        with pytest.raises(TypeError, match=f"^{name} must be .+, not {type(value).__name__}$"):
-            SSEConfig(**{name: value})
+    @of_each_option(WRONG_TYPES)
+    def test_are_refused_by_the_option_s_name(self, name, values):
+        for value in values:
+            message = refusal(TypeError, name, value)
+            assert re.search(f"^{name} must be .+, not {type(value).__name__}$", message), value
 
-    @pytest.mark.parametrize("name", DURATION_NAMES)
-    @pytest.mark.parametrize("value", ["3", True, [1], object()])
-    def test_of_durations_are_refused_by_the_option_s_name(self, name, value):
-        with pytest.raises(TypeError, match=f"^{name} must be seconds .+ or a timedelta"):
-            SSEConfig(**{name: value})
+    @each_of("name", DURATION_NAMES)
+    def test_of_durations_are_refused_by_the_option_s_name(self, name):
+        for value in ("3", True, [1], object()):
+            message = refusal(TypeError, name, value)
+            assert re.search(f"^{name} must be seconds .+ or a timedelta", message), value
 
     @pytest.mark.parametrize("name", DURATION_NAMES)
     def test_none_is_refused_where_it_means_nothing(self, name):
@@ -271,19 +280,17 @@ class TestWrongTypes:
 
 
 class TestWrongValues:
-    @pytest.mark.parametrize(("name", "value"), cases(WRONG_VALUES))
-    def test_are_refused_by_the_option_s_name(self, name, value):
-        with pytest.raises(ValueError, match=f"^{name} must "):
-            SSEConfig(**{name: value})
+    @of_each_option(WRONG_VALUES)
+    def test_are_refused_by_the_option_s_name(self, name, values):
+        for value in values:
+            assert refusal(ValueError, name, value).startswith(f"{name} must "), value
 
-    @pytest.mark.parametrize("name", DURATION_NAMES)
-    @pytest.mark.parametrize(
-        "value",
-        [-0.001, -1, 10**400, timedelta(seconds=-1), float("inf"), float("nan"), float("-inf")],
-    )
-    def test_of_durations_are_refused_by_the_option_s_name(self, name, value):
-        with pytest.raises(ValueError, match=f"^{name} must be a finite duration"):
-            SSEConfig(**{name: value})
+    @each_of("name", DURATION_NAMES)
+    def test_of_durations_are_refused_by_the_option_s_name(self, name):
+        infinite = (float("inf"), float("nan"), float("-inf"))
+        for value in (-0.001, -1, 10**400, timedelta(seconds=-1), *infinite):
+            message = refusal(ValueError, name, value)
+            assert message.startswith(f"{name} must be a finite duration"), value
 
     @pytest.mark.parametrize("value", [0, 0.0, timedelta()])
     def test_no_time_at_all_is_no_event_timeout(self, value):
@@ -326,10 +333,10 @@ class TestUnknownOptions:
 
 
 class TestFrozen:
-    @pytest.mark.parametrize("name", list(DEFAULTS))
-    def test_no_option_can_be_set_afterwards(self, name):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(SSEConfig(), name, DEFAULTS[name])
+    def test_no_option_can_be_set_afterwards(self):
+        for name, value in DEFAULTS.items():
+            with pytest.raises(dataclasses.FrozenInstanceError, match=name):
+                setattr(SSEConfig(), name, value)
 
     def test_replacing_makes_another(self):
         config = SSEConfig(capacity=7)

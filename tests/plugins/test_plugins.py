@@ -70,7 +70,7 @@ class TestInstalling:
 
     def test_twice_is_refused_and_keeps_the_first(self, client):
         client.install(Numbering, header="X-First")
-        with pytest.raises(DuplicatePluginError, match="Numbering is installed already"):
+        with pytest.raises(DuplicatePluginError, match="Numbering is already installed"):
             client.install(Numbering, header="X-Second")
         assert client.plugin(Numbering).header == "X-First"
 
@@ -380,7 +380,7 @@ class TestBaseUrl:
 
     def test_an_address_that_cannot_be_parsed_is_refused(self, client, server):
         client.install(DefaultRequest, base_url=server.url)
-        with pytest.raises(ValueError, match="can't be sent"):
+        with pytest.raises(ValueError, match="cannot be sent"):
             client.sse("http://[::1/")
 
 

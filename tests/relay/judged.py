@@ -1,4 +1,4 @@
-"""Three relays and three consumers over one Redis, all of which fail again and again.
+"""Several relays and consumers over one Redis, all of which fail again and again.
 
 ``python judged.py --faults 50 [--seed N]`` for a run by hand; ``make relay-soak`` calls it.
 """
@@ -32,6 +32,8 @@ STREAM = "numbers"
 GROUP = "judged"
 LEASE_TIME = 1.0
 RATE = 150.0
+
+#: How many relays there are, and as many consumers.
 COPIES = 3
 
 #: How often the judge looks into Redis, in seconds.
@@ -96,7 +98,9 @@ class Judgement:
 class Run:
     """The processes, and what is done to them."""
 
-    def __init__(self, seed: int, folder: Path, redis: RedisProcess, ports: Ports) -> None:
+    def __init__(
+        self, seed: int, folder: Path, redis: RedisProcess, ports: Ports, copies: int
+    ) -> None:
         self.judgement = Judgement(seed)
         self._rng = random.Random(seed)
         self._redis = redis
@@ -109,8 +113,8 @@ class Run:
         shared = {"redis": redis.url, "stream": STREAM}
         relay = {**shared, "url": url, "lease_time": LEASE_TIME}
         consumer = {**shared, "group": GROUP, "ledger": str(self._ledger)}
-        self.relays = [Child(str(HERE / "relay_process.py"), relay) for _ in range(COPIES)]
-        self.consumers = [Child(str(HERE / "consumer_process.py"), consumer) for _ in range(COPIES)]
+        self.relays = [Child(str(HERE / "relay_process.py"), relay) for _ in range(copies)]
+        self.consumers = [Child(str(HERE / "consumer_process.py"), consumer) for _ in range(copies)]
         self._client = library.Redis(port=redis.port, socket_timeout=2.0, protocol=2)
 
     def go(self, faults: int, deadline: float) -> Judgement:
@@ -169,13 +173,13 @@ class Run:
         consumer.thaw()
 
     def _redis_killed(self) -> None:
-        self.judgement.tolerated += COPIES
+        self.judgement.tolerated += len(self.consumers)
         self._redis.kill()
         self._pause(0.5)
         self._redis.start()
 
     def _redis_asleep(self) -> None:
-        self.judgement.tolerated += COPIES
+        self.judgement.tolerated += len(self.consumers)
         self._redis.freeze()
         self._pause(_LONGEST_SLEEP)
         self._redis.thaw()
@@ -251,11 +255,13 @@ _FAULTS = [
 ]
 
 
-def judged_run(seed: int, folder: Path, faults: int, seconds: float = 0.0) -> Judgement:
+def judged_run(
+    seed: int, folder: Path, faults: int, *, seconds: float = 0.0, copies: int = COPIES
+) -> Judgement:
     """Start everything, inject faults, and judge."""
     deadline = time.monotonic() + seconds
     with Ports() as ports, RedisProcess(folder) as redis:
-        return Run(seed, folder, redis, ports).go(faults, deadline)
+        return Run(seed, folder, redis, ports, copies).go(faults, deadline)
 
 
 def main() -> int:
@@ -268,7 +274,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        judgement = judged_run(seed, Path(folder), options.faults, options.minutes * 60)
+        judgement = judged_run(seed, Path(folder), options.faults, seconds=options.minutes * 60)
     print(json.dumps({**vars(judgement), "holds": judgement.holds}, indent=2))
     return 0 if judgement.holds else 1
 

@@ -12,7 +12,6 @@ from sse_client.testing import SSEServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from redis_process import RedisProcess
     from typing_extensions import Self
@@ -88,12 +87,7 @@ class Numbered:
         self._server.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopping = True
         with self._changed:
             self._changed.notify_all()

@@ -16,7 +16,6 @@ from processes import Process
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -24,6 +23,20 @@ REDIS_SERVER = find_redis_server()
 
 #: How long it may take to start, in seconds.
 PATIENCE = 20.0
+
+
+#: The bus of a cluster has the port of its node plus 10,000.
+_LAST_PORT = 55_535
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, and whose cluster bus has a port, too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port <= _LAST_PORT:
+            return port
 
 
 class RedisProcess:
@@ -35,9 +48,7 @@ class RedisProcess:
     def __init__(self, folder: Path, **options: str) -> None:
         if REDIS_SERVER is None:
             pytest.skip(MISSING["redis"])
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         defaults = {
             "port": str(self.port),
@@ -77,13 +88,19 @@ class RedisProcess:
             self._process.wait(PATIENCE)
             self._process = None
 
+    def ensure_running(self) -> None:
+        """Start it, if it was killed."""
+        if self._process is None:
+            self.start()
+
     def freeze(self) -> None:
         """Let it do nothing, though its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
+        """Let it go on, unless it was killed."""
+        if self._process is not None:
+            self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -109,11 +126,6 @@ class RedisProcess:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.client.close()
         self.kill()

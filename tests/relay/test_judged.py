@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 from judged import Judgement, judged_run
 
-FAULTS = [pytest.param(6, id="short"), pytest.param(15, id="long", marks=pytest.mark.ci)]
+#: How many faults there are, and how many relays and consumers.
+RUNS = [pytest.param(4, 2, id="short"), pytest.param(15, 3, id="long", marks=pytest.mark.ci)]
 
 
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("faults", FAULTS)
-def test_nothing_is_lost_or_doubled_whatever_is_killed(seed, tmp_path, faults):
-    judgement = judged_run(seed, tmp_path, faults)
+@pytest.mark.parametrize(("faults", "copies"), RUNS)
+def test_nothing_is_lost_or_doubled_whatever_is_killed(seed, tmp_path, faults, copies):
+    judgement = judged_run(seed, tmp_path, faults, copies=copies)
     print(judgement)
     assert judgement.holds, f"to see it again: CHAOS_SEED={seed}\n{judgement}"
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from numbered_server import Numbered, numbers_of, wait_for
+from numbered_server import numbers_of, wait_for
 from processes import Process
 
 STREAMS = [f"s{number}" for number in range(9)]
@@ -26,13 +26,6 @@ STREAM = """
 url = "{url}"
 stream = "{name}"
 """
-
-
-@pytest.fixture
-def numbered():
-    with Numbered() as server:
-        server.ends = False
-        yield server
 
 
 @pytest.fixture

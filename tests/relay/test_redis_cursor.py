@@ -56,7 +56,7 @@ def test_a_lease_is_kept_while_nothing_is_saved(redis):
 
 @pytest.mark.parametrize("noticed", [False, True], ids=["by the save", "by the keeper"])
 def test_who_has_lost_it_saves_no_more(redis, noticed):
-    with cursor_of(redis, lease_time=0.3 if noticed else 60.0) as cursor:
+    with cursor_of(redis, lease_time=1.0 if noticed else 60.0) as cursor:
         cursor.save("1")
         redis.client.set("sse-client:{orders:cursor}:lease", "somebody 9")
         if noticed:

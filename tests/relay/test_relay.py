@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from queue import SimpleQueue
+from contextlib import closing
 
 import pytest
+import redis as library
 from numbered_server import Numbered, numbers_of, wait_for
+from redis_process import RedisProcess
 from support import PATIENCE, Running, Signal, silent_listener, sse_client_for_tests
+from tables import each_of
 
 from sse_client import (
     SSE,
@@ -21,11 +24,14 @@ from sse_client import (
     UnexpectedStatusError,
 )
 from sse_client.relay import RedisRelay, RelayError, RelayState
+from sse_client.relay import connection as connection_module
 from sse_client.relay import redis_relay as relay_module
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import Wait, acquire
 from sse_client.relay.leased_relay import End, LeasedRelay
-from sse_client.relay.status import Progress
+from sse_client.relay.progress import Progress
+from sse_client.relay.scripts import WRITE
+from sse_client.relay.stop_flag import StopFlag
 from sse_client.relay.writer import CONNECTION_OPENED, BatchReader, RepeatFilter, WriteOptions
 
 LEASE = 0.6
@@ -33,6 +39,7 @@ LEASE = 0.6
 
 @pytest.fixture
 def numbered():
+    """A server of numbered events whose stream ends."""
     with Numbered() as server:
         yield server
 
@@ -80,12 +87,13 @@ def test_what_is_waiting_is_written_in_one_round_trip(redis, numbered):
 
 
 def test_a_batch_may_wait_until_it_is_full(redis, numbered):
-    numbered.last, numbered.per_connection = 9, 1
+    # Each attempt is made after twice the time of the one before it.
+    numbered.last, numbered.per_connection = 5, 1
     with sse_client_for_tests() as client:
-        relay = relay_to(redis, client, numbered.url, batch_time=1.0, batch_events=9)
+        relay = relay_to(redis, client, numbered.url, batch_time=1.0, batch_events=5)
         relay.run()
-    assert numbers_of(redis, "orders") == list(range(1, 10))
-    assert relay.statistics.batches < 9
+    assert numbers_of(redis, "orders") == [1, 2, 3, 4, 5]
+    assert relay.statistics.batches < 5
 
 
 def test_closing_ends_a_batch_that_waits(redis, numbered):
@@ -255,6 +263,69 @@ def test_the_token_of_a_lease_only_grows(redis):
     server.close()
 
 
+def test_another_address_for_the_same_stream_is_a_warning(redis, numbered, caplog):
+    numbered.last = 3
+    with sse_client_for_tests() as client:
+        for query in ("", "?topic=secret", "?topic=secret"):
+            relay_to(redis, client, f"{numbered.url}{query}").run()
+        numbered.ends = False
+        with relay_to(redis, client, f"{numbered.url}?topic=secret") as relay:
+            wait_for(lambda: relay.state is RelayState.RELAYING)
+            with relay_to(redis, client, numbered.url):
+                wait_for(lambda: caplog.text.count("relayed from") == 2)
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    url = numbered.url
+    assert said[0].startswith(f"'orders': relayed from {url}, but before from {url} with another")
+    assert len(said) == 2
+    assert "secret" not in "".join(said)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_batch_waits_for_replicas(redis, numbered, tmp_path, monkeypatch, forgotten):
+    monkeypatch.setattr(connection_module, "_WAIT_FOR_REPLICAS", 20)
+    redis.config(repl_diskless_sync_delay=0)
+    numbered.ends = False
+    numbered.offer(3)
+    with (
+        sse_client_for_tests() as client,
+        relay_to(redis, client, numbered.url, wait_replicas=1, lease_time=5.0) as relay,
+    ):
+        wait_for(lambda: relay.state is RelayState.WAITING)
+        assert "NOREPLICAS" in relay.statistics.last_error
+        assert relay.statistics.written == 0
+        if forgotten:
+            redis.client.script_flush()
+        with RedisProcess(tmp_path) as replica:
+            replica.client.replicaof("127.0.0.1", str(redis.port))
+            wait_for(lambda: relay.statistics.written == 3)
+            assert replica.client.xlen("orders") == 3
+    assert numbers_of(redis, "orders") == [1, 2, 3]
+
+
+def test_a_batch_that_is_sent_again_waits_for_its_replica_on_any_connection(
+    redis, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(connection_module, "_WAIT_FOR_REPLICAS", 20)
+    redis.config(repl_diskless_sync_delay=0)
+    with (
+        RedisProcess(tmp_path) as replica,
+        closing(RedisServer(redis.url)) as one,
+        closing(RedisServer(redis.url)) as other,
+    ):
+        replica.client.replicaof("127.0.0.1", str(redis.port))
+        lease = acquire(one, "orders", "a", 60.0)
+        wait_for(lambda: replica.client.exists(lease.key) and redis.client.wait(1, 100))
+        replica.freeze()
+        keys = ["orders", lease.key, lease.state_key]
+        words = [lease.text, 60_000, 0, "1", 1, "", "x", "message", "data", "1"]
+        for server in (one, other):
+            with pytest.raises(library.ResponseError, match="NOREPLICAS"):
+                server.run_on_replicas(WRITE, keys, words, 1)
+        replica.thaw()
+        wait_for(lambda: replica.client.xlen("orders") == 1)
+        assert other.run_on_replicas(WRITE, keys, words, 1) == b"again"
+
+
 # What is refused, and how it ends.
 
 
@@ -306,8 +377,8 @@ def test_closing_just_when_the_lease_comes_relays_nothing(redis, numbered, monke
     with sse_client_for_tests() as client:
         relay = relay_to(redis, client, numbered.url)
 
-        def acquire_and_close(*args):
-            lease = acquire(*args)
+        def acquire_and_close(*args, **options):
+            lease = acquire(*args, **options)
             relay._stopping.set()
             return lease
 
@@ -317,12 +388,18 @@ def test_closing_just_when_the_lease_comes_relays_nothing(redis, numbered, monke
     assert redis.client.get("sse-client:{orders}:lease") is None
 
 
+def connecting(redis, client):
+    """Start a relay whose server is not there, and wait until an attempt has failed."""
+    failing = Signal()
+    relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
+    relay.start()
+    failing.await_()
+    return relay
+
+
 def test_closing_the_client_ends_a_relay_that_is_connecting(redis):
     with sse_client_for_tests(reconnection_time=0.01) as client:
-        failing = Signal()
-        relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
-        relay.start()
-        failing.await_()
+        relay = connecting(redis, client)
         client.close()
         with pytest.raises(SessionClosedError):
             relay.wait(PATIENCE)
@@ -366,10 +443,7 @@ def test_the_last_error_is_that_of_a_connection_too(redis, server):
 
 def test_closing_ends_a_relay_whose_server_is_not_there(redis):
     with sse_client_for_tests(reconnection_time=0.01) as client:
-        failing = Signal()
-        relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
-        relay.start()
-        failing.await_()
+        relay = connecting(redis, client)
         relay.close()
     assert relay.state is RelayState.CLOSED
 
@@ -428,18 +502,22 @@ def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, num
         opened = []
         lease = acquire(server, "orders", "a", 5.0)
         relay = LeasedRelay(server, lease, open_and_stop, WriteOptions("x"), progress)
-        relay._outcomes = Outcomes()
+        relay._is_settled = Settled(relay)
         assert relay.run() is End.STOPPED
         assert all(session.state is ReadyState.CLOSED for session in opened)
     server.close()
 
 
-class Outcomes(SimpleQueue):
-    """Of a relay under a lease: leaves out that it was stopped."""
+class Settled(StopFlag):
+    """Of a relay under a lease: set once its stream was opened, not when it is stopped."""
 
-    def put(self, outcome):
-        if outcome is not None:
-            super().put(outcome)
+    def __init__(self, relay):
+        super().__init__()
+        self._relay = relay
+
+    def set(self):
+        if self._relay._outcome is not None:
+            super().set()
 
 
 def test_what_an_attempt_that_was_left_alone_comes_to_changes_no_state(redis, numbered):
@@ -468,15 +546,15 @@ def test_what_opens_after_ctrl_c_is_dropped(redis, numbered):
         sessions.append(session)
         return session
 
-    class Interrupting(Outcomes):
-        def get(self):
+    class Interrupting(Settled):
+        def wait(self, timeout=None):
             raise KeyboardInterrupt
 
     sessions = []
     with sse_client_for_tests() as client:
         lease = acquire(server, "orders", "a", 5.0)
         relay = LeasedRelay(server, lease, open_later, WriteOptions("x"), Progress())
-        relay._outcomes = Interrupting()
+        relay._is_settled = Interrupting(relay)
         with pytest.raises(KeyboardInterrupt):
             relay.run()
         interrupted.set()
@@ -504,7 +582,7 @@ def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):
     server.close()
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("options", "error", "named"),
     [
         ({"stream": ""}, ValueError, "stream"),
@@ -515,6 +593,8 @@ def test_a_standby_asks_seldom_for_a_lease_that_never_ends(redis, numbered):
         ({"max_length": True}, TypeError, "max_length"),
         ({"batch_events": None}, TypeError, "batch_events"),
         ({"batch_time": -1}, ValueError, "batch_time"),
+        ({"wait_replicas": -1}, ValueError, "wait_replicas"),
+        ({"wait_replicas": True}, TypeError, "wait_replicas"),
         ({"batch_time": True}, TypeError, "batch_time"),
         ({"lease_time": 0}, ValueError, "lease_time"),
         ({"lease_time": "5"}, TypeError, "lease_time"),

@@ -6,8 +6,10 @@ import sys
 from types import MappingProxyType
 
 import pytest
+from tables import each_of
 
 from sse_client.relay import RelayConfig, RelayedStream, load_config
+from sse_client.relay.templates import Template
 
 WHOLE = """
 redis = "$TEST_REDIS"
@@ -17,7 +19,7 @@ lease_time = 5
 [[streams]]
 url = "https://example.com/events"
 stream = "orders"
-headers = { Authorization = "$TEST_TOKEN", Accept-Language = "de" }
+headers = { Authorization = "Bearer $TEST_TOKEN", A = "de", Price = "$$5 ${TEST_TOKEN}" }
 max_length = 1000
 batch_time = 0.5
 last_event_id = "7"
@@ -41,9 +43,9 @@ def written(tmp_path):
 
 def test_what_a_file_may_hold(written, monkeypatch):
     monkeypatch.setenv("TEST_REDIS", "redis://:secret@127.0.0.1")
-    monkeypatch.setenv("TEST_TOKEN", "Bearer secret")
+    monkeypatch.setenv("TEST_TOKEN", "secret")
     config = load_config(written(WHOLE))
-    headers = {"Authorization": "Bearer secret", "Accept-Language": "de"}
+    headers = {"Authorization": "Bearer secret", "A": "de", "Price": "$5 secret"}
     orders = RelayedStream(
         "https://example.com/events", "orders", headers, 1000, 0.5, "7", resends_unnumbered=False
     )
@@ -56,10 +58,10 @@ def test_what_a_file_may_hold(written, monkeypatch):
 STREAM = '[[streams]]\nurl = "https://example.com"\nstream = "s"\n'
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("text", "named"),
     [
-        ("x", "is no TOML"),
+        ("x", "is not valid TOML"),
         ("", r"\[\[streams\]\]"),
         ("streams = []", r"\[\[streams\]\]"),
         ("streams = [5]", "stream 1: must be a table"),
@@ -79,12 +81,42 @@ STREAM = '[[streams]]\nurl = "https://example.com"\nstream = "s"\n'
         (STREAM + "headers = 'secret'", "headers"),
         (STREAM + "headers = { A = 1 }", "headers"),
         (STREAM + "headers = { A = '$NOT_SET_AT_ALL' }", "stream 1: A: the environment"),
+        (STREAM + "headers = { A = 'x ${NOT_SET_AT_ALL}' }", "stream 1: A: the environment"),
+        (
+            STREAM + "headers = { A = '${file:/no/such/file}' }",
+            "A: /no/such/file can't be read: No",
+        ),
+        (STREAM + STREAM, "streams 1 and 2 both name the Redis Stream 's'"),
     ],
 )
 def test_what_is_wrong_is_named(written, text, named):
     with pytest.raises(ValueError, match=named) as caught:
         load_config(written(text))
     assert "secret" not in str(caught.value)
+
+
+def test_a_token_in_a_file_may_be_replaced(written, tmp_path, caplog):
+    token = tmp_path / "token"
+    token.write_text("secret-1\n")
+    text = STREAM + f"headers = {{ Authorization = 'Bearer ${{file:{token}}}' }}"
+    path = written(text)
+    value = load_config(path).streams[0].headers["Authorization"]
+    assert value() == "Bearer secret-1"
+    token.write_text("secret-2")
+    assert value() == "Bearer secret-2"
+    token.write_bytes(b"\xff")
+    assert value() == "Bearer secret-2"
+    token.unlink()
+    assert value() == "Bearer secret-2"
+    said = "\n".join(each.getMessage() for each in caplog.records)
+    assert "it is not in UTF-8" in said
+    assert "No such file" in said
+    assert "secret" not in said + repr(value)
+    token.write_text("secret-3")
+    assert load_config(path) == load_config(path)
+    token.unlink()
+    with pytest.raises(ValueError, match="can't be read"):
+        Template("a", f"${{file:{token}}}")()
 
 
 def test_a_file_of_another_encoding_is_told(tmp_path):

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import re
+import sys
 import threading
 from contextlib import ExitStack
 
 import pytest
 import redis as library
-from numbered_server import Numbered, numbers_of, wait_for
+from numbered_server import numbers_of, wait_for
 from support import PATIENCE, sse_client_for_tests
 
+from sse_client import ConnectionFailedError
 from sse_client.relay import RelayedStream, RelayError, RelayWorker
 from sse_client.relay import connection as connection_module
-from sse_client.relay import worker as worker_module
+from sse_client.relay import patience as patience_module
+from sse_client.relay import worker_stream as worker_stream_module
+from sse_client.relay.descriptors import prepare_descriptors
+from sse_client.relay.lease import acquire
+from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.pool import Pool
+from sse_client.relay.progress import Progress
 from sse_client.relay.status import read_status
+from sse_client.relay.unheld import UnheldStreams
 
 LEASE = 0.45
 STREAMS = [f"s{number}" for number in range(7)]
-
-
-@pytest.fixture
-def numbered():
-    with Numbered() as server:
-        server.ends = False
-        yield server
-
-
-@pytest.fixture
-def client():
-    with sse_client_for_tests() as made:
-        yield made
 
 
 def worker_of(redis, client, url, streams=STREAMS, **options):
@@ -73,16 +71,17 @@ def test_workers_that_join_and_leave_share_the_streams(redis, client, numbered):
 
 
 def test_the_share_of_a_dead_worker_goes_to_the_others(redis, client, numbered):
-    redis.client.zadd("sse-client:{relays}:workers", {"dead": 2**50})
+    dead = worker_of(redis, client, numbered.url)
+    dead._pool.count()
     for name in STREAMS[:4]:
         redis.client.set(f"sse-client:{{{name}}}:lease", "dead 1", px=60_000)
     with worker_of(redis, client, numbered.url) as alive:
         wait_for(lambda: shares(alive) == [3])
         # Its leases end, and so does its life.
-        redis.client.zadd("sse-client:{relays}:workers", {"dead": 1})
         for name in STREAMS[:4]:
             redis.client.delete(f"sse-client:{{{name}}}:lease")
         wait_for(lambda: is_fair(alive))
+    dead.close()
 
 
 def test_a_signal_handler_may_close_the_worker_that_it_interrupts(redis, client, numbered):
@@ -98,7 +97,7 @@ def test_a_signal_handler_may_close_the_worker_that_it_interrupts(redis, client,
 
 
 def test_workers_go_on_when_redis_comes_back(redis, client, numbered, monkeypatch):
-    monkeypatch.setattr(connection_module, "_LONGEST_DELAY", 0.1)
+    monkeypatch.setattr(patience_module, "LONGEST_DELAY", 0.1)
     numbered.offer(5)
     with worker_of(redis, client, numbered.url) as worker:
         wait_for(lambda: is_fair(worker))
@@ -114,7 +113,7 @@ def test_workers_go_on_when_redis_comes_back(redis, client, numbered, monkeypatc
 def test_a_stream_that_fails_is_tried_again_and_keeps_no_other_waiting(
     redis, client, server, monkeypatch, caplog
 ):
-    monkeypatch.setattr(worker_module, "_REST", 0.0)
+    monkeypatch.setattr(worker_stream_module, "REST", 0.0)
 
     def respond(exchange):
         if exchange.request.target == "/good":
@@ -146,27 +145,92 @@ def test_a_stream_that_has_ended_rests(redis, client, numbered):
         assert len(numbered.positions) == requests
 
 
+def begin_nothing(monkeypatch):
+    """Let a lease that is taken be given back, and return the names of the streams."""
+    taken = []
+
+    def begin(stream, lease):
+        taken.append(stream.name)
+        lease.release()
+
+    monkeypatch.setattr(worker_stream_module.WorkerStream, "_begin", begin)
+    return taken
+
+
 def test_a_lease_that_somebody_else_was_faster_to_take_is_left(redis, client, monkeypatch):
     worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one", "two"])
+    free = worker._look()
     redis.client.set("sse-client:{one}:lease", "other 1")
-    monkeypatch.setattr(
-        connection_module.RedisServer, "execute_all", lambda _, commands: [None] * len(commands)
-    )
-    monkeypatch.setattr(worker, "_relay_stream", lambda each, lease: lease.release())
-    worker._take(2)
-    assert worker.relayed == []
+    taken = begin_nothing(monkeypatch)
+    worker._take(free, 2)
+    assert taken == ["two"]
     worker.close()
 
 
 def test_a_round_takes_no_more_than_the_share_that_is_missing(redis, client, monkeypatch):
     worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one", "two", "three"])
-    taken = []
-    monkeypatch.setattr(
-        worker, "_relay_stream", lambda each, lease: (taken.append(each.stream), lease.release())
-    )
-    worker._take(2)
+    taken = begin_nothing(monkeypatch)
+    worker._take(worker._look(), 2)
     assert len(taken) == 2
     worker.close()
+
+
+def test_workers_of_different_lists_share_each_list_for_itself(redis, client, numbered):
+    lists = (STREAMS[:4], STREAMS[4:], STREAMS[2:6])
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(worker_of(redis, client, numbered.url, names)) for names in lists
+        ]
+        wait_for(lambda: sorted(name for each in workers for name in each.relayed) == STREAMS)
+
+
+def test_a_list_that_is_changed_by_one_worker_after_the_other_is_relayed(redis, client, numbered):
+    with ExitStack() as stack:
+        old = [
+            stack.enter_context(worker_of(redis, client, numbered.url, STREAMS[:4]))
+            for _ in range(2)
+        ]
+        wait_for(lambda: shares(*old) == [2, 2])
+        new = stack.enter_context(worker_of(redis, client, numbered.url))
+        wait_for(lambda: sorted(new.relayed) == STREAMS[4:])
+        old[0].close()
+        wait_for(lambda: sorted(new.relayed + old[1].relayed) == STREAMS)
+
+
+def test_a_clock_that_was_moved_back_keeps_no_lease_of_the_dead(redis, client, numbered):
+    numbered.offer(3)
+    server = connection_module.RedisServer(redis.url)
+    dead = worker_of(redis, client, numbered.url, ["one", "two"])
+    dead._pool.count()
+    for name in ("one", "two"):
+        acquire(server, name, dead.name, LEASE)
+        redis.client.pexpire(f"sse-client:{{{name}}}:lease", 3_600_000)
+    redis.client.zincrby("sse-client:{relays}:workers", 3_600_000, dead._pool._member)
+    with worker_of(redis, client, numbered.url, ["one", "two"]) as alive:
+        wait_for(lambda: sorted(alive.relayed) == ["one", "two"])
+    server.close()
+    dead.close()
+
+
+def test_a_lease_of_somebody_else_is_believed(redis, client):
+    server = connection_module.RedisServer(redis.url)
+    acquire(server, "one", "a", LEASE).release()
+    redis.client.set("sse-client:{one}:lease", "somebody 77", px=60_000)
+    assert acquire(server, "one", "b", LEASE).seconds > 50
+    server.close()
+
+
+def test_a_stream_that_nobody_holds_is_logged_once(caplog):
+    unheld = UnheldStreams("me", 0.0)
+    unheld.note("one", is_held=True)
+    for _ in range(3):
+        unheld.note("one", is_held=False)
+        threading.Event().wait(0.001)
+    unheld.note("one", is_held=True)
+    said = [each.getMessage() for each in caplog.records]
+    assert re.fullmatch(r"me: nobody has relayed 'one' for \d+\.\d seconds", said[0])
+    assert said[1:] == ["me: 'one' is relayed again"]
+    assert {each.levelname for each in caplog.records} == {"WARNING"}
 
 
 def test_the_workers_report_how_their_streams_are(redis, client, numbered):
@@ -205,20 +269,161 @@ def test_a_stream_that_redis_refuses_keeps_no_other_waiting(redis, client, numbe
     assert "WRONGTYPE" in caplog.text
 
 
-@pytest.mark.parametrize("refused", ["GET", "EVALSHA"])
+@pytest.mark.parametrize("refused", ["PTTL", "EVALSHA"])
 def test_a_failure_that_passes_stops_the_round(redis, client, monkeypatch, refused):
     def fail(*_):
         raise library.BusyLoadingError("LOADING")
 
     worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one"])
-    if refused == "GET":
+    if refused == "PTTL":
         reply = [library.BusyLoadingError("LOADING")]
         monkeypatch.setattr(worker._server, "execute_all", lambda _: reply)
     else:
         monkeypatch.setattr(worker._server, "run", fail)
     with pytest.raises(library.BusyLoadingError):
-        worker._take(1)
+        worker._take(worker._look(), 1)
     worker.close()
+
+
+def test_a_master_of_a_cluster_that_is_away_keeps_no_other_stream_waiting(
+    redis, client, monkeypatch
+):
+    def fail(*_):
+        raise library.ConnectionError("away")
+
+    worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one"])
+    monkeypatch.setattr(connection_module.RedisServer, "is_cluster", True)
+    monkeypatch.setattr(worker._server, "run", fail)
+    for reply in (-2, library.ConnectionError("away")):
+        monkeypatch.setattr(worker._server, "execute_all", lambda _, reply=reply: [reply])
+        worker._take(worker._look(), 1)
+    assert worker.relayed == []
+    worker.close()
+
+
+def test_a_stream_that_may_not_be_asked_for_rests(redis, client, monkeypatch, caplog):
+    worker = worker_of(redis, client, "http://127.0.0.1:9/", ["one"])
+    reply = [library.exceptions.NoPermissionError("no")]
+    monkeypatch.setattr(worker._server, "execute_all", lambda _: reply)
+    assert worker._look() == worker._look() == []
+    assert caplog.text.count("the relay into 'one' failed") == 1
+    worker.close()
+
+
+def test_workers_that_cannot_be_counted_are_those_of_before_until_they_count_as_dead(
+    redis, monkeypatch, caplog
+):
+    server = connection_module.RedisServer(redis.url)
+    pools = [Pool(server, "relays", name, STREAMS, 60.0) for name in ("one", "two")]
+    assert [pool.count() for pool in pools] == [1, 2]
+    monkeypatch.setattr(connection_module.RedisServer, "is_cluster", True)
+    run = server.run
+
+    def fail(*_):
+        raise library.ConnectionError("away")
+
+    monkeypatch.setattr(server, "run", fail)
+    assert [pools[1].count(), pools[1].count()] == [2, 2]
+    pools[1]._counted_at -= 61
+    assert pools[1].count() == 1
+    monkeypatch.setattr(server, "run", run)
+    monkeypatch.undo()
+    assert pools[1].count() == 2
+    said = [each.getMessage() for each in caplog.records]
+    assert said[0].startswith("two cannot count the workers of its pool: ConnectionError")
+    assert said[1:] == ["two can count the workers of its pool again"]
+    server.close()
+
+
+def test_the_streams_of_a_worker_can_be_changed(redis, client, numbered):
+    numbered.offer(3)
+    names = ["same", "gone", "changed"]
+    with worker_of(redis, client, numbered.url, names) as worker:
+        wait_for(lambda: [redis.client.xlen(name) for name in names] == [3, 3, 3])
+        same = worker._streams["same"].relay
+        with pytest.raises(ValueError, match="twice"):
+            worker.reload([RelayedStream(numbered.url, "same")] * 2)
+        worker.reload(
+            [
+                RelayedStream(numbered.url, "same"),
+                RelayedStream(numbered.url, "changed", max_length=5),
+                RelayedStream(numbered.url, "new"),
+            ]
+        )
+        wait_for(lambda: sorted(worker.relayed) == ["changed", "new", "same"])
+        assert worker.streams == ["same", "changed", "new"]
+        assert worker._streams["same"].relay is same
+        assert worker._streams["changed"].definition.max_length == 5
+        wait_for(lambda: redis.client.get("sse-client:{gone}:lease") is None)
+        assert redis.client.zcard("sse-client:{relays}:workers") == 1
+        numbered.offer(6)
+        for name in worker.streams:
+            wait_for(lambda name=name: redis.client.xlen(name) == 6)
+    assert redis.client.xlen("gone") == 3
+    assert redis.client.zcard("sse-client:{relays}:workers") == 0
+
+
+def test_a_stream_that_cannot_be_opened_is_left_to_other_workers(redis, monkeypatch, caplog):
+    monkeypatch.setattr(worker_stream_module, "ATTEMPTS", 1)
+    with (
+        sse_client_for_tests(reconnection_time=0.01, max_reconnection_time=0.01) as client,
+        worker_of(redis, client, "http://127.0.0.1:9/", ["one"]) as worker,
+    ):
+        wait_for(lambda: "'one': no longer relaying: the stream could not be opened" in caplog.text)
+        wait_for(lambda: worker.relayed == [])
+        assert redis.client.get("sse-client:{one}:lease") is None
+        assert worker._streams["one"].is_resting
+
+
+def test_a_process_without_descriptors_leaves_a_stream_at_once(redis, server):
+    failure = ConnectionFailedError("no")
+    failure.__cause__ = OSError(errno.EMFILE, "Too many open files")
+    connection = connection_module.RedisServer(redis.url)
+    lease = acquire(connection, "one", "a", LEASE)
+    relay = LeasedRelay(
+        *(connection, lease, None, None, Progress()),
+        attempts=5,
+    )
+    relay.disconnected(None, None)
+    relay.disconnected(None, ConnectionFailedError("no"))
+    assert not relay.is_stopping
+    relay.disconnected(None, failure)
+    assert relay.is_stopping
+    assert relay.end() is End.UNREACHABLE
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted", "warned"),
+    [
+        ((64, 2000), 264, False),
+        ((64, -1), 264, False),
+        ((64, 100), 100, True),
+        ((64, 3000), None, True),
+        ((300, 300), None, False),
+        ((-1, -1), None, False),
+    ],
+)
+def test_the_limit_of_descriptors_is_raised_or_said(monkeypatch, caplog, limits, wanted, warned):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    found = []
+
+    def set_limit(_, given):
+        if given[1] == 3000:
+            raise ValueError("not allowed")
+        found.append(given)
+
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    prepare_descriptors(100)
+    assert found == ([] if wanted is None else [(wanted, limits[1])])
+    assert ("LimitNOFILE" in caplog.text) is warned
+
+
+def test_a_system_without_limits_needs_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    prepare_descriptors(10**6)
 
 
 def test_a_worker_that_gets_no_thread_gives_the_stream_back(
@@ -236,7 +441,7 @@ def test_a_worker_that_gets_no_thread_gives_the_stream_back(
     with worker_of(redis, client, numbered.url, ["one", "two"]) as worker:
         wait_for(lambda: redis.client.xlen("two") == 3)
         wait_for(lambda: "the relay into 'one' failed: RuntimeError" in caplog.text)
-        assert redis.client.get("sse-client:{one}:lease") is None
+        wait_for(lambda: redis.client.get("sse-client:{one}:lease") is None)
     assert worker.wait(PATIENCE)
 
 
@@ -253,7 +458,7 @@ def test_closing_does_not_wait_for_a_redis_that_is_gone(redis, client, numbered,
     with worker_of(redis, client, numbered.url) as worker:
         wait_for(lambda: is_fair(worker))
         redis.kill()
-        wait_for(lambda: "is waited for" in caplog.text)
+        wait_for(lambda: "waiting for it" in caplog.text)
     assert worker.relayed == []
 
 

@@ -9,7 +9,8 @@ import redis as library
 
 from sse_client import ChannelClosed, IncomingChannel, ServerSentEvent
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.lease import LeaseKeeper, acquire
+from sse_client.relay.lease import acquire
+from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.scripts import RENEW
 from sse_client.relay.writer import Batch, BatchReader, Outcome, RepeatFilter, StreamWriter
 
@@ -94,7 +95,7 @@ def test_leases_are_renewed_also_where_the_script_is_forgotten(redis, server):
         redis.client.pexpire(kept.key, 1000)
         if forgotten:
             redis.client.script_flush()
-        keeper._renew([kept, lost])
+        keeper._round()
         assert redis.client.pttl(kept.key) > 50_000
         assert lost.lost.is_set()
         assert not kept.lost.is_set()
@@ -108,8 +109,10 @@ def test_a_lease_that_cannot_be_renewed_keeps_no_other_from_it(redis, server):
     redis.client.lpush(leases[0].key, "no string")
     for lease in leases[1:]:
         redis.client.pexpire(lease.key, 1000)
+    for lease in leases:
+        keeper.keep(lease)
     redis.client.script_flush()
-    keeper._renew(leases)
+    keeper._round()
     assert all(redis.client.pttl(lease.key) > 50_000 for lease in leases[1:])
 
 
@@ -120,9 +123,10 @@ def test_a_failure_that_passes_leaves_the_renewals_to_the_next_round(redis, serv
     keeper = LeaseKeeper(server, 60.0)
     lease = acquire(server, "orders", "a", 60.0)
     monkeypatch.setattr(server, "run", fail)
+    keeper.keep(lease)
     redis.client.script_flush()
     with pytest.raises(library.BusyLoadingError):
-        keeper._renew([lease])
+        keeper._round()
     assert not lease.lost.is_set()
 
 

@@ -6,6 +6,8 @@ That nothing is left behind is checked after each test by a fixture; that nothin
 from __future__ import annotations
 
 import gc
+import math
+import signal
 import socket
 import threading
 import weakref
@@ -21,6 +23,7 @@ from support import (
     silent_listener,
     sse_client_for_tests,
 )
+from systems import needs_posix
 
 from sse_client import (
     SSE,
@@ -29,6 +32,7 @@ from sse_client import (
     ReadyState,
     SessionClosedError,
 )
+from sse_client.clock import Deadline, acquire
 from sse_client.testing import SSEServer
 
 
@@ -443,19 +447,50 @@ def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):
 
 def test_an_interrupt_while_opening_closes_the_session(server, monkeypatch):
     # Ctrl-C reaches the main thread in the wait for the first connection.
-    original = threading.Event.wait
-
-    def interrupted(self: threading.Event, timeout: float | None = None) -> bool:
-        if threading.current_thread() is threading.main_thread() and timeout is None:
+    def interrupted(lock: threading.Lock, timeout: float) -> bool:
+        if threading.current_thread() is threading.main_thread() and timeout == math.inf:
             server.accept()
             raise KeyboardInterrupt
-        return original(self, timeout)
+        return acquire(lock, timeout)
 
     with sse_client_for_tests() as client:
-        monkeypatch.setattr(threading.Event, "wait", interrupted)
+        monkeypatch.setattr("sse_client.channel.waiting.acquire", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.sse(server.url)
         monkeypatch.undo()
+
+
+@needs_posix
+def test_a_signal_just_before_a_wait_is_handled_all_the_same(server, monkeypatch):
+    # One that another thread receives does not interrupt the wait of the main thread either.
+    class ArrivedError(Exception):
+        pass
+
+    def handle(*_: object) -> None:
+        raise ArrivedError
+
+    server.serve(then="stall")
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with sse_client_for_tests() as client, client.sse(server.url) as session:
+            is_waiting = threading.Event()
+            raising = Running(
+                lambda: is_waiting.wait(PATIENCE) and signal.raise_signal(signal.SIGUSR1)
+            )
+
+            def wait(lock: threading.Lock, timeout: float) -> bool:
+                is_waiting.set()
+                return acquire(lock, timeout)
+
+            monkeypatch.setattr("sse_client.channel.waiting.acquire", wait)
+            deadline = Deadline.after(PATIENCE)
+            with pytest.raises(ArrivedError):
+                session.incoming.get(timeout=PATIENCE)
+            assert not deadline.has_passed
+            monkeypatch.undo()
+            assert raising.outcome() is None
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_many_sessions_close_together():

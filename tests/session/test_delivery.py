@@ -25,10 +25,12 @@ def test_the_bytes_of_a_batch_with_room_for_a_part_of_it_are_counted_once():
         is_error=None,
     )
     delivery.undelivered_bytes = 60
-    delivering = Running(lambda: delivery.deliver([ServerSentEvent(each) for each in "abc"]))
+    assert delivery.deliver([ServerSentEvent(each) for each in "abc"]) is False
+    assert delivery.rest
     assert channel.get().data == "a"
     # Counted twice, they would leave no room for the last event before the second was taken.
-    assert delivering.outcome() is False
+    delivery.put_rest()
+    assert not delivery.rest
     assert [channel.get_nowait().data for _ in range(2)] == ["b", "c"]
 
 

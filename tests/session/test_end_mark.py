@@ -28,6 +28,18 @@ def texts(session):
     return received, None
 
 
+def test_what_comes_with_the_mark_and_after_it_is_asked_about_by_nobody(server):
+    server.serve([b"data: one\n\ndata: [DONE]\n\ndata: more\n\n"], then="stall")
+    seen = []
+    options = {"event_timeout": 3600, "counts_as_event": lambda event: seen.append(event.data)}
+    with (
+        sse_client_for_tests(end_of_stream=MARK, **options) as client,
+        client.sse(server.url) as session,
+    ):
+        assert texts(session) == (["one"], None)
+    assert seen == []
+
+
 class TestAnEndWithoutTheMark:
     @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
     @pytest.mark.parametrize(
@@ -103,13 +115,13 @@ class TestAnEndWithoutTheMark:
             _, error = texts(session)
         assert error.buffer == b"data: half an ans\n\n"
 
-    def test_is_exit_status_1_of_the_command(self, server):
+    def test_is_exit_status_5_of_the_command(self, server):
         server.serve(["half an ans"])
         command = [sys.executable, "-m", "sse_client", "-d", "{}", "--end-of-stream", MARK]
         done = subprocess.run(
             [*command, server.url], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
-        assert done.returncode == 1
+        assert done.returncode == 5
         assert done.stdout == "half an ans\n"
         assert "ended without its mark" in done.stderr
 

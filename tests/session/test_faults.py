@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import textwrap
 import threading
+from functools import partial
 
 import pytest
 import requests
@@ -133,9 +135,10 @@ def test_a_forked_child_gets_an_error_and_leaves_the_stream_to_its_parent():
     assert (done.stdout, done.stderr) == ("the parent goes on\n", "")
 
 
-def test_disowning_ends_the_channel_and_leaves_the_connection_alone(server):
-    # What a forked child does, here in the process whose connection it is.
-    with sse_client_for_tests() as client:
+def test_disowning_ends_the_channel_without_a_word_to_the_server(server):
+    # What a forked child does, here in the process whose connection it is. Other than in a child,
+    # the thread goes on, and may notice the end before it is disowned: it must not reconnect then.
+    with sse_client_for_tests(own_thread=True, reconnection_time=3600) as client:
         opening = Running(lambda: client.sse(server.url))
         exchange = server.accept()
         exchange.send("one")
@@ -144,11 +147,43 @@ def test_disowning_ends_the_channel_and_leaves_the_connection_alone(server):
         reader = session._reader
         disown_all()
         assert session.incoming.is_shutdown
-        with pytest.raises(SessionClosedError, match="another process"):
-            session.incoming.get()
-        exchange.send("two")
-        exchange.end()
-        reader.join(PATIENCE)
+        acts = (
+            session.incoming.get,
+            session.incoming.task_done,
+            partial(session.incoming.put, None),
+            partial(session.acknowledge, []),
+        )
+        for act in acts:
+            with pytest.raises(SessionClosedError, match="another process"):
+                act()
+        # There is no shutdown. The descriptor is closed on Linux, of which this is the only copy.
+        with contextlib.suppress(ConnectionError):
+            exchange.send("two")
+        exchange.drop()
+        thread = reader._thread()
+        if thread is not None:
+            thread.join(PATIENCE)
+
+
+def test_a_reader_that_goes_on_in_a_child_does_not_reconnect_there(server):
+    # As a greenlet does, which a fork copies.
+    server.serve([], then="drop")
+    lost, disowned = Signal(), threading.Event()
+
+    def hold(session, error, delay):
+        lost()
+        assert disowned.wait(PATIENCE)
+
+    with sse_client_for_tests(on_disconnect=hold) as client:
+        session = client.sse(server.url)
+        lost.await_()
+        thread = session._reader._thread()
+        session._reader.disown()
+        disowned.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert isinstance(session.error, SessionClosedError)
+    assert len(server.requests) == 1
 
 
 def test_disowning_an_abandoned_session_is_nothing(server):

@@ -190,7 +190,7 @@ def test_a_read_timeout_is_an_error_after_the_events(server):
         response.raw.connection.sock.settimeout(0.1)
         events = iter_events(response)
         assert next(events).data == "one"
-        with pytest.raises(IdleTimeoutError, match="no bytes came from ") as caught:
+        with pytest.raises(IdleTimeoutError, match="no bytes arrived from ") as caught:
             next(events)
         assert caught.value.waited_for == "bytes"
         assert caught.value.response is response

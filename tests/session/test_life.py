@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from interpreters import PREAMBLE, ended, run, start
 from support import (
     PATIENCE,
     Running,
@@ -43,96 +44,6 @@ from sse_client.process import disown_all, stop_all
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 
-#: What each of the processes begins with.
-PREAMBLE = """
-import atexit, os, queue, signal, socket, sys, threading, warnings
-from sse_client import SSE, BearerAuth, HttpClient, SessionClosedError, UnexpectedStatusError
-
-warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-url = sys.argv[1]
-sent = threading.Event()
-
-
-class Tell:
-    def on_request(self, request):
-        sent.set()
-
-
-client = HttpClient().install(SSE, reconnection_time=3600).install(Tell)
-
-
-def in_background(call):
-    def run():
-        try:
-            call()
-        except SessionClosedError:
-            pass  # as the exit of the process closes what is open
-
-    threading.Thread(target=run, daemon=True).start()
-    assert sent.wait(20)
-
-
-def when_main_waits(act):
-    # Once the main thread is in a wait, and was there the last time, too. A thread that it has
-    # started makes it wait for a moment, which does not count.
-    waits = {"wait", "join", "_wait_for_tstate_lock"}
-    starting = threading.Thread.start.__code__
-
-    def calls(frame):
-        while frame is not None:
-            yield frame.f_code
-            frame = frame.f_back
-
-    def look():
-        before = None
-        while True:
-            frame = sys._current_frames()[threading.main_thread().ident]
-            if frame.f_code.co_name not in waits or starting in calls(frame):
-                frame = None
-            if frame is not None and frame is before:
-                act()
-                return
-            before = frame
-            threading.Event().wait(0.01)
-
-    threading.Thread(target=look, daemon=True).start()
-
-
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
-"""
-
-
-def start(script, *arguments):
-    """Start an interpreter with a script."""
-    source = PREAMBLE + textwrap.dedent(script)
-    # Somebody may have told this process to ignore SIGINT, which children inherit.
-    source = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + source
-    return subprocess.Popen(
-        [sys.executable, "-W", "default", "-c", source, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(process):
-    """Wait for a process; return its status and what it wrote."""
-    with process:
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            pytest.fail(f"it hangs; it wrote {out!r} and {err!r}")
-    return process.returncode, out, err
-
-
-def run(script, *arguments):
-    return ended(start(script, *arguments))
-
-
 #: Ways to end, and the status of each. The uncaught one has its own traceback, and no other.
 ENDS = {
     "the end of the script": ("", 0),
@@ -153,8 +64,9 @@ assert lost.wait(20)
 """
 FULL = """
 session = client.sse(url, capacity=1)
-with session.incoming.not_empty:
-    assert session.incoming.not_empty.wait_for(session.incoming.full, 20)
+deadline = time.monotonic() + 20
+while not session.incoming.full():
+    assert session.incoming._takers.wait(session.incoming.full, deadline)
 """
 CONSUMED_BY_A_DAEMON = """
 session = client.sse(url)
@@ -164,6 +76,42 @@ in_background(lambda: list(session.incoming))
 CLOSED_IN_A_HOOK = """
 closing = threading.Event()
 session = client.sse(url, on_close=lambda session: closing.set())
+"""
+RESOLVING = """
+asked = threading.Event()
+resolve = socket.getaddrinfo
+
+
+def getaddrinfo(host, *args, **options):
+    if host != "name.invalid":
+        return resolve(host, *args, **options)
+    asked.set()
+    threading.Event().wait()
+
+
+socket.getaddrinfo = getaddrinfo
+in_background(lambda: client.sse("http://name.invalid/"))
+assert asked.wait(20)
+"""
+#: Each of them, and a session that connects, one in a handshake of TLS and one without a response.
+ALL_OF_IT = f"""
+kept = []
+{READING}
+kept.append(session)
+{FULL}
+kept.append(session)
+{CONSUMED_BY_A_DAEMON}
+kept.append(session)
+{CLOSED_IN_A_HOOK}
+kept.append(session)
+{WAITING_TO_RECONNECT}
+kept.append(session)
+{RESOLVING}
+sent.clear()
+in_background(lambda: client.sse(sys.argv[2], timeout=(60, None)))
+in_background(lambda: client.sse(sys.argv[3]))
+in_background(lambda: client.sse(url))
+assert input() == "go on"
 """
 
 
@@ -187,7 +135,25 @@ def check_end(outcome, status, how):
 
 
 @pytest.mark.parametrize("how", ENDS)
+def test_the_exit_ends_all_at_once(server, how):
+    act, status = ENDS[how]
+    for _ in range(4):
+        server.serve(["one", "two", "three"], then="stall")
+    server.serve(["one"], then="drop")
+    with deaf_listener() as deaf, silent_listener() as (silent, accept):
+        urls = (server.url, f"http://127.0.0.1:{deaf}/", f"https://127.0.0.1:{silent}/")
+        process = start(f"{ALL_OF_IT}\n{act}", *urls)
+        assert accept().recv(1), "the client's hello"
+        server.accept()
+        process.stdin.write("go on\n")
+        check_end(ended(process), status, how)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("how", ENDS)
 class TestExit:
+    """Each for itself, which takes a process each."""
+
     @pytest.mark.parametrize(
         "doing",
         [READING, FULL, CONSUMED_BY_A_DAEMON, CLOSED_IN_A_HOOK],
@@ -229,18 +195,7 @@ class TestExit:
     def test_while_the_resolver_blocks(self, how):
         # Nothing interrupts it: the thread is left to the end of the process.
         act, status = ENDS[how]
-        script = f"""
-            asked = threading.Event()
-            def getaddrinfo(*_, **__):
-                asked.set()
-                threading.Event().wait()
-
-            socket.getaddrinfo = getaddrinfo
-            in_background(lambda: client.sse(url))
-            assert asked.wait(20)
-            {act}
-        """
-        check_end(run(script, "http://name.invalid/"), status, how)
+        check_end(run(f"{RESOLVING}\n{act}", "unused"), status, how)
 
 
 class TestExitOrder:
@@ -323,29 +278,30 @@ class TestExitOrder:
 
 @needs_signals
 class TestInterrupts:
-    @pytest.mark.parametrize(
-        "wait",
-        [
-            "session.incoming.get()",
-            "session.incoming.get(timeout=3600)",
-            "next(session.incoming)",
-            "[event for event in session.incoming]",
-            "session.incoming.join()",
-        ],
-    )
-    def test_end_a_wait_at_once(self, server, wait):
-        script = f"""
-            with client.sse(url) as session:
-                session.incoming.get()
-                when_main_waits(interrupt)
-                try:
-                    {wait}
-                except KeyboardInterrupt:
-                    print("interrupted", session.state.name)
-            print(session.state.name)
+    def test_end_a_wait_at_once(self, server):
+        script = """
+            waits = {
+                "get": lambda: session.incoming.get(),
+                "get for an hour": lambda: session.incoming.get(timeout=3600),
+                "next": lambda: next(session.incoming),
+                "iterate": lambda: [event for event in session.incoming],
+                "join": lambda: session.incoming.join(),
+            }
+            for name, wait in waits.items():
+                with client.sse(url) as session:
+                    session.incoming.get()
+                    when_main_waits(interrupt)
+                    try:
+                        wait()
+                    except KeyboardInterrupt:
+                        print(name, "interrupted", session.state.name)
+                print(name, session.state.name)
         """
-        server.serve(["one"], then="stall")
-        assert run(script, server.url) == (0, "interrupted OPEN\nCLOSED\n", "")
+        waits = ("get", "get for an hour", "next", "iterate", "join")
+        for _ in waits:
+            server.serve(["one"], then="stall")
+        output = "".join(f"{name} interrupted OPEN\n{name} CLOSED\n" for name in waits)
+        assert run(script, server.url) == (0, output, "")
 
     def test_leave_the_with_block_and_the_process_as_always(self, server):
         script = """
@@ -415,23 +371,32 @@ class TestInterrupts:
 
 @needs_signals
 class TestSignals:
-    @pytest.mark.parametrize(
-        "close", ["session.close()", "session.close(drain=True)", "client.close()"]
-    )
-    @pytest.mark.parametrize("wait", ["get()", "get(timeout=3600)"])
-    def test_may_close_the_session_that_the_main_thread_waits_for(self, server, close, wait):
-        script = f"""
+    def test_may_close_the_session_that_the_main_thread_waits_for(self, server):
+        script = """
             from sse_client import ChannelClosed
-            session = client.sse(url)
-            signal.signal(signal.SIGTERM, lambda *_: {close})
-            when_main_waits(lambda: os.kill(os.getpid(), signal.SIGTERM))
-            try:
-                session.incoming.{wait}
-            except ChannelClosed:
-                print("closed")
+            closes = {
+                "session": lambda: session.close(),
+                "draining": lambda: session.close(drain=True),
+                "client": lambda: client.close(),
+            }
+            signal.signal(signal.SIGTERM, lambda *_: closes[name]())
+            for name in closes:
+                for timeout in (None, 3600):
+                    with HttpClient().install(SSE) as client:
+                        session = client.sse(url)
+                        when_main_waits(lambda: os.kill(os.getpid(), signal.SIGTERM))
+                        try:
+                            session.incoming.get(timeout=timeout)
+                        except ChannelClosed:
+                            print(name, timeout, "closed")
         """
-        server.serve([], then="stall")
-        assert run(script, server.url) == (0, "closed\n", "")
+        server.handler = lambda exchange: (exchange.open(), exchange.stall())
+        closed = [
+            f"{name} {timeout} closed\n"
+            for name in ("session", "draining", "client")
+            for timeout in (None, 3600)
+        ]
+        assert run(script, server.url) == (0, "".join(closed), "")
 
     def test_may_close_the_client_that_the_main_thread_opens_a_session_with(self, server):
         script = """
@@ -531,7 +496,7 @@ class TestFork:
             session = client.sse(url)
             reader = session._reader
             locks = [
-                *(reader._state._lock, session.incoming.mutex, client._lock),
+                *(reader._state._lock, session.incoming._mutex, client._lock),
                 client._session.cookies._cookies_lock,
             ]
             held, released = threading.Event(), threading.Event()
@@ -839,7 +804,7 @@ class TestFinalisers:
                     closes[close]()
 
             Owner()
-            with session.incoming.mutex, session._reader._state._lock, client._lock:
+            with session.incoming._mutex, session._reader._state._lock, client._lock:
                 gc.collect()
             assert session.state is ReadyState.CLOSED
 

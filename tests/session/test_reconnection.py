@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tables import each_of
 
 from sse_client.errors import (
     ChannelOverflowError,
@@ -197,12 +198,12 @@ def test_an_attempt_limit_of_zero_wins_over_retrying_the_first_connection():
     assert Course(retry_first_connection=True, max_reconnection_attempts=0).end(REFUSED) is REFUSED
 
 
-@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529, 530])
+@each_of("code", [408, 425, 429, 500, 502, 503, 504, *range(520, 525), 529, 530])
 def test_statuses_of_overload_are_worth_another_attempt(code):
     assert Course().opened(events=True).delay(status(code)) == 1.0
 
 
-@pytest.mark.parametrize("code", [201, 301, 400, 401, 403, 404, 409, 410, 501, 519, 525])
+@each_of("code", [201, 301, 400, 401, 403, 404, 409, 410, 501, 519, 525])
 def test_other_statuses_are_final(code):
     error = status(code)
     assert Course().opened(events=True).end(error) is error

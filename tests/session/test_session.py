@@ -174,6 +174,50 @@ def test_the_statistics_count(server):
         assert session.statistics.events == 3
 
 
+def test_the_statistics_show_the_last_event_and_the_reconnections(sse_memory, sse_clock):
+    sse_memory.serve(then="drop")
+    sse_memory.respond(503)
+    sse_memory.serve(["a"], then="drop")
+    sse_memory.serve([b": hello\n\n"], then="stall")
+    commented = Signal()
+    with sse_memory.client(reconnection_jitter=0.0) as client:
+        session = client.sse(sse_memory.url, on_comment=commented)
+        sse_clock.wait_for_sleepers()
+        assert session.statistics.last_event_at is None
+        assert session.statistics.reconnections == 0
+        sse_clock.advance_to_next(PATIENCE)
+        sse_clock.advance_to_next(PATIENCE)
+        assert session.incoming.get().data == "a"
+        arrived = sse_clock.time()
+        assert session.statistics.last_event_at == arrived
+        sse_clock.advance_to_next(PATIENCE)
+        commented.await_()
+        assert session.statistics.last_event_at == arrived
+        assert session.statistics.reconnections == 2
+        session.close()
+
+
+def test_the_statistics_show_the_current_wait(sse_memory, sse_clock):
+    sse_memory.serve(then="drop")
+    sse_memory.respond(503)
+    sse_memory.serve(["a"], then="stall")
+    delays = []
+
+    def lost(session, *_):
+        delays.append(session.statistics.delay)
+
+    with sse_memory.client(reconnection_time=2.0, reconnection_jitter=0.0) as client:
+        session = client.sse(sse_memory.url, on_disconnect=lost)
+        for _ in range(2):
+            sse_clock.wait_for_sleepers()
+            delays.append(session.statistics.delay)
+            sse_clock.advance_to_next(PATIENCE)
+        assert session.incoming.get().data == "a"
+        assert session.statistics.delay is None
+        session.close()
+    assert delays == [None, 2.0, None, 4.0]
+
+
 # Reconnection.
 
 
@@ -515,6 +559,14 @@ def test_an_event_too_large_is_final_and_comes_after_the_others(server):
             next(session.incoming)
 
 
+def test_an_event_too_large_after_the_mark_of_the_end_is_nothing(server):
+    server.serve([b"data: a\n\ndata: end\n\ndata: " + b"x" * 100], then="stall")
+    with sse_client_for_tests(max_event_size=50, end_of_stream="end") as client:
+        session = client.sse(server.url)
+        assert data(session) == ["a"]
+        assert session.error is None
+
+
 def test_silence_is_noticed(server):
     server.serve([ServerSentEvent("a", id="1")], then="stall")
     server.serve([ServerSentEvent("b", id="2")], then="stall")
@@ -572,8 +624,8 @@ def test_an_event_timeout_that_is_over_before_the_read_is_noticed():
     timekeeper = Timekeeper(TimeLimits(event=5.0), SYSTEM_CLOCK, "127.0.0.1")
     timekeeper.opened()
     timekeeper.pause(-6)
-    with pytest.raises(IdleTimeoutError, match="no event came"):
-        next(connection.chunks(timekeeper))
+    with pytest.raises(IdleTimeoutError, match="no event arrived"):
+        next(connection.body().chunks(timekeeper))
 
 
 def test_the_time_of_an_on_comment_hook_is_not_the_servers(sse_memory, sse_clock):
@@ -592,7 +644,7 @@ def test_the_time_of_an_on_comment_hook_is_not_the_servers(sse_memory, sse_clock
         exchange.comment("b")
         heard.await_()
         assert sse_clock.advance_to_next() == 60
-        with pytest.raises(IdleTimeoutError, match="no event came"):
+        with pytest.raises(IdleTimeoutError, match="no event arrived"):
             session.incoming.get()
 
 
@@ -704,7 +756,7 @@ def test_what_ends_the_reader_thread_reaches_the_consumer(server):
 
     with sse_client_for_tests(on_comment=exit_thread) as client:
         session = client.sse(server.url)
-        with pytest.raises(Exception, match="the reader thread was ended by SystemExit"):
+        with pytest.raises(Exception, match="the reader thread failed with SystemExit"):
             data(session)
 
 

@@ -235,13 +235,15 @@ class TestTotalTimeout:
 
     def test_ends_a_real_stream(self, server):
         server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
+        received = []
+        # On a busy machine the time may be over before the event, or even before the response.
         with (
             sse_client_for_tests(total_timeout=0.2) as client,
+            pytest.raises(TotalTimeoutError),
             client.sse(server.url) as session,
         ):
-            assert session.incoming.get(timeout=PATIENCE).data == "one"
-            with pytest.raises(TotalTimeoutError):
-                session.incoming.get(timeout=PATIENCE)
+            received.extend(event.data for event in session.incoming)
+        assert received in ([], ["one"])
 
     def test_ends_a_stream_of_heartbeats(self, server):
         def respond(exchange):
@@ -255,8 +257,8 @@ class TestTotalTimeout:
         server.handler = respond
         with (
             sse_client_for_tests(total_timeout=0.2) as client,
-            client.sse(server.url) as session,
             pytest.raises(TotalTimeoutError),
+            client.sse(server.url) as session,
         ):
             session.incoming.get(timeout=PATIENCE)
 

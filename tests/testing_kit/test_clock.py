@@ -128,9 +128,9 @@ class TestTheClockItself:
         assert clock.monotonic() == 0.7
 
     def test_says_when_nobody_comes_to_wait(self, clock):
-        with pytest.raises(TimeoutError, match="0 of 2 sleepers"):
+        with pytest.raises(TimeoutError, match="0 of 2 threads"):
             clock.wait_for_sleepers(2, timeout=0.01)
-        with pytest.raises(TimeoutError, match="0 of 1 sleepers"):
+        with pytest.raises(TimeoutError, match="0 of 1 threads"):
             clock.advance_to_next(timeout=0.01)
 
 
@@ -233,14 +233,14 @@ class TestASession:
             heard.await_()
             assert clock.wait_for_sleepers() == (1,)
             clock.advance(1)
-            with pytest.raises(IdleTimeoutError, match=r"no event came .* for 60 s"):
+            with pytest.raises(IdleTimeoutError, match=r"no event arrived .* for 60 s"):
                 session.incoming.get()
 
     def test_waits_for_bytes_on_the_clock(self, clock, memory):
         with memory.client(reconnect="never") as client:
             session, _ = open_stream(memory, client, timeout=(10, 25))
             assert clock.advance_to_next() == 25
-            with pytest.raises(IdleTimeoutError, match=r"no bytes came .* for 25 s"):
+            with pytest.raises(IdleTimeoutError, match=r"no bytes arrived .* for 25 s"):
                 session.incoming.get()
 
     def test_does_not_read_on_forever_of_a_refusal_that_never_ends(self, clock, memory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -9,18 +10,6 @@ from importlib.metadata import entry_points
 import pytest
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture
-def alone(monkeypatch):
-    """Load our plug-in alone, by its entry point: those of others take long to import."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p sse_client")
-
-
-def run(pytester: pytest.Pytester, source: str, *words: str) -> pytest.RunResult:
-    pytester.makepyfile(source)
-    return pytester.runpytest_subprocess("-W", "error", *words)
 
 
 def test_the_plugin_is_announced():
@@ -37,9 +26,15 @@ def test_importing_the_plugin_brings_nothing_heavy_along():
     assert done.stdout.split() == ["pytest_sse_client"]
 
 
-def test_a_pytest_that_needs_no_stream_loads_none(pytester):
-    done = run(
-        pytester,
+@pytest.fixture
+def alone(monkeypatch):
+    """Load our plug-in alone, by its entry point: those of others take long to import."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p sse_client")
+
+
+def test_a_pytest_that_needs_no_stream_loads_none(pytester, alone):
+    pytester.makepyfile(
         """
         import sys
 
@@ -47,14 +42,14 @@ def test_a_pytest_that_needs_no_stream_loads_none(pytester):
             assert pytestconfig.pluginmanager.has_plugin("sse_client")
             assert "pytest_sse_client" in sys.modules
             assert {"sse_client", "requests", "urllib3"} & set(sys.modules) == set()
-        """,
+        """
     )
-    done.assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=1)
 
 
-def test_a_test_may_ask_for_a_real_server(pytester, alone):
-    done = run(
-        pytester,
+#: Files of tests, and how they end.
+FILES = {
+    "a_test_may_ask_for_a_real_server": (
         """
         import requests
 
@@ -71,14 +66,9 @@ def test_a_test_may_ask_for_a_real_server(pytester, alone):
                 return
             assert False
         """,
-        *("-p", "no:randomly"),
-    )
-    done.assert_outcomes(passed=2)
-
-
-def test_a_test_may_ask_for_a_server_in_memory_alone(pytester, alone):
-    done = run(
-        pytester,
+        "..",
+    ),
+    "a_test_may_ask_for_a_server_in_memory_alone": (
         """
         def test_it_reconnects_by_itself(sse_memory):
             sse_memory.serve(["one"], then="reset")
@@ -88,27 +78,24 @@ def test_a_test_may_ask_for_a_server_in_memory_alone(pytester, alone):
                     for expected in ("one", "two"):
                         assert session.incoming.get(timeout=20).data == expected
         """,
-    )
-    done.assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize("names", ["sse_memory, sse_clock", "sse_clock, sse_memory"])
-def test_with_the_clock_the_server_in_memory_runs_on_it(pytester, alone, names):
-    done = run(
-        pytester,
-        f"""
-        def test_the_clock_moves_it({names}):
+        ".",
+    ),
+    "with_the_clock_the_server_in_memory_runs_on_it": (
+        """
+        def check(sse_memory, sse_clock):
             sse_memory.serve(["one"], then="reset")
             with sse_memory.client() as client, client.sse(sse_memory.url):
                 assert sse_clock.wait_for_sleepers() == (3,)
+
+        def test_if_asked_for_first(sse_clock, sse_memory):
+            check(sse_memory, sse_clock)
+
+        def test_if_asked_for_last(sse_memory, sse_clock):
+            check(sse_memory, sse_clock)
         """,
-    )
-    done.assert_outcomes(passed=1)
-
-
-def test_what_a_handler_raised_fails_the_test(pytester, alone):
-    done = run(
-        pytester,
+        "..",
+    ),
+    "what_a_handler_raised_fails_the_test": (
         """
         def handler(exchange):
             assert exchange.request.path == "/right"
@@ -117,5 +104,14 @@ def test_what_a_handler_raised_fails_the_test(pytester, alone):
             sse_memory.handler = handler
             assert sse_memory.session.get("http://x.test/wrong", timeout=5).status_code == 500
         """,
-    )
-    done.assert_outcomes(passed=1, errors=1)
+        ".E",
+    ),
+}
+
+
+def test_a_test_gets_what_it_asks_for(pytester, alone):
+    pytester.makepyfile(**{f"test_{name}": source for name, (source, _) in FILES.items()})
+    done = pytester.runpytest_subprocess("-W", "error")
+    ends = dict(re.findall(r"^test_(\w+)\.py ([.FEs]+) ", done.stdout.str(), re.MULTILINE))
+    assert ends == {name: end for name, (_, end) in FILES.items()}
+    done.assert_outcomes(passed=6, errors=1)

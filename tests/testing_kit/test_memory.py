@@ -20,7 +20,13 @@ from sse_client import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.testing import Exchange, InMemoryServer, ManualClock, SSEServer
+from sse_client.testing import (
+    Exchange,
+    InMemoryServer,
+    ManualClock,
+    SSEServer,
+    UnscriptedRequestError,
+)
 from sse_client.testing.memory import MemoryConnection
 
 URL = "https://api.example.com/events"
@@ -46,6 +52,60 @@ def client_of(server: InMemoryServer | SSEServer):
 
 def data_of(session) -> list[str]:
     return [event.data for event in session.incoming]
+
+
+def watching(server):
+    """The thread that waits for a request to be accepted."""
+    with server._changed:
+        (thread,) = [each for each in server._threads if "unscripted" in each.name]
+    return thread
+
+
+@pytest.mark.parametrize("kind", [SSEServer, InMemoryServer])
+class TestUnscripted:
+    def test_a_request_without_a_response_fails_by_name(self, kind):
+        server = kind(unscripted_timeout=0.01)
+        server.start()
+        with client_of(server) as client:
+            server.respond(404)
+            with pytest.raises(UnexpectedStatusError):
+                client.sse(server.url_for("/a"))
+            with pytest.raises(UnexpectedStatusError) as refusal:
+                client.sse(server.url_for("/b?c"), retry_first_connection=True)
+        with pytest.raises(UnscriptedRequestError) as failure:
+            server.stop()
+        expected = "No response was scripted for request 2 (GET /b)"
+        assert str(refusal.value).endswith(f"responded with 501 {expected}")
+        assert str(failure.value).startswith(f"{expected}, and the test did not accept it within ")
+        assert b"set a handler" in refusal.value.body
+
+    def test_a_request_whose_client_has_gone_is_no_failure(self, kind):
+        with kind(unscripted_timeout=0.05) as server, client_of(server) as client:
+            opening = Running(lambda: client.sse(server.url))
+            server.wait_for_requests(1)
+            client.close()
+            assert isinstance(opening.outcome(), SessionClosedError)
+            watching(server).join()
+
+    def test_a_client_may_go_while_it_is_refused(self, kind, monkeypatch):
+        monkeypatch.setattr(Exchange, "wait_closed", lambda *_: False)
+        server = kind(unscripted_timeout=0.05)
+        server.start()
+        with client_of(server) as client:
+            opening = Running(lambda: client.sse(server.url))
+            server.wait_for_requests(1)
+            client.close()
+            opening.outcome()
+        watching(server).join()
+        with pytest.raises(UnscriptedRequestError):
+            server.stop()
+
+    def test_a_request_may_wait_for_any_time(self, kind):
+        with kind(unscripted_timeout=None) as server, client_of(server) as client:
+            opening = Running(lambda: client.sse(server.url))
+            server.accept().respond(204)
+            assert opening.outcome().error is None
+            assert not [thread for thread in server._threads if "unscripted" in thread.name]
 
 
 @pytest.mark.parametrize("kind", [SSEServer, InMemoryServer])
@@ -114,7 +174,7 @@ class TestOneVocabulary:
         server.stop()
 
     def test_it_runs_once_at_a_time(self, kind):
-        with kind() as server, pytest.raises(RuntimeError, match="running already"):
+        with kind() as server, pytest.raises(RuntimeError, match="already running"):
             server.start()
         with pytest.raises(RuntimeError, match="not running"):
             server.accept()
@@ -244,7 +304,7 @@ class TestInMemory:
             memory.start()
             assert session.incoming.get().data == "two"
         memory.stop()
-        with pytest.raises(ConnectionFailedError, match="the server does not run"):
+        with pytest.raises(ConnectionFailedError, match="the server is not running"):
             client.sse(URL)
 
     def test_a_token_is_refreshed_at_a_401(self, memory, client):

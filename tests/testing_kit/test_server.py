@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import queue
+import selectors
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ import time
 import zlib
 
 import pytest
+from children import in_child, needs_fork
 
 from sse_client.event_stream.events import ServerSentEvent
 from sse_client.testing import Exchange, RecordedRequest, SSEServer
@@ -190,7 +192,7 @@ class TestPieces:
 
     def test_a_comment_is_a_single_line(self, exchange):
         for text in ("a\nb", "a\rb"):
-            with pytest.raises(ValueError, match="one line"):
+            with pytest.raises(ValueError, match="single line"):
                 exchange.comment(text)
 
     def test_raw_bytes_go_out_without_framing(self, exchange):
@@ -276,14 +278,36 @@ class TestEnds:
             connected.sendall(GET)
         assert len(server.requests) == 1
 
-    @pytest.mark.parametrize(
-        "request_bytes",
-        [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"],
-    )
-    def test_the_client_may_ask_for_the_end_of_the_connection(self, server, request_bytes):
+    def test_the_client_may_ask_for_the_end_of_the_connection(self, server):
         server.serve(["one"])
-        with client(server, request_bytes) as connected:
+        with client(server, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n") as connected:
             assert read_all(connected).endswith(b"0\r\n\r\n")
+
+    def test_a_client_of_http_1_0_gets_no_chunks(self, server):
+        server.serve(["one"])
+        with client(server, b"GET / HTTP/1.0\r\n\r\n") as connected:
+            response = read_all(connected)
+        assert response.startswith(b"HTTP/1.0 200 OK\r\n")
+        assert response.endswith(b"Connection: close\r\n\r\ndata: one\n\n")
+
+    @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+    def test_a_client_may_wait_before_it_sends_its_body(self, server, version):
+        head = b"POST / HTTP/%b\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n" % version
+        server.respond(200)
+        with client(server, head) as connected:
+            if version == b"1.1":
+                read_until(connected, b"HTTP/1.1 100 Continue\r\n\r\n")
+            connected.sendall(b"body")
+            read_until(
+                connected, b"Content-Length: 0\r\n\r\n" if version == b"1.1" else b"\r\n\r\n"
+            )
+        assert server.requests[0].body == b"body"
+
+    def test_a_body_that_is_there_already_is_not_asked_for(self, server):
+        head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+        server.respond(200)
+        with client(server, head + b"body") as connected:
+            assert read_until(connected, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
 
     def test_a_pipelined_request_is_answered_after_the_one_before(self, server):
         with client(server, GET + GET) as connected:
@@ -637,6 +661,35 @@ class TestLife:
             server.stop()
         assert len(server.requests) == 1
 
+    @needs_fork
+    def test_a_forked_child_leaves_the_server_to_its_parent(self, server):
+        held, forked = threading.Event(), threading.Event()
+
+        def hold():
+            with server._changed:
+                held.set()
+                forked.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        try:
+            assert in_child(server.stop) == "None"
+        finally:
+            forked.set()
+            holder.join()
+        server.respond(200)
+        with answer(server) as response:
+            assert response.status == 200
+
+    def test_a_forked_child_seen_from_within_stops_nothing(self, server, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "_process_id", 0)
+            server.stop()
+        server.respond(200)
+        with answer(server) as response:
+            assert response.status == 200
+
     def test_stop_is_idempotent(self):
         server = SSEServer()
         server.stop()
@@ -652,7 +705,7 @@ class TestLife:
             assert response.status == 500
 
     def test_a_server_starts_once(self, server):
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="already running"):
             server.start()
 
     def test_a_stopped_server_refuses_connections_and_comes_back_on_its_port(self, server):
@@ -769,3 +822,20 @@ class TestTls:
         with pytest.raises(ssl.SSLCertVerificationError), client(tls_server, context=distrusting):
             pass
         assert tls_server.requests == []
+
+
+def test_it_waits_with_the_selector_that_gevent_has_put_in_place(monkeypatch):
+    class GreenSelector(selectors.SelectSelector):
+        __module__ = "gevent.selectors"
+
+        def select(self, timeout=None):
+            waits.append(timeout)
+            return super().select(timeout)
+
+    waits = []
+    monkeypatch.setattr(selectors, "DefaultSelector", GreenSelector)
+    with SSEServer() as server:
+        server.respond(200, body="all")
+        with client(server) as connected:
+            read_until(connected, b"all")
+    assert waits

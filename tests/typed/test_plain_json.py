@@ -21,6 +21,7 @@ from typing import (
 )
 
 import pytest
+from tables import each_of
 from typing_extensions import NotRequired, Required
 from typing_extensions import TypedDict as NewerTypedDict
 
@@ -109,7 +110,7 @@ RED = Colour.RED
 UTC_NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("wanted", "data", "expected"),
     [
         (None, "null", None),
@@ -173,7 +174,7 @@ def test_a_time_keeps_its_offset():
     assert decoded.utcoffset() == timedelta(hours=2)
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("wanted", "data", "message"),
     [
         (int, '"1"', "the document must be an int, not a string"),
@@ -186,17 +187,17 @@ def test_a_time_keeps_its_offset():
         (str, "null", "the document must be a string, not null"),
         (list[int], '[1, "a"]', r"\[1\] must be an int, not a string"),
         (list[int], "{}", "the document must be an array, not an object"),
-        (tuple[()], "[1]", "the document must be an array of 0"),
-        (tuple[int, int], "[1]", "the document must be an array of 2"),
-        (tuple[int, int], "{}", "the document must be an array of 2"),
+        (tuple[()], "[1]", "the document must be an array of length 0"),
+        (tuple[int, int], "[1]", "the document must be an array of length 2"),
+        (tuple[int, int], "{}", "the document must be an array of length 2"),
         (dict[str, int], '{"a": []}', "a must be an int, not an array"),
         (dict[str, int], "1", "the document must be an object, not an int"),
         (int | str, "[]", "the document must be an int or a string, not an array"),
-        (Literal["a", 1], '"b"', "the document is no value of typing.Literal"),
-        (Literal["a", 1], "true", "the document is no value of typing.Literal"),
-        (Literal["a", 1], "[]", "the document is no value of typing.Literal"),
-        (Colour, '"blue"', "the document is no value of Colour"),
-        (datetime, '"noon"', "the document is no datetime of ISO 8601"),
+        (Literal["a", 1], '"b"', "the document is not a value of typing.Literal"),
+        (Literal["a", 1], "true", "the document is not a value of typing.Literal"),
+        (Literal["a", 1], "[]", "the document is not a value of typing.Literal"),
+        (Colour, '"blue"', "the document is not a value of Colour"),
+        (datetime, '"noon"', "the document is not an ISO 8601 datetime"),
         (datetime, "1", "the document must be a string with a datetime, not an int"),
         (Item, "[]", "the document must be an object with a Item, not an array"),
         (Item, "{}", "the document lacks 'name', which a Item has"),
@@ -214,27 +215,30 @@ def test_what_does_not_fit_is_told_with_its_place(wanted, data, message):
         json_decoder(wanted)(data)
 
 
-@pytest.mark.parametrize(
+@each_of(
     ("wanted", "message"),
     [
-        (set[int], r"plain JSON cannot become set\[int\]"),
-        (bytes, "plain JSON cannot become bytes"),
-        (Decimal, "plain JSON cannot become Decimal"),
-        (Point, "plain JSON cannot become Point"),
-        (T, "plain JSON cannot become ~T"),
-        (Box, "plain JSON cannot become ~T"),
-        (Box[int], r"plain JSON cannot become test_plain_json.Box\[int\]"),
-        (WithInitVar, "plain JSON cannot become WithInitVar: .*InitVar"),
-        (Unknown, "plain JSON cannot become Unknown: name 'NoSuchName' is not defined"),
-        (WithSet, r"plain JSON cannot become set\[int\]"),
-        (dict[int, str], r"plain JSON cannot become dict\[int, str\]: keys of JSON are str"),
-        (Item | Order, "its members cannot be told apart"),
-        (str | datetime, "its members cannot be told apart"),
-        (Item | dict[str, int], "its members cannot be told apart"),
-        (Pair, "plain JSON cannot become Pair: its values are none of JSON"),
-        (Literal[Colour.RED], "its values are none of JSON"),
-        (7, "plain JSON cannot become 7"),
-        (Item("n"), "plain JSON cannot become Item"),
+        (set[int], r"plain JSON cannot be decoded as set\[int\]"),
+        (bytes, "plain JSON cannot be decoded as bytes"),
+        (Decimal, "plain JSON cannot be decoded as Decimal"),
+        (Point, "plain JSON cannot be decoded as Point"),
+        (T, "plain JSON cannot be decoded as ~T"),
+        (Box, "plain JSON cannot be decoded as ~T"),
+        (Box[int], r"plain JSON cannot be decoded as test_plain_json.Box\[int\]"),
+        (WithInitVar, "plain JSON cannot be decoded as WithInitVar: .*InitVar"),
+        (Unknown, "plain JSON cannot be decoded as Unknown: name 'NoSuchName' is not defined"),
+        (WithSet, r"plain JSON cannot be decoded as set\[int\]"),
+        (
+            dict[int, str],
+            r"plain JSON cannot be decoded as dict\[int, str\]: the keys of a JSON object",
+        ),
+        (Item | Order, "its members cannot be distinguished"),
+        (str | datetime, "its members cannot be distinguished"),
+        (Item | dict[str, int], "its members cannot be distinguished"),
+        (Pair, "plain JSON cannot be decoded as Pair: its values are not JSON values"),
+        (Literal[Colour.RED], "its values are not JSON values"),
+        (7, "plain JSON cannot be decoded as 7"),
+        (Item("n"), "plain JSON cannot be decoded as Item"),
     ],
 )
 def test_a_type_that_it_cannot_do_is_refused_at_once(wanted, message):
@@ -256,7 +260,7 @@ def test_it_knows_aliases():
 def test_an_alias_that_holds_itself_is_refused():
     alias = TypeAliasType()
     alias.__value__ = list[alias]
-    with pytest.raises(TypeError, match="it holds itself, and is no class"):
+    with pytest.raises(TypeError, match="it contains itself, but is not a class"):
         json_decoder(alias)
 
 
@@ -265,5 +269,5 @@ def test_it_knows_the_alias_of_the_type_statement():
     names: dict[str, Any] = {}
     exec("type Json = None | int | list[Json]\ntype Ids = list[int]", names)
     assert json_decoder(names["Ids"])("[1]") == [1]
-    with pytest.raises(TypeError, match="it holds itself, and is no class"):
+    with pytest.raises(TypeError, match="it contains itself, but is not a class"):
         json_decoder(names["Json"])

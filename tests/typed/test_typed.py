@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
@@ -271,6 +272,21 @@ class TestFailures:
         assert (str(copied), copied.event) == ("it failed", MIXED[0])
 
 
+class TestTasks:
+    def test_get_values_and_go_on_after_what_cannot_be_decoded(self, server, client):
+        serve(server, [ADA, "no JSON", GRACE])
+
+        async def main():
+            async with client.sse_async(server.url, types=Customer) as session:
+                assert (await anext(session.incoming)).data == Customer("Ada")
+                with pytest.raises(DeserializationError) as caught:
+                    await anext(session.incoming)
+                assert caught.value.event == ServerSentEvent("no JSON")
+                return [event.data async for event in session.incoming]
+
+        assert asyncio.run(main()) == [Customer("Grace")]
+
+
 class TestPositions:
     def test_move_over_events_that_cannot_be_decoded(self, server, client, tmp_path):
         cursor = FileCursor(tmp_path / "position.json")
@@ -300,7 +316,7 @@ class TestPositions:
                 assert json.loads(path.read_text())["last_event_id"] == position
             with pytest.raises(ValueError, match="it did not come from a stream"):
                 session.acknowledge(TypedServerSentEvent(3, id="3"))
-            with pytest.raises(ValueError, match="acknowledged already"):
+            with pytest.raises(ValueError, match="already acknowledged"):
                 session.acknowledge(last)
 
 
@@ -379,7 +395,7 @@ class TestLibraries:
 
     def test_that_could_help_are_told_with_their_extra(self, monkeypatch):
         without(monkeypatch, "pydantic", "msgspec")
-        with pytest.raises(TypeError, match=r"types: .*plain JSON cannot become set") as caught:
+        with pytest.raises(TypeError, match=r"types: .*plain JSON cannot be decoded") as caught:
             SSEConfig(types={"a": set[bytes]})
         assert "pip install 'sse-client[pydantic]'" in str(caught.value)
         assert "pip install 'sse-client[msgspec]'" in str(caught.value)
@@ -406,11 +422,11 @@ class TestLibraries:
 
     @pytest.mark.parametrize("wanted", ["Customer", {"a": "Customer"}, b"x"])
     def test_want_the_type_itself(self, wanted):
-        with pytest.raises(TypeError, match=r"^types: a type must be given itself, not its name"):
+        with pytest.raises(TypeError, match=r"^types: give the type itself, not its name"):
             SSEConfig(types=wanted)
 
     def test_want_names_of_events(self):
-        with pytest.raises(TypeError, match="types must have names of events, not 1"):
+        with pytest.raises(TypeError, match="types must have event names as keys, not 1"):
             SSEConfig(types={1: int})
 
     def test_are_not_imported_without_types(self, monkeypatch):

@@ -14,6 +14,7 @@ from typing_extensions import assert_type
 
 from sse_client import (
     SSE,
+    BearerAuth,
     HttpClient,
     IncomingChannel,
     MergedSessions,
@@ -64,6 +65,9 @@ def untyped(client: HttpClient) -> None:
     with client.sse_session(URL) as entered:
         assert_type(entered, SSESession)
     assert_type(client.sse(URL, block=data_of), str)
+    client.sse(URL, params={"symbol": ["A", "B"], "page": [1, 2], "tick": lambda: 0.5})
+    client.get(URL, params={"symbol": ["A", "B"], "page": [1, 2], "since": 1.5})
+    client.sse(URL, params={"page": object()})  # type: ignore[dict-item]
     client.sse(URL, type=Customer)  # type: ignore[call-overload]
     client.sse(URL, types=1)  # type: ignore[call-overload]
     client.sse(URL).incoming.get().data.name  # type: ignore[attr-defined]
@@ -142,3 +146,20 @@ def options(own: Any) -> None:
     SSE(types={"customer": Customer}, deserialize="json", show_retry_events=True)
     SSE(deserialize=own)
     SSE(deserialize="yaml")  # type: ignore[arg-type]
+
+
+def plugins_check_their_options(client: HttpClient) -> None:
+    client.install(SSE, reconnection_time=3, types=Customer)
+    client.install(SSE, reconection_time=3)  # type: ignore[call-arg]
+    client.install(SSE, reconnection_time="3 s")  # type: ignore[arg-type]
+    client.install(BearerAuth, load=lambda: "a token", refresh=lambda: "another")
+    client.install(BearerAuth, lod=lambda: "a token")  # type: ignore[call-arg]
+    client.install(Greeting, greeting="hello")
+    client.install(Greeting, greeting=3)  # type: ignore[arg-type]
+
+
+class Greeting:
+    """A plugin of the user's."""
+
+    def __init__(self, *, greeting: str) -> None:
+        """Take an option."""

@@ -116,10 +116,10 @@ def _measure_one(receiver: Connection, name: str, count: int, url: str, go: str)
     _, close = opened(url, go, 1)  # what is only imported or made once counts for nobody
     close()
     gc.collect()
-    memory, threads, files = _memory(), threading.active_count(), _open_files()
+    memory, threads, files = memory_in_use(), threading.active_count(), _open_files()
     kept, close = opened(url, go, count)
     gc.collect()
-    grown, added = _memory(), threading.active_count() - threads
+    grown, added = memory_in_use(), threading.active_count() - threads
     began = time.perf_counter()
     close()
     close_seconds = time.perf_counter() - began
@@ -219,7 +219,7 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _memory() -> int | None:
+def memory_in_use() -> int | None:
     """Return the bytes of memory that the process has in use."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

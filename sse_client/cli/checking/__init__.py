@@ -1,0 +1,1 @@
+"""``sse-client check``: observes a stream, and draws conclusions about its server."""
