@@ -859,10 +859,16 @@ def test_a_finaliser_on_the_shared_thread_does_not_wait_for_it(server, client, m
         other.session.reconnect()
 
 
+def poke_of(stream):
+    """Wait until the shared thread has the stream. Return what lets that thread check it."""
+    room = stream.session.incoming.room
+    await_that(lambda: room.listener is not None)
+    return room.listener
+
+
 def test_poking_a_stream_that_has_left_is_nothing(server, client):
     stream = Stream(server, client)
-    await_thread(SHARED)
-    poke = stream.session.incoming.room.listener
+    poke = poke_of(stream)
     other = Stream(server, client)
     stream.session.close()
     poke()
@@ -935,7 +941,7 @@ def test_a_stream_that_the_selector_refuses_has_lost_its_connection(
         stream = Stream(server, client, capacity=1)
         stream.exchange.send("one")
         stream.exchange.send("two")
-        (shared_stream,) = stream.session.incoming.room.listener.args
+        (shared_stream,) = poke_of(stream).args
         await_that(lambda: shared_stream.phase is Phase.BLOCKED)
         monkeypatch.setattr(shared, "_poller", refusing)
         assert stream.next() == "one"
