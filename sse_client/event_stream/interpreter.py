@@ -22,7 +22,8 @@ _AFTER_SIX = slice(6, None)
 _FIRST_FIVE = slice(5)
 _AFTER_FIVE = slice(5, None)
 _FIRST = slice(1)
-
+_AFTER_FIRST = slice(1, None)
+_SECOND = slice(1, 2)
 
 #: More data lines than this in an unfinished block are joined.
 _MANY_LINES = 4096
@@ -65,15 +66,14 @@ class Interpreter:
         self._more_data: list[str] = []  # the other data lines: joined ones, then single ones
         self._joined = 0
         self._retry: int | None = None
-        self._comments: list[str] = []
-        self._comments_room = _MAX_COMMENTS_SIZE
+        self._comments: list[str] = []  # bounded at the end of each ``interpret``
 
     def interpret(self, lines: list[str]) -> list[ServerSentEvent]:  # noqa: C901, PLR0912, PLR0915  # the hot loop
         """Interpret one or more finished lines. Return the events that they complete."""
         events: list[ServerSentEvent] = []
         data, event_type, id = None, "message", self.last_event_id
         has_type_or_id = has_more = False
-        more_data = self._more_data
+        more_data, comments = self._more_data, self._comments
         if self.is_in_block:
             data, event_type, id = self._data, self._event_type, self._id
             has_type_or_id, has_more = self._has_type_or_id, self._has_more
@@ -85,7 +85,9 @@ class Interpreter:
                     if has_more:
                         if data is not None or (self._shows_extras and not has_type_or_id):
                             events += self._events_with_more(data, event_type, id)
-                        self._forget_more()
+                        more_data.clear()
+                        comments.clear()
+                        self._joined, self._retry = 0, None
                         has_more = False
                     elif data is not None:
                         events.append(new_event((data, event_type, id, None, None)))
@@ -100,7 +102,10 @@ class Interpreter:
                     value = line[_AFTER_FIVE]
                 elif first == ":":
                     has_more = True
-                    self._take_comment(line[2:] if line[1:2] == " " else line[1:])
+                    comment = line[2:] if line[_SECOND] == " " else line[_AFTER_FIRST]
+                    comments.append(comment)
+                    if self._on_comment is not None:
+                        self._on_comment(comment)
                     continue
                 else:
                     # Almost all fields have a space after the colon, so try the combination first.
@@ -131,8 +136,8 @@ class Interpreter:
             if line:
                 self._data, self._event_type, self._id = data, event_type, id
                 self._has_type_or_id, self._has_more = has_type_or_id, has_more
-                if len(more_data) - self._joined > _MANY_LINES:
-                    self._join_data()
+                if has_more:
+                    self._bound_more()
         return events
 
     def interpret_usual_line(self, line: str) -> list[ServerSentEvent] | None:
@@ -146,11 +151,16 @@ class Interpreter:
             return [] if is_silent and line[_FIRST] == ":" else None
         return [new_event((data, "message", self.last_event_id, None, None))]
 
-    def _join_data(self) -> None:
-        """Join the single data lines, because a short str takes many times its size."""
-        single = self._more_data[self._joined :]
-        self._more_data[self._joined :] = ["\n".join(single)]
-        self._joined += 1
+    def _bound_more(self) -> None:
+        """Join what an unfinished block holds of single lines, and bound its comments."""
+        # A short str takes many times its size.
+        if len(self._more_data) - self._joined > _MANY_LINES:
+            self._more_data[self._joined :] = ["\n".join(self._more_data[self._joined :])]
+            self._joined += 1
+        if self._comments:
+            if len(self._comments[0]) != _MAX_COMMENTS_SIZE:  # not full yet
+                self._comments[0] = "\n".join(self._comments)[:_MAX_COMMENTS_SIZE]
+            del self._comments[1:]
 
     def _take_retry(self, digits: str) -> None:
         """Set the reconnection time, which takes effect at once, not at the end of the block."""
@@ -159,19 +169,12 @@ class Interpreter:
             digits = "9" * MAX_RETRY_DIGITS
         self._retry = self.reconnection_time = int(digits)
 
-    def _take_comment(self, text: str) -> None:
-        if self._comments_room >= 0:  # at 0, the line feed before this comment still fits
-            self._comments.append(text[: self._comments_room])
-            self._comments_room -= len(text) + 1
-        if self._on_comment is not None:
-            self._on_comment(text)
-
     def _events_with_more(
         self, data: str | None, event_type: str, id: str
     ) -> list[ServerSentEvent]:
         """Return the event of a block with several data lines, comments or a retry, if any."""
         text = "\n".join([data or "", *self._more_data])
-        comments = "\n".join(self._comments) if self._comments else None
+        comments = "\n".join(self._comments)[:_MAX_COMMENTS_SIZE] if self._comments else None
         event = new_event((text, event_type, id, self._retry, comments))
         is_event = data is not None or is_extra(
             event,
@@ -179,11 +182,3 @@ class Interpreter:
             show_retry_events=self._show_retry_events,
         )
         return [event] if is_event else []
-
-    def _forget_more(self) -> None:
-        self._more_data.clear()
-        self._joined = 0
-        if self._comments:
-            self._comments.clear()
-            self._comments_room = _MAX_COMMENTS_SIZE
-        self._retry = None

@@ -160,7 +160,7 @@ class EventStreamParser:
         if self._is_special or type(chunk) is not bytes:
             chunk = self._admit(chunk)
         has_cr = _CR in chunk
-        end = chunk.rfind(b"\n") + 1
+        end = 0 if has_cr else chunk.rfind(b"\n") + 1
         if not (end or has_cr):
             if chunk:
                 self._wait(chunk)
