@@ -44,7 +44,7 @@ def python_blocks(page):
 
 def test_each_documented_server_has_a_test():
     headings = [block.heading for block in python_blocks("servers.md")]
-    assert headings == ["Servers to talk to", *SERVERS]
+    assert headings == ["Example servers", *SERVERS]
 
 
 @pytest.mark.parametrize("framework", SERVERS)
