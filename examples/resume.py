@@ -23,7 +23,7 @@ LAST = 5
 
 
 class BreakdownError(Exception):
-    """Stands for a crash, a power cut or kill -9."""
+    """Simulates a crash, a power cut or kill -9."""
 
 
 def follow(url: str, position: str = "position.json", broken: str | None = None) -> None:
