@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LAST = 5
 
 
-class BreakdownError(Exception):
+class CrashError(Exception):
     """Simulates a crash, a power cut or kill -9."""
 
 
@@ -34,7 +34,7 @@ def follow(url: str, position: str = "position.json", broken: str | None = None)
     ):
         for event in session.incoming:
             if event.id == broken:
-                raise BreakdownError(event.id)
+                raise CrashError(event.id)
             print("processed", event.id, flush=True)
 
 
@@ -52,9 +52,9 @@ def offer(exchange: Exchange) -> None:
 
 def show(url: str, position: str) -> None:
     """Crash at the third event, and start again."""
-    with contextlib.suppress(BreakdownError):
+    with contextlib.suppress(CrashError):
         follow(url, position, broken="3")
-    print("broke down at 3\nafter a restart:", flush=True)
+    print("crashed at event 3\nafter a restart:", flush=True)
     follow(url, position)
 
 

@@ -309,7 +309,8 @@ class HttpClient:
             CursorExpiredError: The server no longer knows the position that was loaded.
             ReconnectionExhaustedError: With ``retry_first_connection``, it gave up.
             SessionClosedError: The client was closed in the meantime.
-            TypeError, ValueError: An argument is wrong or an option is unknown: it is named.
+            TypeError, ValueError: An argument is wrong or an option is unknown. The message names
+                it.
         """
         given: object = block
         if given is not None and not callable(given):

@@ -91,7 +91,7 @@ class ConnectionFailedError(SSEClientError):
     """No response arrived: name resolution, connecting, TLS or a proxy failed, or it took too long.
 
     Attributes:
-        permanent: Whether another attempt cannot help, as with a certificate that does not verify.
+        permanent: Whether another attempt is pointless, as with a certificate that is not trusted.
         was_sent: Whether the request may have reached the server. If False, even a POST can be
             repeated safely.
     """
@@ -269,11 +269,11 @@ class ChannelOverflowError(SSEClientError):
 
 
 class ReconnectionExhaustedError(SSEClientError):
-    """The connection was lost, and reconnecting was given up.
+    """The connection was lost, and the session gave up reconnecting.
 
     Attributes:
         attempts: The number of consecutive failed attempts.
-        last_cause: The error of the last one (also chained), or None if the stream just ended.
+        last_cause: The error of the last attempt (also chained), or None if the stream just ended.
     """
 
     def __init__(

@@ -69,8 +69,8 @@ class ChannelClosed(SSEClientError, _ShutDown):
 class IncomingChannel(queue.Queue[E]):
     """The events of a session, as a ``queue.Queue``: any number of threads may consume it.
 
-    The methods of ``queue.Queue`` work as usual. In addition, the channel can be iterated, and it
-    ends. ``for event in channel`` waits for each event, and stops when the session has ended
+    The methods of ``queue.Queue`` work as usual. In addition, the channel can be iterated over,
+    and it ends. ``for event in channel`` waits for each event, and stops when the session has ended
     cleanly or was closed. If the session ended with an error, each consumer gets the error after
     the last event. Leaving the loop loses nothing: the next loop continues with the next event.
 
@@ -404,7 +404,7 @@ class IncomingChannel(queue.Queue[E]):
         disown_if_forked()
         with self._mutex:
             if watcher is not None and self._watcher is not None:
-                raise ValueError("the session is merged already")
+                raise ValueError("the session is already merged")
             self._watcher = watcher
             self._notify_watcher()
 

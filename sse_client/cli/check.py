@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> int:
     arguments = made.parse(words)
     request_options.check_request(made, arguments)
     if arguments.insecure:
-        complain("warning: no certificate is checked (--insecure)")
+        complain("warning: certificates are not checked (--insecure)")
     with _session(arguments) as session:
         try:
             return _check(session, arguments)

@@ -36,7 +36,7 @@ def parser() -> Parser:
     made = Parser(
         prog="sse-client completion",
         usage=f"sse-client completion {'|'.join(_SHELLS)}",
-        description="Write a script to standard output with which a shell completes the commands "
+        description="Write a script to standard output that lets a shell complete the commands "
         "and options of sse-client. For bash: sse-client completion bash > "
         "~/.local/share/bash-completion/completions/sse-client. For zsh, write _sse-client to a "
         "folder of $fpath.",

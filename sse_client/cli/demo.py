@@ -77,9 +77,9 @@ def parser() -> Parser:
     made = Parser(
         prog="sse-client demo",
         usage="sse-client demo\n       sse-client demo --serve [--port N]",
-        description="Start a server that counts and breaks the connection twice, follow it, "
-        "and check that no event was lost or repeated. With --serve, keep a server running that "
-        "sends numbered events, for trying out clients.",
+        description="Start a server that sends numbered events and breaks the connection twice, "
+        "follow it, and check that no event was lost or repeated. With --serve, keep a server "
+        "running that sends numbered events, for trying out clients.",
         epilog="Ctrl-C and SIGTERM end it. Exit status: 0 as expected, 1 failed, 2 wrong usage, "
         "130 Ctrl-C.",
     )

@@ -106,7 +106,7 @@ def _tls_hints(error: ConnectionFailedError) -> Iterator[str]:
     if isinstance(cause, ssl.SSLCertVerificationError):
         yield _certificate_hint(cause.verify_code)
     elif isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in _NOT_TLS:
-        yield "the response is not TLS: is this plain http? Then use http://"
+        yield "the response is not TLS: if the server speaks plain HTTP, use http://"
     elif "\\x15\\x03" in str(error) or "\\x15\\x03" in str(cause):
         # The beginning of a TLS alert, instead of the status line.
         yield "the server speaks TLS on this port: try https://"
@@ -116,5 +116,5 @@ def _certificate_hint(code: int) -> str:
     if code in _EXPIRED:
         return "check the clock of this machine and the dates of the certificate"
     if code in _UNKNOWN_AUTHORITY:
-        return "--cacert FILE trusts the authority that signed it; --insecure checks nothing"
-    return "the certificate must be for the host of the URL; --insecure checks nothing"
+        return "--cacert FILE trusts the authority that signed it; --insecure disables the check"
+    return "the certificate must be for the host of the URL; --insecure disables the check"

@@ -111,7 +111,7 @@ def opener(arguments: argparse.Namespace) -> Iterator[Opener]:
     """
     with contextlib.ExitStack() as stack:
         if arguments.insecure:
-            complain("warning: no certificate is checked (--insecure)")
+            complain("warning: certificates are not checked (--insecure)")
             stack.enter_context(_unwarned())
         session = None
         if arguments.unix_socket:

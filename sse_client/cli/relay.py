@@ -37,23 +37,26 @@ def _parser() -> Parser:
         usage="sse-client relay [option ...] (--stream NAME URL | --config FILE)\n"
         "       sse-client relay (--status | --check | --dead-letters | --requeue ID) ...",
         description="Relay event streams into Redis Streams, each event exactly once. You can run "
-        "several: for one stream, the others stand by; for a file, they share its streams.",
-        epilog="Exit status: 0 the stream has ended or SIGTERM came, 1 it failed, 2 wrong usage, "
+        "several relays. For a single stream, one relays it and the others stand by. With "
+        "--config, they share the streams of the file.",
+        epilog="Exit status: 0 the stream has ended, or SIGTERM, 1 failed, 2 wrong usage, "
         "3 --status found a stream that is not relayed, 130 Ctrl-C.",
     )
     parser.add_argument("url", metavar="URL", nargs="?", type=values.url)
-    what = parser.add_argument_group("what")
+    what = parser.add_argument_group("streams")
     what.add_argument("--stream", metavar="NAME", help="the key of the Redis Stream")
     what.add_argument(
         "--config", metavar="FILE", type=values.existing_path, help="many streams, in TOML"
     )
-    how = parser.add_argument_group("how")
-    how.add_argument("--redis", metavar="ADDRESS", help=f"of Redis; or the variable {_ENVIRONMENT}")
+    how = parser.add_argument_group("relaying")
+    how.add_argument(
+        "--redis", metavar="ADDRESS", help=f"the address of Redis; by default ${_ENVIRONMENT}"
+    )
     how.add_argument(
         "--lease-time",
         metavar="SECONDS",
         type=values.above_zero,
-        help=f"the longest take-over (default {LEASE_TIME:g})",
+        help=f"take over within this time; {LEASE_TIME:g} by default",
     )
     how.add_argument(
         "--max-length", metavar="N", type=values.whole_number(1), help="trim to about this length"
@@ -63,7 +66,7 @@ def _parser() -> Parser:
         metavar="N",
         type=values.whole_number(0),
         default=0,
-        help="that must have each batch",
+        help="wait until N replicas have each batch",
     )
     how.add_argument(
         *("-H", "--header"),
@@ -73,12 +76,19 @@ def _parser() -> Parser:
         type=values.fields,
         help="a header of the request",
     )
-    how.add_argument("--bearer-env", metavar="VAR", type=token, help="a token")
-    how.add_argument("--bearer-file", metavar="FILE", type=values.existing_path, help="a token")
-    view = parser.add_argument_group("view")
+    how.add_argument(
+        "--bearer-env", metavar="VAR", type=token, help="send the bearer token in this variable"
+    )
+    how.add_argument(
+        "--bearer-file",
+        metavar="FILE",
+        type=values.existing_path,
+        help="send the bearer token in this file",
+    )
+    view = parser.add_argument_group("status and log")
     view.add_argument("--status", action="store_true", help="show a table of the streams")
     view.add_argument("--check", action="store_true", help="check everything, write nothing")
-    view.add_argument("--json", action="store_true", help="for --status")
+    view.add_argument("--json", action="store_true", help="print --status as JSON")
     view.add_argument("--verbose", action="store_true", help="log what happens")
     view.add_argument("--log-json", action="store_true", help="log as JSON")
     view.add_argument(
@@ -87,10 +97,18 @@ def _parser() -> Parser:
         type=values.whole_number(0, 65535),
         help="serve metrics for Prometheus",
     )
-    view.add_argument("--metrics-host", metavar="HOST", default="127.0.0.1")
-    view.add_argument("--dead-letters", action="store_true", help="list them as JSON")
     view.add_argument(
-        "--requeue", metavar="ID", action="append", help="put a dead letter (or all) back"
+        "--metrics-host",
+        metavar="HOST",
+        default="127.0.0.1",
+        help="serve them on this address; 127.0.0.1 by default",
+    )
+    view.add_argument("--dead-letters", action="store_true", help="list the dead letters as JSON")
+    view.add_argument(
+        "--requeue",
+        metavar="ID",
+        action="append",
+        help="put a dead letter, or all, back into its group",
     )
     parser.add_help_option()
     return parser

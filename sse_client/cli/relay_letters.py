@@ -22,7 +22,7 @@ ALL = "all"
 _FAILED = 1
 
 _REASONS = {
-    Requeued.UNKNOWN: "there is no such letter",
+    Requeued.UNKNOWN: "there is no such dead letter",
     Requeued.NO_GROUP: "its consumer group is gone, or unknown",
     Requeued.TRIMMED: "its entry was trimmed from the stream",
 }
@@ -69,7 +69,7 @@ def requeue_letters(server: RedisServer, stream: str, ids: Sequence[str]) -> int
             if found is Requeued.REQUEUED:
                 show(f"{id}\n")
             else:
-                complain(f"letter {id!r} is kept: {_REASONS[found]}")
+                complain(f"dead letter {id!r} is kept: {_REASONS[found]}")
                 status = _FAILED
     except server.failures as error:
         raise SSEClientError(f"reading from Redis failed: {describe(error)}") from error

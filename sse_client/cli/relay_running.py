@@ -155,11 +155,11 @@ def _reload(worker: RelayWorker, options: argparse.Namespace, before: RelayConfi
         config = read_config(options)
         worker.reload(config.streams)
     except (OSError, TypeError, ValueError) as error:
-        logger.error("the configuration is not reloaded: %s", error)  # noqa: TRY400  # it is known
+        logger.error("the configuration was not reloaded: %s", error)  # noqa: TRY400  # it is known
         return
     prepare_descriptors(len(config.streams))
     fixed = ("redis", "pool", "lease_time")
     changed = [name for name in fixed if getattr(config, name) != getattr(before, name)]
     if changed:
         logger.warning("changes to these options need a restart: %s", ", ".join(changed))
-    logger.warning("the configuration is reloaded: there are %d streams", len(config.streams))
+    logger.warning("the configuration was reloaded; number of streams: %d", len(config.streams))

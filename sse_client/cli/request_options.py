@@ -54,7 +54,9 @@ def add_request_options(parser: Parser) -> None:
         action="append",
         help="a body: text, @FILE, or @- for standard input",
     )
-    body.add_argument("--json-body", metavar="DATA", type=values.content, help="the same, as JSON")
+    body.add_argument(
+        "--json-body", metavar="DATA", type=values.content, help="a body in JSON, as for -d"
+    )
     login = request.add_mutually_exclusive_group()
     login.add_argument(
         "-u",
@@ -67,7 +69,7 @@ def add_request_options(parser: Parser) -> None:
         "--bearer-env",
         metavar="VAR",
         type=token,
-        help="send the token in this variable",
+        help="send the bearer token in this variable",
     )
     # Options of curl without an effect here, so that its command lines work unchanged.
     for names in (("-N", "--no-buffer"), ("-L", "--location"), ("-s", "--silent"), ("-S",)):
@@ -95,7 +97,7 @@ def _add_connection_options(parser: Parser) -> None:
         "--timeout",
         metavar="S",
         type=values.above_zero,
-        help="a connection that sends nothing for S seconds is lost",
+        help="a connection that sends nothing for S seconds counts as lost",
     )
 
 

@@ -19,7 +19,7 @@ def add_session_options(parser: Parser) -> None:
         "--event-timeout",
         metavar="S",
         type=values.above_zero,
-        help="a connection without an event for S seconds is lost",
+        help="a connection without an event for S seconds counts as lost",
     )
     again.add_argument(
         "--reconnect",

@@ -227,7 +227,7 @@ class FileCursor(LockedCursor):
         if not isinstance(document, dict) or not isinstance(document.get("version"), int):
             raise self._error("is damaged: it holds no position")
         if document["version"] != _VERSION or document["version"] is True:
-            raise self._error(f"is of an unknown version, {document['version']}")
+            raise self._error(f"is a position of an unknown version, {document['version']}")
         event_id = document.get("last_event_id")
         if not isinstance(event_id, str):
             raise self._error("is damaged: it holds no last event ID")

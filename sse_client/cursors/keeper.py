@@ -301,7 +301,7 @@ class PositionKeeper:
             if not self._take_again():
                 # Another session continued from there, and gets the event again.
                 logger.info(
-                    "%r has moved on: a late acknowledgement is not saved",
+                    "a late acknowledgement was not saved: another session has continued from %r",
                     self,
                     extra=self._log_fields,
                 )
@@ -357,7 +357,7 @@ class PositionKeeper:
                 if self._is_last_save_due:
                     self.save()
             except CursorError:
-                logger.exception("the last position is not saved", extra=self._log_fields)
+                logger.exception("the last position was not saved", extra=self._log_fields)
             finally:
                 self._is_last_save_due = False
                 self._give_back_if_over()

@@ -81,7 +81,9 @@ class LengthDecoder:
     def finish(self) -> None:
         """Raise ProtocolError if the body has not ended."""
         if self._left:
-            raise ProtocolError(f"the connection ended {self._left} bytes before the body")
+            raise ProtocolError(
+                f"the connection ended {self._left} bytes before the end of the body"
+            )
 
 
 class ChunkDecoder:
@@ -167,7 +169,7 @@ class ChunkDecoder:
             line_end = min(2, left)
             found = data[stop - line_end : stop]
             if found != b"\r\n" and not b"\r\n"[2 - line_end :].startswith(found):
-                raise ProtocolError("a chunk is longer than it says")
+                raise ProtocolError("a chunk is longer than announced")
             left = stop - length if stop > length else 0
             position = stop
         self._left = left

@@ -30,8 +30,8 @@ class Plugin:
     def on_request(self, request: PendingRequest) -> None:
         """Inspect or change a request before it is sent. Called for each attempt of a stream.
 
-        An error of this method fails the request. An OSError, such as an error of requests, counts
-        as a failed connection, so that a stream tries again.
+        If this method raises an error, the request fails. An OSError, such as an error of requests,
+        counts as a failed connection, so that a stream tries again.
         """
 
     def on_response(self, response: requests.Response) -> None:
@@ -75,7 +75,7 @@ class PluginRegistry:
     def install(self, plugin: type[Any], options: Mapping[str, Any]) -> None:
         """Create a plugin with these options, and add it."""
         if not isinstance(cast("object", plugin), type):
-            raise TypeError(f"a plugin is a class, not {plugin!r}")
+            raise TypeError(f"plugin must be a class, not {plugin!r}")
         if plugin in self._plugins:
             raise DuplicatePluginError(f"{plugin.__name__} is already installed")
         self._plugins[plugin] = plugin(**options)

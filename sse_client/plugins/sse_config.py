@@ -77,7 +77,7 @@ class SSEConfig:
             the wait before the attempt (seconds or ``timedelta``), or None to apply the other
             options. It can also retry the first connection, but it never repeats an accepted
             request that ``reconnect`` does not repeat. The limits of attempts and time still apply.
-            It is called on the reader thread. An error of it ends the session.
+            It is called on the reader thread. If it raises an error, the session ends.
         own_thread: Whether an open stream has its own thread. By default the open streams of a
             client share one thread. A stream has its own thread in any case if reading it calls a
             function (``on_comment``, or a function for ``end_of_stream``, ``error_event`` or
@@ -121,7 +121,8 @@ class SSEConfig:
             have arrived. None means no limit.
         counts_as_event: A function that is called with each event and selects those that reset
             ``first_event_timeout`` and ``event_timeout``, so that ``event: ping`` does not. None
-            selects all events. It is called on the reader thread. An error of it ends the session.
+            selects all events. It is called on the reader thread. If it raises an error, the
+            session ends.
         end_of_stream: The data of the event that ends the session cleanly, or a function that
             recognises that event. The event is not delivered. ``""`` matches an event with empty
             data, but never one with only comments or only a retry. If this option is set, an end
@@ -151,8 +152,8 @@ class SSEConfig:
         cursor_expired_statuses: The statuses with which the server refuses a last event ID. They
             have this meaning only if an ID was sent.
         on_request: ``on_request(session, request)``: an attempt is about to be made. The hook may
-            change the request (method, URL, headers, body). ``Last-Event-ID`` is already set. An
-            error of the hook fails the attempt, as in ``Plugin.on_request``.
+            change the request (method, URL, headers, body). ``Last-Event-ID`` is already set. If
+            the hook raises an error, the attempt fails, as in ``Plugin.on_request``.
         on_open: ``on_open(session)``: a connection has been opened.
         on_disconnect: ``on_disconnect(session, error, delay)``: a connection was lost or an attempt
             failed. ``error`` is None if the stream ended. The next attempt follows after ``delay``
@@ -170,10 +171,10 @@ class SSEConfig:
         on_close: ``on_close(session)``: the session has ended. It is not called for an abandoned
             session.
 
-    The hooks are called on the reader thread, and the stream waits for them. An error of a hook is
-    logged. Hooks run in a copy of the context (``contextvars``) in which ``sse`` was called. So do
-    plugins, callable values, ``retry_if`` and the other functions. There is one copy for an attempt
-    and its connection, and one for each call between attempts.
+    The hooks are called on the reader thread, and the stream waits for them. An error that a hook
+    raises is logged. Hooks run in a copy of the context (``contextvars``) in which ``sse`` was
+    called. So do plugins, callable values, ``retry_if`` and the other functions. There is one copy
+    for an attempt and its connection, and one for each call between attempts.
 
     Raises:
         TypeError, ValueError: An option has a wrong type or value.

@@ -38,10 +38,10 @@ class HookCaller:
 
     Only the reader thread uses it.
 
-    An error of a hook is logged, and does not end the stream. But an error of ``on_request`` fails
-    the attempt. ``disconnected``, ``retrying``, ``cursor_expired`` and ``closed`` are called
-    between attempts, and each of these calls has its own context. The other methods are called
-    within an attempt, in its context.
+    An error that a hook raises is logged, and does not end the stream. But an error that
+    ``on_request`` raises fails the attempt. ``disconnected``, ``retrying``, ``cursor_expired`` and
+    ``closed`` are called between attempts, and each of these calls has its own context. The other
+    methods are called within an attempt, in its context.
 
     Args:
         hooks: The hooks.

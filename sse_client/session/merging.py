@@ -262,8 +262,8 @@ def merge(sessions: Iterable[SSESession[E_co]]) -> MergedSessions[E_co]:
 
     It yields pairs of a session and its event, in order of arrival. Events that arrived before the
     merge are taken from the sessions in turn. The loop ends when all sessions have ended. No
-    session starves: an event waits only for those that arrived before it, which each ``capacity``
-    bounds.
+    session starves: an event waits only for those that arrived before it, whose number each
+    ``capacity`` limits.
 
     Leaving the loop closes all sessions. After ``break`` or an exception this happens without
     waiting for their threads, as soon as nothing references the returned object. A ``with`` block

@@ -65,7 +65,7 @@ class SSESession(Generic[E_co]):
     itself with a ``ResourceWarning``. A reference to ``incoming`` is enough to keep it open.
 
     Attributes:
-        incoming: The events: a ``queue.Queue`` that can be iterated.
+        incoming: The events: a ``queue.Queue`` that can be iterated over.
     """
 
     incoming: IncomingChannel[E_co]

@@ -43,10 +43,10 @@ class SSEServer(ScriptedServer):
 
     Args:
         handler: Called in its own thread with each `Exchange` for which nothing is queued. When it
-            returns, the response is ended cleanly, unless it called `Exchange.stall`. An error of
-            it ends the response (with status 500, or a body that is cut off), and `stop` raises the
-            error again. This does not apply to a `ConnectionError`, because clients may go at any
-            time. The handler may be replaced while the server runs.
+            returns, the response is ended cleanly, unless it called `Exchange.stall`. An error
+            that it raises ends the response (with status 500, or a body that is cut off), and
+            `stop` raises the error again. This does not apply to a `ConnectionError`, because
+            clients may go at any time. The handler may be replaced while the server runs.
         unscripted_timeout: How long a request may wait for `accept`, in seconds. Then it gets a 501
             that names it, and `stop` raises `UnscriptedRequestError`. None means no limit.
         ssl_context: A server-side context with which to serve https.

@@ -220,7 +220,7 @@ def test_utf8_is_the_charset_of_streams():
 
 def test_many_types_are_abbreviated():
     text = finding("events", (0.0, b"".join(b"event: %d\ndata\n\n" % n for n in range(9)))).text
-    assert text.startswith("9 events arrived, of the types: 0, 1, 2, 3, 4, ....")
+    assert text.startswith("9 events arrived, of these types: 0, 1, 2, 3, 4, ....")
     assert finding("events").text == "No event arrived."
 
 
@@ -399,7 +399,7 @@ def test_a_post_is_sent_once(server, capsys, monkeypatch):
     output, errors = capsys.readouterr()
     assert "A POST is not repeated" in output
     assert "Verdict: it is an event stream, but with 1 warning." in output
-    assert errors.startswith("sse-client: warning: no certificate is checked")
+    assert errors.startswith("sse-client: warning: certificates are not checked")
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])

@@ -105,7 +105,7 @@ def test_plain_http_is_told_from_tls(capsys):
         responding = Running(lambda: accept().sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         last = errors_of(capsys, 3, f"https://127.0.0.1:{port}/")[-1]
         responding.outcome()
-    assert last == "  hint: the response is not TLS: is this plain http? Then use http://"
+    assert last == "  hint: the response is not TLS: if the server speaks plain HTTP, use http://"
 
 
 def test_tls_is_told_from_plain_http(capsys):

@@ -131,7 +131,7 @@ def test_an_unchecked_certificate_is_warned_of_once(tls_server):
     with started(tls_server.url, "--insecure") as process:
         output, errors = process.communicate(timeout=PATIENCE)
     assert output == "one\n"
-    assert errors == "sse-client: warning: no certificate is checked (--insecure)\n"
+    assert errors == "sse-client: warning: certificates are not checked (--insecure)\n"
 
 
 @pytest.mark.parametrize("in_one_file", [True, False])

@@ -504,7 +504,7 @@ def test_that_is_logged_where_it_fails_again(server, client, cursor, caplog):
     with client.sse(server.url, cursor=cursor) as session:
         failed_once(session, cursor)
     assert cursor.calls == ["load", "1", "1", "close"]
-    assert "the last position is not saved" in caplog.text
+    assert "the last position was not saved" in caplog.text
 
 
 def test_closing_does_not_wait_for_a_save_that_takes_long(server, client, cursor):

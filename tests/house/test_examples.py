@@ -121,7 +121,7 @@ def test_the_restart_runs_by_itself():
     done = run("resume.py")
     assert done.stderr == ""
     assert done.stdout == (
-        "processed 1\nprocessed 2\nbroke down at 3\n"
+        "processed 1\nprocessed 2\ncrashed at event 3\n"
         "after a restart:\nprocessed 3\nprocessed 4\nprocessed 5\n"
     )
     assert done.returncode == 0

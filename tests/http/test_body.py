@@ -213,7 +213,7 @@ class TestLengthDecoder:
             decoder = LengthDecoder(len(self.BODY))
             assert b"".join(decoder.feed(piece) for piece in pieces) == self.BODY[:-1], pieces
             assert not decoder.has_ended
-            with pytest.raises(ProtocolError, match="ended 1 bytes before the body"):
+            with pytest.raises(ProtocolError, match="ended 1 bytes before the end of the body"):
                 decoder.finish()
 
 

@@ -80,7 +80,7 @@ class TestInstalling:
 
     def test_something_that_is_no_class_is_refused(self, client):
         for wrong in (Numbering(), "SSE", None, lambda: None):
-            with pytest.raises(TypeError, match="a plugin is a class, not "):
+            with pytest.raises(TypeError, match="plugin must be a class, not "):
                 client.install(wrong)
 
     def test_an_option_that_the_plugin_refuses_leaves_it_out(self, client):

@@ -94,7 +94,7 @@ def test_sigterm_gives_the_leases_back(redis, numbered, tmp_path, many):
     for name in ("orders", "trades"):
         assert redis.client.get(f"sse-client:{{{name}}}:lease") is None
     if many:
-        assert any(each.startswith("the configuration is not reloaded: ") for each in messages)
+        assert any(each.startswith("the configuration was not reloaded: ") for each in messages)
         assert any("changes to these options need a restart: pool" in each for each in messages)
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_has_changed_in_its_streams_alone_needs_no_restart(tmp_path,
     before = load_config(config)
     relay_running._reload(mock.Mock(), options, before)
     assert [each.getMessage() for each in caplog.records] == [
-        "the configuration is reloaded: there are 1 streams"
+        "the configuration was reloaded; number of streams: 1"
     ]
 
 
@@ -437,7 +437,7 @@ def test_dead_letters_can_be_listed_and_put_back(redis, capsys):
     assert said.out == shown[0]["id"] + "\n"
     assert "its consumer group is gone" in said.err
     assert relay(redis, "--requeue", "1-1", "--stream", "orders") == 1
-    assert "there is no such letter" in capsys.readouterr().err
+    assert "there is no such dead letter" in capsys.readouterr().err
     redis.client.delete("sse-client:{orders}:groups")
     redis.client.set("sse-client:{orders}:groups", "a string")
     assert relay(redis, "--status", "--stream", "orders") == 3

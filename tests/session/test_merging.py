@@ -521,7 +521,7 @@ class TestRefusals:
     def test_of_a_session_that_is_merged_already(self, streams):
         first, second = sessions_of(streams)
         with merge([second]) as merged:
-            with pytest.raises(ValueError, match="the session is merged already"):
+            with pytest.raises(ValueError, match="the session is already merged"):
                 merge([first, second])
             assert states(streams) == {ReadyState.OPEN}
             streams[1].send("x")

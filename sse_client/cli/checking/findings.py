@@ -205,7 +205,7 @@ def _about_events(facts: StreamFacts) -> Iterator[Finding]:
         return
     kinds = sorted({one_line(event.event) for _, event in facts.events})
     shown = ", ".join(kinds[:5]) + (", ..." if len(kinds) > 5 else "")  # noqa: PLR2004
-    text = f"{_count(len(facts.events), 'event')} arrived, of the types: {shown}."
+    text = f"{_count(len(facts.events), 'event')} arrived, of these types: {shown}."
     text += f" The largest has {_count(facts.largest, 'character')} of data."
     yield Finding("events", "ok", text)
     level, text = describe_ids([event.id for _, event in facts.events], facts.events_with_id)
@@ -236,7 +236,7 @@ def _about_retry(facts: StreamFacts) -> Iterator[Finding]:
 def _about_end(observation: Observation) -> Iterator[Finding]:
     after = f"after {observation.duration:.3g} s"
     if observation.end == "end":
-        text = f"The server ended the stream {after}. Browsers reconnect then."
+        text = f"The server ended the stream {after}. Browsers then reconnect."
         yield Finding("end", "note", text)
     elif observation.end:
         text = f"The stream was cut off {after}: {one_line(observation.end)}."

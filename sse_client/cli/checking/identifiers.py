@@ -63,7 +63,7 @@ def describe_resumption(
     """
     status = second.response.status_code
     if status == 204:  # noqa: PLR2004  # its name says less
-        return "note", "To an ID that it has sent, the server responds with 204: do not reconnect."
+        return "note", "The server responds with 204 (do not reconnect) to an ID that it has sent."
     if status != 200:  # noqa: PLR2004  # the same
         return "problem", f"The server refuses an ID that it has sent, with status {status}."
     if not second.facts.events:
