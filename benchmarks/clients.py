@@ -1,6 +1,6 @@
-"""The clients that are compared on the whole way: from the server to the loop over the events.
+"""The clients that are compared over the whole path from the server to the loop over the events.
 
-What can be used for many streams (a client, a pool, TLS settings) is made once, beforehand.
+Anything that many streams can share (a client, a pool, TLS settings) is created once, in advance.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Client:
     """A client.
 
     Attributes:
-        name: What it is called in the tables.
-        opened: Opens the stream at a URL, and gives its events until the server ends it: objects
-            that have ``data``. The limit gives bytes as they were read, instead.
+        name: Its name in the tables.
+        opened: Opens the stream at a URL, and yields its events (objects with ``data``) until the
+            server ends it. The limit yields the bytes read instead.
     """
 
     name: str
@@ -98,7 +98,7 @@ def _sseclient_py() -> Client:
     return Client("sseclient-py", opened)
 
 
-class _Ended(Exception):  # noqa: N818  # no error, but the way out
+class _Ended(Exception):  # noqa: N818  # not an error, but a way to leave the loop
     """The stream has ended, and requests-sse is about to reconnect."""
 
 

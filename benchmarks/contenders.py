@@ -1,6 +1,6 @@
-"""The parsers that are compared: ours, the limit, and the peers, each on its own fastest way.
+"""The parsers that are compared: ours, the limit, and the peers, each used in its fastest way.
 
-A peer is imported when it is first asked for, and left out if it is not installed.
+A peer is imported when it is first needed, and left out if it is not installed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ OURS = "sse_client"
 OURS_SINGLY = "sse_client, singly"
 LIMIT = "limit"
 
-#: Above the longest line that is measured.
+#: More than the longest line that is measured.
 _MAX_EVENT_SIZE = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to get the events out of chunks.
+    """A way to parse the events in chunks.
 
     Attributes:
-        name: What it is called in the tables: as on the package index.
-        consume: Takes each event of the chunks and drops it. This is what is timed.
-        events: Returns the events of the chunks, to see whether they are right.
+        name: Its name in the tables, as on the package index.
+        consume: Takes each event of the chunks and drops it. This is timed.
+        events: Returns the events of the chunks, to check them.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Contender:
     events: Callable[[list[bytes]], list[Event]]
 
     def is_right(self, workload: Workload, chunks: list[bytes]) -> bool:
-        """Return whether it gives exactly the events of the workload."""
+        """Return whether it returns exactly the events of the workload."""
         try:
             return self.events(chunks) == workload.all_events()
-        except Exception:  # noqa: BLE001  # whatever a peer fails with, it has not given the events
+        except Exception:  # noqa: BLE001  # whatever error a peer raises, it has not returned the events
             return False
 
 
 def limit(workload: Workload) -> Contender:
-    """Return what no parser in Python can beat: to decode each chunk and split it at blank lines.
+    """Return the work that no parser in Python can avoid: decoding and splitting each chunk.
 
-    Its time is what the others' are divided by; it gives no right events, of course.
+    The times of the others are divided by its time. It returns no correct events.
     """
     separator = workload.separator
 
@@ -75,7 +75,7 @@ def _ours() -> Contender:
 
 
 def in_batches(name: str, batches: Callable[[list[bytes]], Iterator[list[Any]]]) -> Contender:
-    """Return a contender that gives our events, those of a chunk at a time."""
+    """Return a contender with our parser, which returns the events of one chunk at a time."""
 
     def consume(chunks: list[bytes]) -> None:
         for batch in batches(chunks):
@@ -105,7 +105,7 @@ def _iterating(
     iterate: Callable[[list[bytes]], Iterable[Any]],
     plain: Callable[[Any], Event | None],
 ) -> Contender:
-    """Return a contender that gives one event after the other; ``plain`` makes ours of its own."""
+    """Return a contender that yields one event after another. ``plain`` converts them to ours."""
 
     def consume(chunks: list[bytes]) -> None:
         for _ in iterate(chunks):
@@ -117,7 +117,7 @@ def _iterating(
     return Contender(name, consume, events)
 
 
-def _usual(got: Any) -> Event:  # noqa: ANN401  # a class of the peer's own
+def _usual(got: Any) -> Event:  # noqa: ANN401  # a class of the peer
     return Event(got.data, got.event or "message", got.id or "")
 
 
@@ -142,7 +142,7 @@ def _httpx_sse() -> Contender:
     decoders = importlib.import_module("httpx_sse._decoders")
 
     def iterate(chunks: list[bytes]) -> Iterator[Any]:
-        # The loops of its EventSource.iter_sse, and httpx's decoder of text, without its layers.
+        # The loops of its EventSource.iter_sse and httpx's text decoder, without the layers above.
         decode_text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         decode_lines = decoders.SSELineDecoder().decode
         decode_line = decoders.SSEDecoder().decode
@@ -163,7 +163,7 @@ def _sseclient_py() -> Contender:
 
 
 class _ReadyBody:
-    """In place of urllib3's response: gives the chunks as they are."""
+    """Replaces urllib3's response, and returns the chunks unchanged."""
 
     def __init__(self, chunks: list[bytes]) -> None:
         self._chunks = chunks
@@ -183,7 +183,7 @@ def _requests_sse() -> Contender:
     source = importlib.import_module("requests_sse").EventSource
 
     class OneResponse:
-        """In place of a session of requests: answers once, and fails to reconnect."""
+        """Replaces a session of requests: responds once, and fails to reconnect."""
 
         def __init__(self, chunks: list[bytes]) -> None:
             self._bodies = [chunks]

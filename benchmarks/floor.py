@@ -1,9 +1,8 @@
-"""The floor: what is left of a parser that knows the stream beforehand, and so proves nothing.
+"""The floor: a parser that knows the stream in advance, and so checks nothing.
 
-It waits for whole blocks, decodes, cuts, and makes the events; it takes it for granted which fields
-each block has, in which order, under which line ends, and that nothing is broken, too large or of a
-kind of its own. So it is right about its workload alone, and shows how much of a parser's time is
-for the rest.
+It waits for complete blocks, decodes and splits them, and creates the events. It assumes the fields
+of each block, their order and the line ends, and that nothing is invalid, too large or unusual. So
+it is correct only for its workload, and shows how much of a parser's time the rest takes.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ _NO_ID = repeat("")
 
 
 def floor(workload: Workload, chunking: str) -> Contender:
-    """Return the floor of a workload in chunks that were cut in this way."""
+    """Return the floor for a workload in chunks that are split in this way."""
     batches = _singles(workload) if chunking == "by event" else _runs(workload)
     return in_batches(FLOOR, batches)
 
 
 def _runs(workload: Workload) -> Callable[[list[bytes]], Iterator[Batch]]:
-    """Return what takes chunks that were cut anyhow."""
+    """Return a function that accepts chunks that are split anywhere."""
     interpret = _interpreter_of(workload)
     blank = workload.line_end * 2
 
@@ -58,7 +57,7 @@ def _runs(workload: Workload) -> Callable[[list[bytes]], Iterator[Batch]]:
 
 
 def _interpreter_of(workload: Workload) -> Callable[[str], Batch]:
-    """Return what interprets the text of whole blocks, less the blank line at the end."""
+    """Return a function that interprets the text of complete blocks without the last blank line."""
     line_end = workload.line_end.decode()
     blank = line_end * 2
     fields = _fields(workload)
@@ -102,7 +101,7 @@ def _interpreter_of(workload: Workload) -> Callable[[str], Batch]:
 
 
 def _singles(workload: Workload) -> Callable[[list[bytes]], Iterator[Batch]]:
-    """Return what takes a block at a time."""
+    """Return a function that accepts one block at a time."""
     line_end = workload.line_end.decode()
     behind = -2 * len(line_end)
     fields = _fields(workload)

@@ -1,9 +1,9 @@
-"""Live streams: processor time and latency of events that arrive one at a time on many streams.
+"""Live streams: processor time and latency of events that arrive one by one on many streams.
 
-A part of ``make bench``; on its own: ``python benchmarks/live.py --streams 200 --rate 20``. Each
-contender runs in a process of its own in each round, and the contenders take turns. What is
-measured begins when all streams are open and events have been arriving for a moment. This needs
-Linux, where all processes have the same monotonic clock and one can read another's processor time.
+Part of ``make bench``. To run it alone: ``python benchmarks/live.py --streams 200 --rate 20``. Each
+contender runs in a new process in each round, and the contenders take turns. The measurement begins
+when all streams are open and events have been arriving for a moment. This needs Linux, where all
+processes have the same monotonic clock and one can read another's processor time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TITLES = {
     "floor-selector-bare": "floor: a selector",
 }
 
-#: Who is measured with thousands of streams; the others would take minutes.
+#: The contenders that are measured with thousands of streams. The others would take minutes.
 _OF_MANY = (
     "merge",
     "async",
@@ -60,7 +60,7 @@ _OF_MANY = (
     "floor-selector",
 )
 
-#: Streams, events a second on each, seconds that are measured, rounds; and who is measured.
+#: The number of streams, events per second on each, measured seconds, rounds, and the contenders.
 CASES = (
     ((1, 20.0, 1.5, 1), tuple(TITLES)),
     ((200, 20.0, 1.5, 3), tuple(TITLES)),
@@ -68,7 +68,7 @@ CASES = (
 )
 QUICK_CASES = (((20, 20.0, 0.5, 1), tuple(TITLES)),)
 
-#: Seconds before what is measured, and periods of a stream.
+#: The time before the measurement: seconds, and periods of a stream.
 _WARM_UP = 0.3
 _WARM_UP_PERIODS = 1.1
 
@@ -92,13 +92,13 @@ class Turn:
     """The figures of one contender in one round.
 
     Attributes:
-        cpu: Microseconds of processor time for an event, all threads of the contender.
+        cpu: Microseconds of processor time per event, in all threads of the contender.
         median: Milliseconds from the server's clock to the consumer's loop.
         p99: The same, the 99th percentile.
-        share: Events that were received, of those that were due.
-        open_seconds: From the first stream that was opened until all had their first event.
-        threads: How many threads follow the streams.
-        late: Milliseconds that the server was late, the 99th percentile.
+        share: The share of the due events that were received.
+        open_seconds: Seconds from opening the first stream until all had their first event.
+        threads: The number of threads that follow the streams.
+        late: Milliseconds by which the server was late, the 99th percentile.
         server_busy: The share of a core that the server used.
     """
 
@@ -114,13 +114,13 @@ class Turn:
 
 @dataclass
 class Live:
-    """The figures of one number of streams and one rate.
+    """The figures for one number of streams and one rate.
 
     Attributes:
-        turns: Those of each contender, round by round.
+        turns: The turns of each contender, round by round.
         figures: The medians of each contender.
         of_launchdarkly: Processor time as a multiple of launchdarkly's in the same round.
-        wrong: Who failed or has gaps in a stream, and how.
+        wrong: The contenders that failed or have gaps in a stream, and the reasons.
     """
 
     streams: int
@@ -133,7 +133,7 @@ class Live:
     wrong: dict[str, str] = field(default_factory=dict)
 
     def conclude(self) -> None:
-        """Make the medians of the turns."""
+        """Compute the medians of the turns."""
         for name in self.wrong:
             self.turns.pop(name, None)
         for name, turns in self.turns.items():
@@ -148,9 +148,9 @@ class LiveStreams:
     """The figures of all cases.
 
     Attributes:
-        pinned: Whether server and contender each had a core of their own.
-        skipped: Who could not be measured, and why.
-        idle: The figures of many streams without events.
+        pinned: Whether server and contender each had their own core.
+        skipped: The contenders that could not be measured, and the reasons.
+        idle: The figures for many streams without events.
     """
 
     pinned: bool
@@ -175,7 +175,7 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> LiveStreams:
 def measure_cases(
     cases: Sequence[tuple[Live, Sequence[str]]], *, pin: bool, tell: Callable[[str], None]
 ) -> LiveStreams:
-    """Measure in each case the contenders of these names."""
+    """Measure these contenders in each case."""
     core = cores()[0] if pin else None
     with (
         LiveServer(core) as server,
@@ -229,9 +229,9 @@ def _take_turn(server: LiveServer, case: Live, name: str) -> Turn:
 
 
 def _cpu_of(process: int) -> int:
-    """Return the nanoseconds of processor time of a process: what its ``process_time_ns`` gives.
+    """Return the processor time of a process in nanoseconds, as its ``process_time_ns`` does.
 
-    From outside, since a busy process would have to take the GIL to look at its clock.
+    It is read from outside, because a busy process would need the GIL to read its own clock.
     """
     # The clock of another process: MAKE_PROCESS_CPUCLOCK and CPUCLOCK_SCHED of Linux.
     return time.clock_gettime_ns(~process << 3 | 2)
@@ -241,7 +241,7 @@ def _cpu_of(process: int) -> int:
 def _contender(
     name: str, server: LiveServer, count: int
 ) -> Iterator[tuple[int, Callable[[str], None], Callable[[], dict[str, Any]]]]:
-    """Start a contender; give its process, what writes it a line, and what gives its figures."""
+    """Start a contender. Yield its process, and functions that send a line and get its figures."""
     arguments = [server.url, str(count)]
     if name == "eventsource":
         node = shutil.which("node")
@@ -333,7 +333,7 @@ def _tables(result: LiveStreams) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measure what is asked for, and print the tables."""
+    """Measure the requested cases, and print the tables."""
     options = _options()
     names = options.contender or list(TITLES)
     case = Live(options.streams, options.rate, options.seconds, options.rounds)

@@ -1,9 +1,10 @@
-"""The ways to follow live streams that are compared. Each runs in a process of its own.
+"""The ways to follow live streams that are compared. Each runs in its own process.
 
 ``python benchmarks/live_contenders.py NAME URL STREAMS`` opens the streams and writes a line of
-JSON when all are open. Then it waits for a line of three numbers: from which nanosecond to which
-events are counted, and how many were sent in total. The last line that it writes holds the figures.
-Until that line it does nothing but follow the streams. Its processor time is read from outside.
+JSON when all are open. Then it waits for a line of three numbers: the first and the last nanosecond
+in which events are counted, and the number of events sent in total. The last line that it writes
+contains the figures. Until that line it only follows the streams. Its processor time is read from
+outside.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _READ_SIZE = 64 * 1024
 _now = time.monotonic_ns
 
 
-class Skipped(Exception):  # noqa: N818  # not an error, but the reason
+class Skipped(Exception):  # noqa: N818  # not an error, but a reason
     """The contender cannot be measured here."""
 
 
@@ -170,9 +171,9 @@ def _start_loop(main: Callable[[], Any]) -> None:
 
 
 class BareStream:
-    """A stream without a client: a socket, the chunked coding cut away, and our parser.
+    """A stream without a client: a socket, the chunked coding removed, and our parser.
 
-    It knows its server: the response is good, and its head comes with the first event.
+    It relies on its server: the response is valid, and its head arrives with the first event.
     """
 
     def __init__(self, url: str) -> None:
@@ -191,7 +192,7 @@ class BareStream:
         return self._events_of(received)
 
     def first(self) -> list[ServerSentEvent]:
-        """Return the events that came with the head."""
+        """Return the events that arrived with the head."""
         return self._events_of(b"")
 
     def _events_of(self, received: bytes) -> list[ServerSentEvent]:
@@ -200,7 +201,7 @@ class BareStream:
 
 
 def content_of(coded: bytes) -> tuple[bytes, bytes]:
-    """Return the content of all chunks that are complete, and the bytes after them."""
+    """Return the content of all complete chunks, and the bytes after them."""
     at = 0
     content = []
     while (end := coded.find(b"\r\n", at)) >= 0:
@@ -213,7 +214,7 @@ def content_of(coded: bytes) -> tuple[bytes, bytes]:
 
 
 def _floor_threads(url: str, count: int, arrived: Arrived) -> None:
-    """Run the least that a thread for each stream, a shared queue and a consumer take."""
+    """Run the minimum: a thread for each stream, a shared queue and a consumer."""
     queue: SimpleQueue[ServerSentEvent] = SimpleQueue()
     for _ in range(count):
         start(_read_all, url, queue.put)
@@ -302,7 +303,7 @@ def start(target: Callable[..., object], *arguments: object) -> threading.Thread
 
 
 def main() -> None:
-    """Follow the streams, as the lines on standard input say."""
+    """Follow the streams, as the lines on standard input request."""
     name, url, streams = sys.argv[1:]
     count = int(streams)
     raise_file_limit()
@@ -353,7 +354,7 @@ def _wait_for(arrived: Arrived, count: int) -> bool:
 
 
 def gaps_in(received: Iterable[str], count: int) -> int:
-    """Return how many events do not have the number after that of the stream's last one."""
+    """Return how many events do not have the number after that of the stream's previous event."""
     expected = [0] * count
     gaps = 0
     for data in received:

@@ -1,6 +1,6 @@
 """Many idle streams in one process: memory, threads, and the time to open and to close them.
 
-Each contender runs in a process of its own: ``python benchmarks/live_idle.py NAME URL STREAMS``.
+Each contender runs in its own process: ``python benchmarks/live_idle.py NAME URL STREAMS``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from sse_client import SSE, HttpClient, SSEClientError, merge
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: How many streams are opened in ``make bench``.
+#: The number of streams that ``make bench`` opens.
 IDLE = 10_000
 
 TITLES = {"merge": "sse_client, merge", "floor-selector": "floor: a selector, a queue"}
 
-#: Files that a process needs beside those of the streams.
+#: The number of files that a process needs besides those of the streams.
 _OTHER_FILES = 200
 
-#: Opening ends after this time with the streams that are open by then, in seconds.
+#: The time after which opening ends with the streams that are open by then, in seconds.
 _LONGEST_OPENING = 60.0
 
 _PATIENCE = 120.0
@@ -45,12 +45,12 @@ class Idle:
     """The figures of one contender.
 
     Attributes:
-        count: How many streams were open.
-        size: By how much the process has grown, in KiB a stream; None if that is not known.
+        count: The number of open streams.
+        size: The growth of the process, in KiB per stream. None if it is not known.
         threads: Threads that were added.
-        open_ms: Milliseconds to open a stream, one after the other.
-        close_seconds: Seconds to close all, until all threads have ended.
-        limited: Why there are fewer streams than were asked for; empty if there are not.
+        open_ms: Milliseconds to open a stream, one after another.
+        close_seconds: Seconds to close all streams, until all threads have ended.
+        limited: Why there are fewer streams than requested, or empty.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Idle:
 
 
 def measure_idle(count: int, *, tell: Callable[[str], None]) -> list[Idle]:
-    """Measure each contender with so many streams, or as many as this machine allows."""
+    """Measure each contender with ``count`` streams, or as many as this machine allows."""
     found = []
     for name, title in TITLES.items():
         tell(f"live: {count} idle streams, {name}")
@@ -81,7 +81,7 @@ def measure_idle(count: int, *, tell: Callable[[str], None]) -> list[Idle]:
 
 
 class _Merge:
-    """Our client: one consumer of all sessions."""
+    """Our client with one consumer of all sessions."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -158,7 +158,7 @@ def main() -> None:
     wanted = int(streams)
     limit = raise_file_limit() - _OTHER_FILES
     limited = f"{limit + _OTHER_FILES} files at most" if limit < wanted else ""
-    warm = _CONTENDERS[name](url)  # what is imported or made once counts for nobody
+    warm = _CONTENDERS[name](url)  # imports and objects that are created once do not count
     warm.open()
     warm.follow(lambda: None)
     warm.close()

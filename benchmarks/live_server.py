@@ -1,8 +1,9 @@
-"""The server of the live streams: one process that sends an event on each stream at a fixed rate.
+"""The server of the live streams: one process that sends events on each stream at a fixed rate.
 
-The streams take turns at even distances, so that no two events are due at the same instant. Each
-event holds the time just before it was sent, the number of its stream and its sequence number. The
-first event of a stream is sent when it is opened; the others follow when ``pace`` is called.
+The streams take turns at equal intervals, so that no two events are due at the same instant. Each
+event contains the time just before it was sent, the number of its stream and its sequence number.
+The first event of a stream is sent when the stream is opened. The others follow once ``pace`` is
+called.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 #: The size of each event with its blank line, in bytes.
 EVENT_SIZE = 120
 
-#: Seconds between two looks at whether the events are to stop.
+#: Seconds between two checks whether the events must stop.
 _TICK = 0.005
 
 #: How long to wait for a process that is stuck, in seconds.
@@ -40,11 +41,11 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Paced:
-    """What the server did from ``pace`` to ``stop``.
+    """The figures of the server from ``pace`` to ``stop``.
 
     Attributes:
         sent: The number of events.
-        late: Milliseconds after its time at which an event was sent: the 99th percentile.
+        late: Milliseconds by which events were sent late, the 99th percentile.
         busy: The share of a core that the server used.
     """
 
@@ -57,7 +58,7 @@ class LiveServer:
     """The server process, from ``with`` to its end.
 
     Args:
-        core: The core that the process runs on; None for any.
+        core: The core that the process runs on. None means any.
     """
 
     def __init__(self, core: int | None = None) -> None:
@@ -87,7 +88,7 @@ class LiveServer:
         return f"http://127.0.0.1:{self._port}/live"
 
     def pace(self, rate: float) -> None:
-        """Begin to send ``rate`` events a second on each open stream."""
+        """Begin to send ``rate`` events per second on each open stream."""
         self._control.send(rate)
 
     def stop(self) -> Paced:
@@ -108,7 +109,7 @@ class LiveServer:
 
 
 def raise_file_limit() -> int:
-    """Raise the number of files that this process may open to the maximum; return that."""
+    """Raise the number of files that this process may open to the maximum, and return it."""
     if sys.platform == "win32":
         return 8192
     resource = importlib.import_module("resource")
@@ -141,7 +142,7 @@ def _serve(control: Connection, core: int | None) -> None:
 
 
 def _accept(listener: socket.socket, number: int) -> socket.socket:
-    """Take the request of a stream, and send its first event."""
+    """Read the request of a stream, and send its first event."""
     connection, _ = listener.accept()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     request = b""
@@ -162,7 +163,7 @@ def _event(number: int, sequence: int) -> bytes:
 
 
 def _pace(held: list[socket.socket], rate: float, control: Connection) -> tuple[int, float, float]:
-    """Send events until told to stop. What a stream does not take at once is a gap in it."""
+    """Send events until ``stop``. An event that a stream does not accept at once is a gap."""
     late: list[int] = []
     interval = 1e9 / (rate * len(held))
     count = len(held)

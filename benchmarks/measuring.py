@@ -1,4 +1,4 @@
-"""How times are taken: in turns, many short ones, and the median of what they tell.
+"""How times are measured: in many short turns, of which the median counts.
 
 A contender's turn is divided by the reference's turn in the same round, so that a machine that is
 slower for a while is slower for both.
@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: A turn repeats its work until it has taken so long, in seconds.
+#: A turn repeats its work until it has taken this long, in seconds.
 _SHORTEST_TURN = 0.02
 
-#: Whoever takes longer than this for a turn gets fewer of them.
+#: A contender that takes longer than this for a turn gets fewer turns.
 _LONG_TURN = 0.15
 _TURNS_OF_THE_SLOW = 3
 
 
 def settle_garbage() -> None:
-    """Take what is there out of the collector's sight: imports, streams, expected events.
+    """Exclude existing objects from garbage collection: imports, streams, expected events.
 
-    The collector stays on in the turns, as it is where parsers are used.
+    Garbage collection stays on during the turns, as it is where parsers are used.
     """
     gc.collect()
     gc.freeze()
 
 
 def take_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each, round by round; the slow stop after a few rounds."""
+    """Return the seconds of each, round by round. Slow ones stop after a few rounds."""
     passes = {name: _passes(function) for name, function in work.items()}
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds):
@@ -46,7 +46,7 @@ def take_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def _passes(function: Callable[[], object]) -> int:
-    """Warm up, and return how often to repeat the work."""
+    """Warm up, and return the number of times to repeat the work."""
     taken = _time(function, 1)
     return max(1, -int(-_SHORTEST_TURN // taken))
 
@@ -59,7 +59,7 @@ def _time(function: Callable[[], object], passes: int) -> float:
 
 
 def multiples(seconds: Mapping[str, list[float]], reference: str) -> dict[str, float]:
-    """Return each one's median multiple of the reference in the same round."""
+    """Return the median of each one's multiples of the reference in the same round."""
     if reference not in seconds:
         return {}
     return {

@@ -1,6 +1,6 @@
-"""Many open streams: what each takes of memory and threads, and how long closing all takes.
+"""Many open streams: the memory and threads that each takes, and the time to close all.
 
-Each case runs in a process of its own, so that none finds what another has left.
+Each case runs in its own process, so that cases do not affect each other.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ OURS_ONE_BY_ONE = "sse_client, closed one by one"
 OURS_TOGETHER = "sse_client, client.close()"
 _PEER = "launchdarkly-eventsource, a thread each"
 
-#: The most KiB a stream, and the most seconds to close them all.
+#: The goals: the maximum KiB per stream, and the maximum seconds to close all streams.
 GREATEST_SIZE = 49.0
 GREATEST_CLOSE = {200: 0.1, 1000: 1.0}
 
-#: How many events each stream delivers: one on opening, the others on demand.
+#: The number of events that each stream delivers: one on opening, the others on demand.
 _EVENTS = 3
 
 #: How long to wait for anything that is stuck, in seconds.
@@ -45,14 +45,14 @@ _PATIENCE = 30.0
 
 @dataclass
 class Streams:
-    """The figures of a number of open streams.
+    """The figures for a number of open streams.
 
     Attributes:
-        size: By how much the process has grown, in KiB a stream; None where it can't be told.
-        threads: Threads that were added, a stream.
+        size: The growth of the process, in KiB per stream. None if it is not known.
+        threads: Threads that were added per stream.
         close_seconds: From the first call to close until all threads have ended.
         threads_left: Threads that were left a moment later.
-        files_left: File descriptors that were left; None where it can't be told.
+        files_left: File descriptors that were left. None if that is not known.
     """
 
     contender: str
@@ -64,7 +64,7 @@ class Streams:
     files_left: int | None
 
     def goals(self) -> list[bool]:
-        """Return for each goal that there is whether it is met."""
+        """Return, for each goal, whether it is met."""
         if self.contender == _PEER:
             return []
         goals = [self.threads <= 1, self.threads_left == 0]
@@ -113,7 +113,7 @@ def measure(*, quick: bool, tell: Callable[[str], None]) -> OpenStreams:
 def _measure_one(receiver: Connection, name: str, count: int, url: str, go: str) -> None:
     _raise_file_limit()
     opened = _CONTENDERS[name]
-    _, close = opened(url, go, 1)  # what is only imported or made once counts for nobody
+    _, close = opened(url, go, 1)  # imports and objects that are created once do not count
     close()
     gc.collect()
     memory, threads, files = memory_in_use(), threading.active_count(), _open_files()
@@ -139,7 +139,7 @@ def _measure_one(receiver: Connection, name: str, count: int, url: str, go: str)
     )
 
 
-#: What is to be kept, and what closes it and waits until it is closed.
+#: The objects to keep, and a function that closes them and waits until they are closed.
 _Opened = tuple[object, "Callable[[], None]"]
 
 

@@ -25,13 +25,13 @@ LAUNCHDARKLY = "launchdarkly-eventsource"
 GREATEST_EXPONENT = 1.15
 LEAST_SPEED = 1.5
 
-#: How many times as long as the fastest of its siblings a stream may take us.
+#: How many times as long as its fastest sibling a stream may take with our parser.
 GREATEST_SIBLING_RATIO = 1.5
 
-#: Seconds after which a parser is said not to finish a long line.
+#: Seconds after which a parser counts as not finishing a long line.
 _PATIENCE = 6.0
 
-#: How often a long line is parsed in a process, if that does not take long.
+#: The number of times that a process parses a long line, if that does not take long.
 _PASSES = 3
 
 
@@ -40,11 +40,11 @@ class Cell:
     """The figures of one workload in one chunking.
 
     Attributes:
-        seconds: The median of each contender, for ``events`` events.
+        seconds: The median of each contender for ``events`` events.
         multiples: The median of each, as a multiple of the limit in the same round.
-        is_sibling: Whether it stands beside another stream of its shape.
-        wrong: Who did not give the right events.
-        unfinished: Who did not finish in time.
+        is_sibling: Whether it is a variant of another stream of its shape.
+        wrong: The contenders with wrong events.
+        unfinished: The contenders that did not finish in time.
     """
 
     workload: str
@@ -59,23 +59,23 @@ class Cell:
     unfinished: list[str] = field(default_factory=list)
 
     def best_peer(self) -> str | None:
-        """Return the fastest of the peers that gave the right events."""
+        """Return the fastest of the peers with the right events."""
         right = [name for name in PEERS if name in self.multiples and name not in self.wrong]
         return min(right, key=self.multiples.__getitem__, default=None)
 
     def lead(self) -> float | None:
-        """Return how many times the best peer's time is ours."""
+        """Return the best peer's time as a multiple of ours."""
         peer = self.best_peer()
         return None if peer is None else self.multiples[peer] / self.multiples[OURS]
 
 
 @dataclass
 class Siblings:
-    """Our figures for streams that should take as long as each other, measured in turns.
+    """Our figures for streams that should all take equally long, measured in turns.
 
     Attributes:
         title: What they have in common.
-        seconds: The median for one event of each.
+        seconds: The median per event of each.
         ratios: The median of each, as a multiple of the first one in the same round.
     """
 
@@ -84,20 +84,20 @@ class Siblings:
     ratios: dict[str, float]
 
     def spread(self) -> float:
-        """Return how many times as long as the fastest the slowest takes."""
+        """Return the time of the slowest as a multiple of that of the fastest."""
         return max(self.ratios.values()) / min(self.ratios.values())
 
 
 @dataclass
 class Parsing:
-    """All that was measured, and what it comes to."""
+    """All measurements, and the conclusions from them."""
 
     cells: list[Cell]
     siblings: list[Siblings] = field(default_factory=list)
     exponents: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def speed(self) -> float | None:
-        """Return the geometric mean of our speed, with launchdarkly's as 1."""
+        """Return the geometric mean of our speed relative to launchdarkly's."""
         ratios = [
             cell.multiples[LAUNCHDARKLY] / cell.multiples[OURS]
             for cell in self.cells
@@ -106,12 +106,12 @@ class Parsing:
         return statistics.geometric_mean(ratios) if ratios else None
 
     def slower_than_a_peer(self) -> list[Cell]:
-        """Return the cells in which a peer that is right is faster."""
+        """Return the cells in which a peer with the right events is faster."""
         return [cell for cell in self.cells if (cell.lead() or math.inf) < 1]
 
 
 def measure(*, quick: bool, tell: Callable[[str], None]) -> Parsing:
-    """Measure all; ``tell`` is called with what is being worked on."""
+    """Measure everything. ``tell`` is called with the name of each step."""
     workloads = all_workloads(0.1 if quick else 1.0)
     cells = [
         _cell(workload, chunking, rounds=1 if quick else 9, tell=tell)
@@ -132,7 +132,7 @@ def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str
     cut = CHUNKINGS[chunking]
     chunks = list(cut(workload))
     cell = _new_cell(workload, chunking)
-    # A sibling has no floor of its own: that of the stream of its shape is the same.
+    # A sibling has the same floor as the stream of its shape, so it is not measured.
     floors = [] if cell.is_sibling else [floor(workload, chunking)]
     contenders = [limit(workload), *floors, *installed()]
     sample = workload.sample()
@@ -149,7 +149,7 @@ def _cell(workload: Workload, chunking: str, *, rounds: int, tell: Callable[[str
 def _all_siblings(
     workloads: list[Workload], *, rounds: int, tell: Callable[[str], None]
 ) -> list[Siblings]:
-    """Measure streams of one shape beside each other, and both kinds of reads of each stream."""
+    """Measure the streams of one shape in turns, and both kinds of reads of each stream."""
     groups: dict[str, dict[str, tuple[Workload, str]]] = {}
     for workload, chunking in itertools.product(workloads, CHUNKINGS):
         same_shape = groups.setdefault(f"{workload.shape}, {chunking}", {})
@@ -192,7 +192,7 @@ def _new_cell(workload: Workload, chunking: str) -> Cell:
 
 @dataclass
 class _LongLines:
-    """The cells of both sizes, and the exponent with which each contender's time grows."""
+    """The cells of both sizes, and the exponent of the growth of each contender's time."""
 
     cells: list[Cell]
     exponents: dict[str, float] = field(default_factory=dict)
@@ -229,12 +229,12 @@ def _long_lines(
     return _LongLines(cells, exponents)
 
 
-#: The seconds, and whether the event was right; None if it was not there in time.
+#: The seconds, and whether the event was right. None if there was none in time.
 _Response = tuple[float, bool] | None
 
 
 def _run_apart(name: str, sizes: tuple[int, int], chunking: str) -> tuple[_Response, _Response]:
-    """Parse both lines in another process, and kill it when it takes too long."""
+    """Parse both lines in another process, which is killed if it takes too long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_parse_lines, args=(theirs, name, sizes, chunking))
@@ -243,7 +243,7 @@ def _run_apart(name: str, sizes: tuple[int, int], chunking: str) -> tuple[_Respo
     receiver: list[_Response] = [None, None]
     try:
         for number in range(len(sizes)):
-            ours.recv()  # it has made the stream, and begins
+            ours.recv()  # the stream has been created, and parsing begins
             if not ours.poll(_PATIENCE):
                 break
             receiver[number] = (ours.recv(), ours.recv())

@@ -1,7 +1,7 @@
-"""How the relay grows: events a second by the number of workers and of streams.
+"""How the relay scales: events per second by the numbers of workers and streams.
 
-``python benchmarks/relay.py`` prints a table. All processes are real and on this machine, Redis and
-the server of the events among them: they share its cores, and the table says how many there are.
+``python benchmarks/relay.py`` prints a table. All processes, including Redis and the server of the
+events, run on this machine and share its cores. The table shows the number of cores.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from sse_client.relay.status import read_status
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: What an event holds, in bytes, and how many are sent in a run, over all streams.
+#: The size of an event in bytes, and the number of events in a run, over all streams.
 PAYLOAD = 200
 EVENTS = 400_000
 
-#: Which combinations are measured.
+#: The combinations that are measured.
 WORKERS = (1, 2, 3)
 STREAMS = (1, 10, 100)
 
-#: How long a batch of slow streams waits for more, in seconds.
+#: How long a batch of slow streams waits for more events, in seconds.
 BATCH_TIMES = (0.0, 0.1, 0.5)
 
-#: How long anything may take, in seconds, and how often it is looked at.
+#: How long anything may take, and the interval between two checks, in seconds.
 _PATIENCE = 120.0
 _TICK = 0.02
 
@@ -52,13 +52,13 @@ class Result:
     """One run.
 
     Attributes:
-        workers: How many processes relayed.
-        streams: How many streams they shared.
-        rate: Events a second, from the first that is sent to the last that is written.
-        worker_cpu: Microseconds of the workers' time for each event.
-        redis_cpu: Microseconds of Redis's time for each event.
-        memory: Bytes of Redis's memory for each entry.
-        network: Bytes that Redis received for each event.
+        workers: The number of processes that relayed.
+        streams: The number of streams that they shared.
+        rate: Events per second, from the first event sent to the last one written.
+        worker_cpu: Microseconds of the workers' processor time per event.
+        redis_cpu: Microseconds of Redis's processor time per event.
+        memory: Bytes of Redis's memory per entry.
+        network: Bytes that Redis received per event.
     """
 
     workers: int
@@ -72,13 +72,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Load:
-    """What is relayed.
+    """The streams to relay.
 
     Attributes:
-        streams: How many streams there are.
-        events: How many events each of them has.
-        rate: Events a second of each; None as fast as they are taken.
-        batch_time: How long a batch waits for more, in seconds.
+        streams: The number of streams.
+        events: The number of events of each stream.
+        rate: Events per second of each stream. None sends them as fast as they are read.
+        batch_time: How long a batch waits for more events, in seconds.
     """
 
     streams: int
@@ -88,7 +88,7 @@ class Load:
 
 
 class Source:
-    """Sends each connection its events, once it is told to."""
+    """Sends each connection its events on request."""
 
     def __init__(self, load: Load) -> None:
         self.go = threading.Event()
@@ -106,7 +106,7 @@ class Source:
             threading.Thread(target=self._pace, args=(load.rate,), daemon=True).start()
 
     def _pace(self, rate: float) -> None:
-        """Send each client one event, and the next when it is due: one thread for all of them."""
+        """Send each client one event, and the next when it is due, from one thread."""
         self.go.wait()
         began = time.monotonic()
         for number, block in enumerate(self._blocks):
@@ -134,7 +134,7 @@ class Source:
 
 @contextmanager
 def running_redis(folder: str, fsync: str) -> Iterator[redis.Redis]:
-    """A Redis of its own, with an append-only file."""
+    """A separate Redis with an append-only file."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -169,7 +169,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def measure(workers: int, load: Load, fsync: str) -> Result:
-    """Start all, let the events go once the streams are shared, and take the time."""
+    """Start everything, release the events once the streams are shared, and measure the time."""
     streams = load.streams
     total = load.events * streams
     names = [f"s{number}" for number in range(streams)]
@@ -195,7 +195,7 @@ def measure(workers: int, load: Load, fsync: str) -> Result:
             stack.callback(process.kill)
         server = RedisServer(address)
         stack.callback(server.close)
-        # Shared as fairly as it gets, and open: a worker has `streams / workers`, rounded up.
+        # Shared evenly, and open: a worker has at most `streams / workers`, rounded up.
         share = -(-streams // workers)
 
         def is_shared() -> bool:
@@ -233,7 +233,7 @@ def measure(workers: int, load: Load, fsync: str) -> Result:
 
 
 def _cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Return the processor time of a process until now, in seconds; on Linux."""
+    """Return the processor time of a process so far, in seconds. Only on Linux."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""What comes out: the machine, the tables for a terminal, and all figures as JSON."""
+"""The report: the machine, the tables for a terminal, and all figures as JSON."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Report:
     machine: dict[str, Any] = field(default_factory=_machine)
 
     def heading(self) -> str:
-        """Return on what it was measured."""
+        """Return a description of the machine."""
         machine = self.machine
         packages = [f"{name} {version}" for name, version in machine["packages"].items()]
         return (
@@ -125,7 +125,7 @@ class Report:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, its first two columns aligned left, the others right."""
+    """Return a table whose first two columns are aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     lines = []
     for row in (heading, *rows):

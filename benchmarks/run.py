@@ -17,7 +17,7 @@ SECTIONS = ("parsing", "whole-way", "latency", "streams", "live")
 
 
 def main() -> None:
-    """Measure what is asked for, print the tables, and write the files."""
+    """Measure the requested sections, print the tables, and write the file."""
     options = _options()
     wanted = options.only or SECTIONS
     report = Report()
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _tell(text: str) -> None:
-    """Show what is being measured, on a line that the next one replaces."""
+    """Show the current step, on a line that the next one replaces."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 

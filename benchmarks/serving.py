@@ -1,8 +1,8 @@
-"""The server of the benchmarks: a process of its own on 127.0.0.1, with responses made beforehand.
+"""The server of the benchmarks: a separate process on 127.0.0.1 with prepared responses.
 
-``/bulk/FRAMING/EVENTS`` sends a backlog as fast as it can, ``/paced/FRAMING/EVENTS`` an event every
-few milliseconds with the time in it, ``/hold`` an event, after which the stream stays open, and
-``/go`` sends another one on each stream that is held.
+``/bulk/FRAMING/EVENTS`` sends a backlog as fast as possible. ``/paced/FRAMING/EVENTS`` sends an
+event that contains the time every few milliseconds. ``/hold`` sends an event and keeps the stream
+open, and ``/go`` sends another event on each of these streams.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PACE = 0.005
 
 _SEND_SIZE = 64 * 1024
 
-#: The size of a paced event; with the time in it, it is always the same.
+#: The size of a paced event, which does not depend on the time in it.
 _PACED_SIZE = 180
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
@@ -41,7 +41,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Server:
-    """The server process, from ``with`` to its end. Put on a core of its own if there are two."""
+    """The server process, from ``with`` to its end. It has its own core if there are two."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -49,7 +49,7 @@ class Server:
         self._process = context.Process(target=_serve, args=(theirs, cores()[0]), daemon=True)
 
     def __enter__(self) -> Callable[[str], str]:
-        """Start it, and return what makes a URL of a path."""
+        """Start it, and return a function that converts a path to a URL."""
         self._process.start()
         port: int = self._port.recv()
         return lambda path: f"http://127.0.0.1:{port}{path}"
@@ -67,7 +67,7 @@ class Server:
 
 @contextlib.contextmanager
 def apart_from_server() -> Iterator[bool]:
-    """Run this process on another core than the server; say whether that is possible."""
+    """Run this process on another core than the server. Return whether that is possible."""
     _, core = cores()
     if core is None:
         yield False
@@ -128,7 +128,7 @@ def _read_path(connection: socket.socket) -> str:
 
 
 def _sends(connection: socket.socket, content: bytes) -> bool:
-    """Send something, and return whether anybody is there."""
+    """Send something, and return whether the client is still there."""
     try:
         connection.sendall(content)
     except OSError:
@@ -158,7 +158,7 @@ def _cut(content: bytes) -> list[bytes]:
 
 @functools.cache
 def _bulk(framing: str, count: int) -> list[bytes]:
-    """Return what to send, a piece at a time."""
+    """Return the pieces to send."""
     blocks = backlog(count)
     if framing == "chunks":
         return [_CHUNKED, *_cut(b"".join(map(_chunk, blocks)) + _LAST_CHUNK)]
@@ -172,7 +172,7 @@ def _bulk(framing: str, count: int) -> list[bytes]:
 
 
 def _paced(count: int) -> Iterator[bytes]:
-    """Give an event every few milliseconds, with the time at which it was given."""
+    """Yield an event every few milliseconds, with the current time."""
     due = time.monotonic()
     for _ in range(count):
         due += PACE

@@ -1,4 +1,4 @@
-"""The whole way over loopback: throughput and processor time of a backlog, and latency."""
+"""The whole path over loopback: throughput and processor time of a backlog, and latency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMINGS = {
     "singly": "a send an event (unranked)",
 }
 
-#: How many times the processor time of a peer has to be ours.
+#: The goals: the processor time of a peer as a multiple of ours.
 GOALS = {
     LAUNCHDARKLY: {"chunks": 1.7, "close": 1.5, "coalesced": 1.3},
     HTTPX_SSE: {"chunks": 5.0, "close": 1.8, "coalesced": 1.6},
@@ -37,20 +37,20 @@ PACED_FRAMINGS = {
     "gzip": "gzip, chunked",
 }
 
-#: Milliseconds that the median may be above the bare loop's.
+#: The goal for the median latency: milliseconds above that of the bare loop.
 GREATEST_DELAY = 0.1
 
 
 @dataclass
 class Backlog:
-    """The figures of one framing: medians of each client.
+    """The figures for one framing: medians of each client.
 
     Attributes:
-        rates: Events a second.
-        cpu: Seconds of processor time for a million events, all threads of the client.
+        rates: Events per second.
+        cpu: Seconds of processor time for a million events, in all threads of the client.
         multiples: Processor time as a multiple of the bare loop's in the same round.
         against_ours: The same as a multiple of ours.
-        wrong: Who did not give all events, or failed, and so was not timed.
+        wrong: The clients that did not deliver all events or failed, and so were not timed.
     """
 
     framing: str
@@ -63,7 +63,7 @@ class Backlog:
     wrong: list[str] = field(default_factory=list)
 
     def goals(self) -> dict[str, tuple[float, float]]:
-        """Return for each peer that has a goal: how many times ours its time is, and the goal."""
+        """Return, for each peer with a goal, its time as a multiple of ours, and the goal."""
         return {
             peer: (self.against_ours[peer], goals[self.framing])
             for peer, goals in GOALS.items()
@@ -76,8 +76,8 @@ class Latency:
     """From the server's clock to the consumer's loop, in milliseconds.
 
     Attributes:
-        above: Each client's median, less the bare loop's.
-        wrong: Who did not give all events, or failed.
+        above: Each client's median minus that of the bare loop.
+        wrong: The clients that did not deliver all events, or failed.
     """
 
     framing: str
@@ -89,13 +89,13 @@ class Latency:
     wrong: list[str] = field(default_factory=list)
 
     def held_back(self) -> list[str]:
-        """Return who gives events only when further ones have come."""
+        """Return the clients that deliver an event only when later ones have arrived."""
         return [name for name, above in self.above.items() if above > PACE * 1000 / 2]
 
 
 @dataclass
 class WholeWay:
-    """The figures of all framings; whether client and server each had a core of their own."""
+    """The figures for all framings, and whether client and server each had their own core."""
 
     pinned: bool
     backlogs: list[Backlog] = field(default_factory=list)
@@ -129,7 +129,7 @@ def _measure_backlog(result: Backlog, clients: list[Client], url: str, rounds: i
     wall: defaultdict[str, list[float]] = defaultdict(list)
     cpu: defaultdict[str, list[float]] = defaultdict(list)
     last = backlog(result.events)[-1].decode().removeprefix("data: ").strip()
-    for client in clients:  # so that nobody's first time counts
+    for client in clients:  # so that no client's first run counts
         result.wrong += [] if _reads(client, url, result.events, last) else [client.name]
     right = [client for client in clients if client.name not in result.wrong]
     for _, client in itertools.product(range(rounds), right):
@@ -146,7 +146,7 @@ def _measure_backlog(result: Backlog, clients: list[Client], url: str, rounds: i
 
 
 def _reads(client: Client, url: str, count: int, last: str) -> bool:
-    """Return whether all events come."""
+    """Return whether all events arrive."""
     try:
         read = _read(client, url)
     except Exception:  # noqa: BLE001  # whatever a peer fails with
@@ -155,11 +155,11 @@ def _reads(client: Client, url: str, count: int, last: str) -> bool:
 
 
 def _read(client: Client, url: str) -> tuple[int, str]:
-    """Read a stream to its end; return how many events came, and the last one's data."""
+    """Read a stream to its end. Return the number of events and the data of the last one."""
     count = 0
     event = None
     with client.opened(url) as events:
-        for event in events:  # noqa: B007  # the last one is looked at
+        for event in events:  # noqa: B007  # the last one is used
             count += 1
     return count, getattr(event, "data", "")
 
@@ -200,7 +200,7 @@ def _measure_latency(result: Latency, clients: list[Client], url: str, rounds: i
 
 
 def _delays(client: Client, url: str) -> list[float]:
-    """Return how many milliseconds old each event was."""
+    """Return the age of each event in milliseconds."""
     arrived: list[tuple[int, str]] = []
     with client.opened(url) as events:
         if client.name == LIMIT:

@@ -1,6 +1,6 @@
-"""The event streams that are measured, the events in them, and how they are cut into chunks.
+"""The measured event streams, their events, and how they are split into chunks.
 
-All of it is seeded: each run of the benchmarks parses the same bytes.
+Everything is seeded, so each run of the benchmarks parses the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SEED = 9_2
 
-#: How many different blocks a stream consists of, which are then repeated.
+#: The number of different blocks of a stream, which are then repeated.
 _DIFFERENT = 500
 
 _WORDS = (
@@ -40,14 +40,14 @@ MEBIBYTE = 1024 * 1024
 
 
 class Event(NamedTuple):
-    """What a consumer has to get of an event."""
+    """The fields of an event that a consumer must get."""
 
     data: str
     event: str = "message"
     id: str = ""
 
 
-#: Makes the lines of a block, and the event that they are.
+#: Creates the lines of a block, and the event that they represent.
 Make: TypeAlias = "Callable[[random.Random, int], tuple[list[str], Event]]"
 
 
@@ -56,8 +56,9 @@ class Workload:
     """A stream: ``blocks``, each written as the server sends it, repeated ``repeats`` times.
 
     Attributes:
-        shape: What it has in common with its siblings: blocks of the same size and the same fields,
-            which only differ in how they are written. A parser should take as long for each.
+        shape: The name shared with its siblings, whose blocks have the same size and the same
+            fields, and differ only in how they are written. A parser should take equally long for
+            each.
     """
 
     name: str
@@ -75,25 +76,25 @@ class Workload:
 
     @property
     def count(self) -> int:
-        """How many events it has."""
+        """The number of its events."""
         return len(self.events) * self.repeats
 
     @property
     def separator(self) -> str:
-        """What is between two blocks: the end of a line, and an empty line."""
+        """The bytes between two blocks: the end of a line, and an empty line."""
         return (self.line_end * 2).decode()
 
     @property
     def is_sibling(self) -> bool:
-        """Whether it only differs from another stream in how its blocks are written."""
+        """Whether it differs from another stream only in how its blocks are written."""
         return self.shape not in {"", self.name}
 
     def all_events(self) -> list[Event]:
-        """Return the events that a consumer has to get, in order."""
+        """Return the events that a consumer must get, in order."""
         return list(self.events) * self.repeats
 
     def sample(self) -> Workload:
-        """Return the same without most of the repetitions, to prove a parser on."""
+        """Return the stream without most of its repetitions, to check a parser with."""
         return replace(self, repeats=min(self.repeats, 2))
 
 
@@ -204,7 +205,7 @@ def _many_lines(rng: random.Random, number: int) -> tuple[list[str], Event]:
 
 
 def _world(rng: random.Random, number: int) -> tuple[list[str], Event]:
-    """Chinese, Japanese, Korean and emoji: three and four bytes a character."""
+    """Chinese, Japanese, Korean and emoji: three and four bytes per character."""
     text = "".join(rng.choices(_SIGNS, k=60)) + "".join(rng.choices(_EMOJI, k=4))
     data = json.dumps({"index": number, "delta": text}, ensure_ascii=False)
     return [f"data: {data}"], Event(data)
@@ -234,14 +235,14 @@ def _make(
 
 
 def long_line(mebibytes: int) -> Workload:
-    """Return a stream of a single event, whose only line has that size."""
+    """Return a stream of a single event, whose only line has this size."""
     data = f"{mebibytes:0>1024}" * (mebibytes * 1024)
     block = f"data: {data}\n\n".encode()
     return Workload(f"line-{mebibytes}", f"one {mebibytes} MB line", (block,), (Event(data),))
 
 
 def all_workloads(scale: float = 1.0) -> list[Workload]:
-    """Return the workloads of many events, each of a few megabytes times ``scale``."""
+    """Return the workloads with many events, each of a few megabytes times ``scale``."""
     size = int(4 * MEBIBYTE * scale)
     return [
         _make("llm", "LLM lines, 180 B", _llm, size),
@@ -257,7 +258,7 @@ def all_workloads(scale: float = 1.0) -> list[Workload]:
 
 
 def _siblings(size: int) -> list[Workload]:
-    """Return streams of the same shape as others, to see whether only those are fast."""
+    """Return streams of the same shape as others, to check that not only those are fast."""
     ticks = size // 4
     return [
         _make("ticks-repeating", "ticks, repeating", _repeating_tick, ticks, shape="ticks"),
@@ -288,7 +289,7 @@ def _at_random(workload: Workload) -> Iterator[bytes]:
 
 
 def _mid_block(workload: Workload) -> Iterator[bytes]:
-    """Cut in the middle of a block, after about as much as a read takes."""
+    """Split in the middle of a block, after about the size of a read."""
     chunk = b""
     for block in workload.blocks * workload.repeats:
         middle = len(block) // 2
@@ -305,8 +306,8 @@ def _by_block(workload: Workload) -> Iterator[bytes]:
         yield from workload.blocks
 
 
-#: How a stream can arrive: in reads of 16 KiB, in reads that begin in the middle of a block, in
-#: chunks of 1 to 4096 bytes, and one write at a time.
+#: The ways in which a stream can arrive: in reads of 16 KiB, in reads that begin in the middle of a
+#: block, in chunks of 1 to 4096 bytes, and in one chunk per write.
 CHUNKINGS: dict[str, Callable[[Workload], Iterator[bytes]]] = {
     "16 KiB": _in_reads,
     "mid-block": _mid_block,
@@ -314,5 +315,5 @@ CHUNKINGS: dict[str, Callable[[Workload], Iterator[bytes]]] = {
     "by event": _by_block,
 }
 
-#: Those of reads, which only differ in where they begin.
+#: The two ways of reads, which differ only in where they begin.
 READS = ("16 KiB", "mid-block")

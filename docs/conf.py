@@ -33,8 +33,7 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
-# What our signatures name, and what no inventory can be fetched for:
-# the build needs no network.
+# Names in our signatures for which no inventory is loaded: the build needs no network.
 nitpick_ignore_regex = [
     (
         "py:.*",
@@ -57,7 +56,7 @@ nitpick_ignore_regex = [
         "py:(class|exc|obj)",
         r"(timedelta|TracebackType|_?[A-Z](_co)?|sse_client(\.\w+)+\.[A-Z](_co)?)",
     ),
-    # Names of our own for what is passed through, or for kinds of arguments.
+    # Our own names for values that are passed on, or for kinds of arguments.
     (
         "py:class",
         r"(RequestArguments|StreamArguments|SSEOptions|Value|Handler|Hooks|StreamReader)",
@@ -89,22 +88,23 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 toc_object_entries_show_parents = "hide"
-# What goes over the wire, and what a program prints, is to be read.
+# Bytes on the wire and the output of programs are not for copying.
 copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 
 html_theme = "furo"
-pygments_dark_style = "github-dark"  # the usual one shows imported names like links
+# In the default style, imported names look like links.
+pygments_dark_style = "github-dark"
 html_title = f"sse_client {release}"
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["sse_client.css"]
 
-#: Stands in for a colon while napoleon looks.
+#: Replaces a colon while napoleon processes a docstring.
 _COLON = "\ue000"
 
 
 def setup(app: Sphinx) -> None:
-    """Mend what autodoc and napoleon make of our docstrings and signatures."""
+    """Correct what autodoc and napoleon make of our docstrings and signatures."""
     app.connect(
         "autodoc-process-docstring", _hide_colon, priority=400
     )  # before napoleon
@@ -113,8 +113,8 @@ def setup(app: Sphinx) -> None:
 
 
 def _hide_colon(_app: Sphinx, what: str, *arguments: Any) -> None:  # noqa: ANN401  # lines last
-    # A property's first line is a sentence. Sphinx would take what comes before a colon
-    # for a type.
+    # A property's first line is a sentence. Sphinx would treat the text before a colon
+    # as a type.
     lines = arguments[-1]
     if what in {"attribute", "data", "property"} and lines:
         lines[0] = lines[0].replace(":", _COLON)
@@ -125,12 +125,12 @@ def _show_colon(*arguments: Any) -> None:  # noqa: ANN401  # the same
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
-#: What nobody constructs: its signature would name parts of the inside.
+#: Classes that users do not construct. Their signatures would show internals.
 _NOT_CONSTRUCTED = ("sse_client.SSESession", "sse_client.MergedSessions")
 
 
 def _leave_out_factories(*arguments: Any) -> tuple[str, str] | None:  # noqa: ANN401  # the last two
-    # Sphinx can't read a signature that has one, and shows it as it is.
+    # Sphinx cannot parse a signature with one, and shows it unchanged.
     signature, returned = arguments[-2:]
     if arguments[2] in _NOT_CONSTRUCTED:
         return "", ""

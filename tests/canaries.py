@@ -114,7 +114,7 @@ class CanaryWatch(logging.Handler):
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        # A worker that crashed has no output, and fails the run anyway.
+        # A crashed worker has no output, and fails the run anyway.
         self._leaks.update(dict.fromkeys(getattr(node, "workeroutput", {}).get("leaks", ())))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

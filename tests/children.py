@@ -1,4 +1,4 @@
-"""Children that are forked while streams are open, and that live on."""
+"""Children that are forked while streams are open, and that continue to run."""
 
 from __future__ import annotations
 

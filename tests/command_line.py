@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 COMMAND = [sys.executable, "-m", "sse_client"]
 
-# How long a process may take to end, in seconds. Longer is a hang.
+# How long a process may take to end, in seconds. Anything longer is a hang.
 PATIENCE = 30
 
-#: A stream of eleven events with everything that the format allows.
+#: A stream of eleven events that uses every feature of the format.
 NASTY = (
     b": hello\n\n"
     b"data: plain\n\n"
@@ -54,7 +54,7 @@ def parse(stream: bytes, **options: bool) -> list[ServerSentEvent]:
 
 
 def follow(*words: str) -> int:
-    """Run the command in this process. Return its status, also from a SystemExit."""
+    """Run the command in this process. Return its status, which may come from a SystemExit."""
     try:
         return cli.main(words)
     except SystemExit as exit_:

@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[object]:
-    """Exclude the collected tests, which live to the end, from garbage collection."""
+    """Exclude the collected tests, which exist until the end, from garbage collection."""
     gc.disable()
     try:
         return (yield)
@@ -63,7 +63,7 @@ def pytest_collection() -> Iterator[object]:
 
 def open_descriptors() -> dict[str, str]:
     """The target of each file descriptor, if the system reports it. Sockets have unique names."""
-    # This runs twice per test, so it uses os, which is several times as fast as pathlib.
+    # This runs twice per test, so it uses os, which is several times faster than pathlib.
     try:
         descriptors = os.listdir(DESCRIPTORS)  # noqa: PTH208
     except FileNotFoundError:
@@ -115,8 +115,8 @@ def nothing_left_behind() -> Iterator[None]:
     leftovers = Leftovers()
     yield
     if leftovers.find(PATIENCE):
-        # A reference cycle may keep them alive. If the collector closes them, that still causes
-        # a warning, and warnings are errors.
+        # A reference cycle may keep them alive. If the garbage collector closes them, there is
+        # still a warning, and warnings are errors.
         gc.collect()
         found = leftovers.find(PATIENCE)
         if found:

@@ -25,8 +25,8 @@ def start_watchman() -> None:
     global _watchman  # noqa: PLW0603  # one per process
     with _lock:
         if _watchman is None:
-            # Isolated and without site, it starts fast and is not measured by coverage. In its own
-            # session, it survives Ctrl-C and the end of the run's process group.
+            # Isolated and without site, it starts quickly and is not measured by coverage. In its
+            # own session, it survives Ctrl-C and the end of the run's process group.
             _watchman = subprocess.Popen(
                 [sys.executable, "-I", "-S", __file__],
                 stdin=subprocess.PIPE,

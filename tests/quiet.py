@@ -14,7 +14,7 @@ import time
 #: The number of the system call that waits for a lock, on Linux.
 FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine) if hasattr(os, "uname") else None
 
-#: How long to wait at most, in seconds.
+#: The maximum wait, in seconds.
 PATIENCE = 1.0
 
 
@@ -42,7 +42,7 @@ def wait_until_quiet() -> None:
     A thread that waits for another lock with a timeout looks the same, so this has a limit.
     """
     deadline = time.monotonic() + PATIENCE
-    # Twice, because a thread may wake another after that was checked.
+    # Twice, because a thread may wake another one that has already been checked.
     for _ in range(2):
         for thread in _threads_of_the_package():
             while not _is_quiet(thread) and time.monotonic() < deadline:

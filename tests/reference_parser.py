@@ -78,10 +78,11 @@ def interpret(
 
 
 def fitting(stream: bytes, max_event_size: int) -> bytes | None:
-    """Return the stream up to its first line that is too large; None if all of it fits.
+    """Return the stream up to its first line that is too large, or None if all of it fits.
 
-    A comment line is measured by itself, any other together with those of its block; an unfinished
-    line counts. The beginning of a byte order mark is no line as long as nothing follows it.
+    A comment line is measured by itself, and any other line together with those of its block. An
+    unfinished line counts. The beginning of a byte order mark is not a line as long as nothing
+    follows it.
     """
     mark = b"\xef\xbb\xbf"
     position = 3 if stream[:3] == mark else 0
@@ -111,7 +112,7 @@ def _decode(stream: bytes) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines that end with CRLF, LF or CR; what is left at the end is no line."""
+    """Return the lines that end with CRLF, LF or CR. The rest at the end is not a line."""
     lines = []
     line = ""
     for position, character in enumerate(text):

@@ -14,7 +14,7 @@ from sse_client.event_stream.events import ServerSentEvent as Event
 
 BOM = b"\xef\xbb\xbf"
 
-#: The value of a ``retry`` that is too long: the largest number of 18 digits.
+#: The value of a ``retry`` with too many digits: the largest number of 18 digits.
 LARGEST_RETRY = 999_999_999_999_999_999
 
 

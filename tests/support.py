@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sse_client import IncomingChannel
     from sse_client.testing import ManualClock
 
-#: How long a test waits, in seconds: far longer than needed, so that only a hang fails.
+#: How long a test waits, in seconds. It is far longer than needed, so that only a hang fails.
 PATIENCE = 20.0
 
 
@@ -56,7 +56,7 @@ class Running:
 
 
 class Signal(threading.Event):
-    """An event that a hook sets, and that records the arguments of the hook."""
+    """An event that is set as a hook, and that records the arguments of the hook."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Tables of cases that take no time, in one test each.
 
-Each test of pytest costs some milliseconds, in the process that runs it, in those that collect it,
-too, and in the one that reports it: more than thousands of these cases together.
+Each pytest test costs some milliseconds in the process that runs it, in those that collect it, and
+in the one that reports it. This is more than thousands of these cases take together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def each_of(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Call a test with each case, as `pytest.mark.parametrize` would, but all in one test.
 
-    The first case that fails ends it, and is named below its error. A fixture is the same for all.
+    The first case that fails ends the test, and is named below its error. All cases share a
+    fixture.
     """
     cases = list(cases)
     assert cases, "no case means no test"
@@ -35,7 +36,7 @@ def each_of(
                 try:
                     test(*args, **fixtures, **dict(zip(names_of_case, values, strict=True)))
                 except BaseException as error:
-                    # As add_note does, which came with Python 3.11.
+                    # Like add_note, which came with Python 3.11.
                     notes = [*getattr(error, "__notes__", ()), f"in the case {case!r}"]
                     error.__notes__ = notes  # type: ignore[attr-defined,unused-ignore]
                     raise

@@ -1,7 +1,7 @@
 """The memory that a hostile or broken server can make a client use.
 
-A client in its own interpreter follows a server that sends endlessly or very much. It reports its
-peak memory beyond the memory after a first stream (VmHWM minus VmRSS, which unlike ru_maxrss
+A client in its own interpreter follows a server that sends endless or very large data. It reports
+its peak memory beyond the memory after a first stream (VmHWM minus VmRSS, which unlike ru_maxrss
 exclude the process from which it was forked).
 """
 
@@ -113,7 +113,7 @@ def endless_raw(begin, piece):
 
 
 def sent(*pieces, times=1, **options):
-    """A handler that sends the pieces of a body, the first of them ``times`` times."""
+    """A handler that sends the pieces of a body, the first one ``times`` times."""
 
     def handle(exchange):
         exchange.open(**options)
@@ -139,13 +139,13 @@ def numbered(count, size):
 
 
 def deflated(data):
-    """The data as blocks of deflate that depend on no others."""
+    """The data as deflate blocks that do not depend on other blocks."""
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def bomb(unit, count, end=b""):
-    """This many MiB of the same data, and the end, compressed."""
+    """This many MiB of the same data, and an end, compressed."""
     start = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of a gzip file (RFC 1952)
     return start + deflated(unit * (MIB // len(unit))) * count + deflated(end)
 
@@ -179,9 +179,9 @@ class Case(NamedTuple):
     options: Mapping[str, Any] = MappingProxyType({})
 
 
-#: The limits are about twice what was measured, which docs/limits.md states.
+#: The limits are about twice the measured values, which docs/limits.md states.
 CASES = {
-    # What a stream says.
+    # The content of a stream.
     "1,000,000 comment lines": Case(
         8, sent(b": beat\n" * 10_000, b"data: end\n\n", times=100), "end"
     ),
@@ -199,7 +199,7 @@ CASES = {
         8, sent(b"retry: 99999999999999999999\n\n" * 10_000, b"data: end\n\n", times=100), "end"
     ),
     "IDs of 1 MB": Case(24, numbered(100, 1_000_000), "99"),
-    # What is kept of it.
+    # The data kept of it.
     "200 MB that nobody takes": Case(
         112,
         sent(b"data: " + b"x" * 100_000 + b"\n\n", b"data: end\n\n", times=2000),
@@ -218,7 +218,7 @@ CASES = {
     "a diagnostic buffer of everything": Case(
         144, endless(b"x", begin=b"data: "), TOO_LARGE, {"keeps_all": True}
     ),
-    # What is compressed.
+    # Compressed bodies.
     "a gzip bomb of 1 GB": Case(32, sent(bomb(b"x", 1000), **GZIP), TOO_LARGE),
     "a gzip bomb of comments": Case(
         8, sent(bomb(b": beat\n", 20, b"data: end\n\n"), **GZIP), "end"
@@ -260,7 +260,8 @@ CASES = {
 }
 
 
-#: One attack for each limit. The others are variations, which only CI runs: each takes a process.
+#: One attack for each limit. The others are variations that only CI runs, because each needs a
+#: process.
 ONE_FOR_EACH_LIMIT = {
     "a line without end",
     "a comment without end",
@@ -291,7 +292,7 @@ ONE_FOR_EACH_LIMIT = {
 def test_the_memory_is_bounded_for(server, name):
     case = CASES[name]
     told = follow(server, case.handler, **case.options)
-    print(f"{name}: {told}")  # which a failure shows
+    print(f"{name}: {told}")  # a failure shows it
     assert (told["error"] or told["last"]).startswith(case.outcome)
     assert told["peak"] <= case.peak
     if case.outcome.startswith("Unexpected"):
@@ -317,7 +318,7 @@ def test_a_server_delays_an_attempt_by_an_hour_at_most(server, again):
 
 
 class TestCookies:
-    """The cookies of the client's own session, which each response may add to for months."""
+    """The cookies of the client's own session, to which each response may add for months."""
 
     def test_are_bounded_in_number(self, server):
         number = itertools.count()

@@ -1,4 +1,4 @@
-"""The client: its requests, its streams, and the session of requests below them."""
+"""The client: its requests, its streams, and the underlying session of requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ from sse_client.testing import SSEServer
 
 STREAM = "http://stream.invalid/events"
 
-#: How the sockets of the client's own session are set up.
 #: The option for the time without traffic, whatever its name.
 IDLE = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
 
@@ -52,13 +51,13 @@ def client():
 
 @pytest.fixture
 def own():
-    """A user's own session of requests."""
+    """A user's own ``requests`` session."""
     with requests.Session() as session:
         yield session
 
 
 def on(session, **options):
-    """A client on a session of the user's."""
+    """A client with the user's session."""
     client = HttpClient(session)
     return client.install(SSE, **{"reconnection_time": 0, "reconnection_jitter": 0, **options})
 
@@ -69,7 +68,7 @@ def data_of(session):
 
 
 class Proxy:
-    """A proxy on the loopback interface that forwards to where it is told, and counts."""
+    """A proxy on the loopback interface that forwards requests, and counts them."""
 
     def __init__(self):
         self.heads = []
@@ -194,7 +193,7 @@ class TestPlainRequests:
             client.get(f"http://127.0.0.1:{port}/", timeout=0.05)
 
     def test_share_connections_with_streams(self, client, server):
-        """Plain requests keep their connection, also once a stream has prepared its pool."""
+        """Plain requests keep their connection, even after a stream has prepared its pool."""
         for _ in range(2):
             server.respond(200)
         server.serve(then="stall")
@@ -472,7 +471,7 @@ class TestClosing:
             managers = [adapter.poolmanager, *adapter.proxy_manager.values()]
             pools = [manager.connection_from_url(server.url) for manager in managers]
             assert [pool.pool is None for pool in pools] == [False, False]
-        # Here the pools are still in use, as by an error that refers to them.
+        # Here the pools are still in use, for example by an error that refers to them.
         assert [pool.pool is None for pool in pools] == [True, True]
         assert all(exchange.wait_closed() for exchange in exchanges)
 
@@ -570,7 +569,7 @@ class TestOwnSession:
         assert len(proxy.heads) == 1
 
     def test_gives_its_certificates(self, own, tls, tls_server, monkeypatch):
-        # As in requests, these would win.
+        # As in requests, these would take precedence.
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
         own.verify = tls.ca_bundle
@@ -850,7 +849,7 @@ class TestKeepAlive:
     def options_of(self, session):
         sock = session._reader._state._connection._socket._socket
         return {
-            # Any number but 0 stands for true, and macOS takes others than 1.
+            # Any number but 0 means true, and macOS uses numbers other than 1.
             "on": bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)),
             "idle": sock.getsockopt(socket.IPPROTO_TCP, IDLE),
             "interval": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
@@ -1129,7 +1128,7 @@ class TestCertificates:
     def test_a_bundle_that_is_taken_away_later_is_waited_for(
         self, client, tls_server, tls, tmp_path
     ):
-        """As while certificates are replaced."""
+        """For example while certificates are replaced."""
         bundle, content = tmp_path / "ca.pem", Path(tls.ca_bundle).read_bytes()
         bundle.write_bytes(content)
         lost = []

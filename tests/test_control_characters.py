@@ -1,4 +1,4 @@
-"""Whatever a server sends reaches messages, logs and terminals without control characters."""
+"""Text from a server reaches messages, logs and terminals without control characters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from support import PATIENCE, sse_client_for_tests
 
 from sse_client import DeserializationError, ServerSentEvent, SSEClientError
 
-#: What clears a line and sets the title of a terminal, and what an attacker of a log begins with.
+#: Sequences that clear a line and set the title of a terminal, and the start of an attack on a log.
 EVIL = "no\x1b[2K\x1b]0;t\x07"
 
-#: C0 except the line feed, which a traceback has between its lines; DEL; C1; and what changes the
-#: direction of text or ends a line in Unicode.
+#: C0 except the line feed, which separates the lines of a traceback; DEL; C1; and the characters
+#: that change the direction of text or end a line in Unicode.
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 HEADER = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"

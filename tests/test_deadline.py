@@ -42,5 +42,5 @@ def test_a_deadline_is_on_the_system_s_clock_by_default():
 
 
 def test_the_system_s_clock_does_not_wait_for_a_moment_in_the_past():
-    # A negative time-out of a queue is a ValueError.
+    # A negative timeout of a queue raises a ValueError.
     SYSTEM_CLOCK.wait_until(Doorbell(), SYSTEM_CLOCK.monotonic() - 1.0)

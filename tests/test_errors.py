@@ -1,4 +1,4 @@
-"""The tree of errors, what each carries, and that each travels to another process."""
+"""The tree of errors, the attributes of each, and that each can be sent to another process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answer(status: int = 503) -> requests.Response:
 
 RESPONSE = answer()
 
-#: An error of each kind, what its attributes must then be, and the response it is about.
+#: An error of each kind, the expected attributes, and its response.
 ERRORS: list[tuple[SSEClientError, dict[str, object]]] = [
     (SSEClientError("no"), {"response": None}),
     (SSEClientError("no", response=RESPONSE), {"response": RESPONSE}),

@@ -1,4 +1,4 @@
-"""What a notebook shows of events, sessions and clients."""
+"""The tables that a notebook shows for events, sessions and clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sse_client.event_stream.notebook import MAX_SHOWN
 
 
 class Table(HTMLParser):
-    """The texts of the cells, and the elements that there are."""
+    """The texts of the cells, and the elements."""
 
     def __init__(self, html):
         super().__init__()

@@ -48,7 +48,7 @@ def secret_url(server, path="/events"):
 
 
 def chain(error) -> Iterator[BaseException]:
-    """An error, and the errors below it in a traceback."""
+    """An error, and the other errors of its traceback."""
     seen = set()
     waiting = [error]
     while waiting:
@@ -93,7 +93,7 @@ def client(records):
 
 
 def refused(client, kind, url, **arguments):
-    """Open a stream that fails, and check everything that can be read of it."""
+    """Open a stream that fails, and check all its readable output."""
     given = {**SECRETS, **arguments}
     with pytest.raises(kind) as caught:
         client.sse(url, **given)
@@ -102,7 +102,7 @@ def refused(client, kind, url, **arguments):
 
 
 class Address:
-    """Replaces a server where there is none."""
+    """Replaces a server if there is none."""
 
     def __init__(self, host, port, scheme="http"):
         self.host, self.port = host, port
@@ -131,7 +131,7 @@ class TestConnecting:
         )
 
     def test_to_an_unknown_name(self, client, monkeypatch):
-        # What the resolver says where it is asked; asking a real one may take its time.
+        # The error of a stand-in for the resolver, because a real one may be slow.
         def fail(*_, **__):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -313,7 +313,7 @@ class TestBearerTokens:
 
     @pytest.fixture
     def without_authorization(self):
-        """The other secrets: an Authorization of the request's own would win over the token."""
+        """The secrets without an Authorization, which would take precedence over the token."""
         headers = {**SECRETS["headers"]}
         del headers["Authorization"]
         return {**SECRETS, "headers": headers}
@@ -380,7 +380,7 @@ class TestBearerTokens:
 class TestStreams:
     @contextmanager
     def ended(self, client, server, **arguments):
-        """A session whose error is checked, in all that can be read of it."""
+        """A session whose error is checked, with all its readable output."""
         with client.sse(secret_url(server), **{**SECRETS, **arguments}) as session:
             names = [thread.name for thread in threading.enumerate()]
             for text in (*names, repr(session), repr(client), repr(session.incoming)):
@@ -393,7 +393,7 @@ class TestStreams:
             yield caught.value
 
     def wait_then(self, then):
-        """A stream that goes on until its client reads it, so that its thread can be looked at."""
+        """A stream that continues until its client reads it, so that its thread can be seen."""
 
         def handler(exchange):
             exchange.send("one", id=CANARY)

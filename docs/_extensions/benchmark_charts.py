@@ -1,7 +1,7 @@
 """Bar charts of the figures in ``benchmarks/results.json``: the directive ``benchmark-charts``.
 
 Each chart is an HTML table whose bars are drawn by the style sheet. So the text has the colours of
-the theme and the size of the page's text, and the charts stand in as many columns as there is room.
+the theme and the size of the page's text, and the charts use as many columns as fit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _RESULTS = Path(__file__).parents[2] / "benchmarks/results.json"
 _OURS = "sse_client"
 
-#: What a chart of live streams shows, in this order, and by which name.
+#: The contenders in a chart of live streams, in this order, and their names.
 _LIVE = {
     "merge": f"{_OURS}, merge",
     "thread": f"{_OURS}, threads",
@@ -35,7 +35,7 @@ _LIVE = {
     "floor-selector": "a bare selector",
 }
 
-#: What the other charts show. The other figures are those of parts and of siblings.
+#: The contenders in the other charts. The other figures are those of parts and of siblings.
 _SHOWN = (
     _OURS,
     "launchdarkly-eventsource",
@@ -111,12 +111,12 @@ def draw(chart: Chart) -> str:
 
 
 class _BenchmarkCharts(SphinxDirective):
-    """Puts the charts of a section where the directive stands."""
+    """Puts the charts of a section in the place of the directive."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Return them as HTML; other formats have the tables of the page."""
+        """Return them as HTML. Other formats have the tables of the page."""
         self.env.note_dependency(str(_RESULTS))
         charts = "".join(map(draw, SECTIONS[self.arguments[0]](results())))
         return [nodes.raw("", f'<div class="benchmark-charts">{charts}</div>', format="html")]

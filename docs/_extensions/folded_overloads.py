@@ -1,4 +1,4 @@
-"""Shows a function with overloads once, as it is implemented, and folds its overloads away."""
+"""Shows a function with overloads once, as it is implemented, and folds its overloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-#: What a signature has besides its names: places of its own in indexes and tables of contents.
+#: The attributes of a signature besides its names: its entries in indexes and tables of contents.
 _PLACES = ("ids", "_toc_name", "_toc_parts")
 
 
@@ -75,6 +75,6 @@ def named_values(signature: str, module: ModuleType) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Look at each entry once it is complete."""
+    """Process each entry once it is complete."""
     app.connect("object-description-transform", _fold)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

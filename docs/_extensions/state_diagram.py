@@ -1,4 +1,4 @@
-"""The diagram of a session's states, drawn from the table of legal moves that the code obeys.
+"""The diagram of a session's states, drawn from the table of transitions in the code.
 
 The directive ``state-diagram`` puts it into a page, as SVG within the page: it takes the colours of
 the text, whatever the theme.
@@ -27,7 +27,7 @@ _PLACES = {
     ReadyState.CLOSED: (360, 280),
 }
 
-#: What makes each move, in lines; from where to where its arrow goes, and where the lines begin.
+#: The causes of each transition, in lines; the ends of its arrow; and the position of the lines.
 _ARROWS = {
     (ReadyState.CONNECTING, ReadyState.OPEN): (
         ("200 with an event stream: on_open",),
@@ -40,12 +40,12 @@ _ARROWS = {
         (360, 104),
     ),
     (ReadyState.CONNECTING, ReadyState.CLOSED): (
-        ("204, a final response,", "given up, close()"),
+        ("204, a permanent error,", "gave up, close()"),
         (150, 94, 310, 256),
         (120, 185),
     ),
     (ReadyState.OPEN, ReadyState.CLOSED): (
-        ("end_of_stream, not reopened,", "a final error, close()"),
+        ("end_of_stream, not reopened,", "a permanent error, close()"),
         (570, 94, 410, 256),
         (618, 185),
     ),
@@ -56,7 +56,7 @@ _LINE = 18
 _HEAD = f"""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"
   font-family="inherit" font-size="14" fill="currentColor" stroke="none">
-<title>The states of a session, and the moves between them</title>
+<title>The states of a session, and the transitions between them</title>
 <defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8"
   orient="auto"><path d="M0 0L10 5L0 10z" fill="currentColor"/></marker></defs>"""
 
@@ -65,7 +65,7 @@ def draw() -> str:
     """Return the diagram as SVG.
 
     Raises:
-        ValueError: The code allows other moves than are drawn here.
+        ValueError: The code allows other transitions than are drawn here.
     """
     moves = {(before, after) for before, allowed in MOVES.items() for after in allowed}
     if moves != set(_ARROWS):
@@ -102,10 +102,10 @@ def _text(lines: tuple[str, ...], x: int, y: int, weight: str = "normal") -> lis
 
 
 class _StateDiagram(SphinxDirective):
-    """Puts the diagram where the directive stands."""
+    """Puts the diagram in the place of the directive."""
 
     def run(self) -> list[nodes.Node]:
-        """Return it as HTML; other formats have the moves in words."""
+        """Return it as HTML. Other formats get the transitions in words."""
         html = f'<div class="state-diagram">{draw()}</div>'
         return [nodes.raw("", html, format="html")]
 

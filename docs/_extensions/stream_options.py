@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: The page with the entries.
 _PAGE = "api/options"
 
-#: Pages on the relay and the command, which have options of the same names.
+#: The pages on the relay and the command, whose options have some of the same names.
 _OTHER_OPTIONS = ("relay", "api/relay", "command-line", "changelog")
 
 _MENTION = re.compile(r"(\w+)(=.*)?")
@@ -34,7 +34,7 @@ _ENTRY = re.compile(r"    (\w+): (.*)")
 
 
 class _Option(NamedTuple):
-    """What there is to say of an option."""
+    """The description of an option."""
 
     type: str
     default: str
@@ -63,7 +63,7 @@ def described_options() -> dict[str, _Option]:
 
 
 def _described() -> dict[str, list[str]]:
-    """Return the lines of each entry in the docstring's section of arguments."""
+    """Return the lines of each entry in the section of arguments of the docstring."""
     entries: dict[str, list[str]] = {}
     lines = inspect.cleandoc(SSEConfig.__doc__ or "").splitlines()
     for line in lines[lines.index("Args:") + 1 :]:
@@ -86,7 +86,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 
 class _StreamOptions(SphinxDirective):
-    """Describes the options that are named in its body. It belongs into reStructuredText."""
+    """Describes the options that are named in its body. It belongs in reStructuredText."""
 
     has_content = True
 
@@ -107,7 +107,7 @@ class _StreamOptions(SphinxDirective):
 
 
 def _link_mentions(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Make each mention of an option in code a link with a hover text."""
+    """Turn each mention of an option in code into a link with a hover text."""
     if page in _OTHER_OPTIONS:
         return
     for literal in list(doctree.findall(nodes.literal)):

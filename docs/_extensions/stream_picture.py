@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 360, 330
 _TOP = 34
 
-#: The lines of the diagram, and where each is.
+#: The lifelines of the diagram, and their positions.
 _SERVER, _CLIENT, _PROGRAM = 52, 196, 318
 _LINES = {_SERVER: "server", _CLIENT: "sse_client", _PROGRAM: "your code"}
 
-#: The arrows: how far down, from where to where, and what stands above.
+#: The arrows: the vertical position, the two ends, and the text above.
 _ARROWS = (
     (62, _CLIENT, _SERVER, "GET /events"),
     (92, _SERVER, _CLIENT, "id: 1"),
@@ -36,7 +36,7 @@ _ARROWS = (
     (292, _CLIENT, _PROGRAM, "event 4"),
 )
 
-#: Where the connection breaks, and where the wait is said.
+#: The positions of the break of the connection, and of the text about the wait.
 _BREAK, _WAIT = 156, 190
 
 _HEAD = f"""\
@@ -80,10 +80,10 @@ def _text(x: int, y: int, text: str, weight: str = "normal") -> str:
 
 
 class _StreamPicture(SphinxDirective):
-    """Puts the picture where the directive stands."""
+    """Puts the picture in the place of the directive."""
 
     def run(self) -> list[nodes.Node]:
-        """Return it as HTML; the page says the same in words."""
+        """Return it as HTML. The page says the same in words."""
         html = f'<div class="stream-picture">{draw()}</div>'
         return [nodes.raw("", html, format="html")]
 

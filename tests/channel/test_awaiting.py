@@ -21,9 +21,9 @@ async def all_of(channel: IncomingChannel) -> list[str]:
 
 
 async def until(is_due) -> None:
-    """Let the loop run until something is true, which other tasks make true."""
+    """Let the loop run until other tasks have made a condition true."""
     deadline = time.monotonic() + PATIENCE
-    while not is_due():  # no hook tells it
+    while not is_due():  # no hook reports it
         assert time.monotonic() < deadline, "it never came"
         await asyncio.sleep(0)
 
@@ -109,7 +109,7 @@ def test_a_cancelled_task_loses_no_event(channel, is_woken):
 def test_an_event_that_comes_just_before_a_task_waits_is_noticed(channel):
     class Late(WaitList):
         def join(self, wake):
-            channel.offer(events("a"), 10)  # nobody waits yet
+            channel.offer(events("a"), 10)  # no task waits yet
             super().join(wake)
 
     takers = channel._takers = Late(channel._mutex)

@@ -1,4 +1,4 @@
-"""The channel: a queue that is bounded in two ways, can be iterated, and ends."""
+"""The channel: a queue that is bounded in two ways, can be iterated over, and ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["with a global lock", "without one"], autouse=True)
 def interpreter(request, monkeypatch):
-    """Run each test as on either kind of interpreter."""
+    """Run each test as on both kinds of interpreter."""
     monkeypatch.setattr(
         "sse_client.channel.incoming.HAS_GIL", request.param == "with a global lock"
     )
@@ -48,7 +48,7 @@ def data_now(channel: IncomingChannel) -> list[str]:
 
 
 class Waiters(WaitList):
-    """Tells when threads have come to wait in a list that it replaces."""
+    """Replaces a list of waiting threads, and reports when threads have been added to it."""
 
     def __init__(self, owner: object, name: str) -> None:
         super().__init__(getattr(owner, name)._mutex)
@@ -57,7 +57,7 @@ class Waiters(WaitList):
 
     def join(self, wake: Callable[[], object]) -> None:
         super().join(wake)
-        self._came.release()  # whoever wakes it needs the mutex, which is held until it waits
+        self._came.release()  # waking it requires the mutex, which is held until it waits
 
     def expect(self, count: int = 1) -> None:
         for _ in range(count):
@@ -428,7 +428,7 @@ def test_fill_waits():
 
 
 class Hasty(RoomWaiters):
-    """Of whom all is taken just before a consumer could see that room is wanted."""
+    """Its events are all taken just before a consumer could see that room is needed."""
 
     @property
     def wake_at(self):
@@ -452,7 +452,7 @@ def test_events_that_are_taken_while_the_oldest_are_dropped_are_not_dropped():
         def _forget_taken_batches(self):
             super()._forget_taken_batches()
             if len(self._events) == 2:
-                self._events.clear()  # consumers were faster
+                self._events.clear()  # the consumers were faster
 
     channel = IncomingChannel(capacity=3, overflow="drop_oldest")
     channel._bounds = Emptied(channel._events, 3, 1000, "drop_oldest")
@@ -497,7 +497,7 @@ def test_many_small_batches_are_forgotten_in_order():
 
 
 def test_who_waits_for_an_event_tells_of_room_first():
-    # Ctrl-C came between taking an event and telling of the room that it left.
+    # Ctrl-C arrived after an event was taken and before its room was announced.
     channel = IncomingChannel(capacity=1)
     assert [event.data for event in channel.offer(events("a", "b"), 2)] == ["b"]
     channel._events.popleft()
@@ -585,7 +585,7 @@ def test_a_thread_whose_signal_handler_closes_the_channel_does_not_wait(call, ti
 def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
     class Stolen(deque):
         def popleft(self):
-            self.clear()  # a consumer was faster
+            self.clear()  # the consumer was faster
             return super().popleft()
 
     channel = IncomingChannel(capacity=1, overflow="drop_oldest")
@@ -593,13 +593,13 @@ def test_an_event_that_is_taken_while_it_should_be_dropped_is_not_dropped():
     channel._events = channel._bounds._events = Stolen(channel._events)
     assert channel.offer(events("b"), 1) == ()
     assert ([event.data for event in channel._events], channel.dropped) == (["b"], 0)
-    assert channel.unfinished_tasks == 2  # the one that was taken is still worked on
+    assert channel.unfinished_tasks == 2  # the event that was taken is still being processed
 
 
 def test_room_that_a_consumer_makes_just_before_the_wait_is_noticed():
     mutex = threading.RLock()
     waiters = RoomWaiters(mutex, deque(["event"]), Doorbell())
-    looks = iter([True, False, False])  # full at first, and no longer when it looks again
+    looks = iter([True, False, False])  # full at the first check, and no longer at the second
     waiters.wait_while(looks.__next__, None)
     assert next(looks, None) is None
 

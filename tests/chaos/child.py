@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-#: How long to wait for anything, in seconds. Longer is a hang.
+#: The maximum wait for anything, in seconds. Anything longer is a hang.
 PATIENCE = 20.0
 
 #: The reports that `Child.wait_for` waits for. All others go to ``on_report``.
@@ -75,7 +75,7 @@ class Child:
         self._reports: dict[str, dict[str, Any]] = {}
 
     def start(self) -> float:
-        """Start it, and wait until it is ready. Return the time of that."""
+        """Start it, wait until it is ready, and return the time."""
         self._reports.clear()
         self._process = Process(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -91,7 +91,7 @@ class Child:
             try:
                 report = json.loads(line)
             except ValueError:
-                continue  # of one that was killed in the middle of a line
+                continue  # from a process that was killed in the middle of a line
             what = report["what"]
             if what != "over" and what not in _AWAITED:
                 self._on_report(report)
@@ -114,7 +114,7 @@ class Child:
         return number
 
     def wait_until_over(self, number: int) -> float:
-        """Wait until an order has been carried out. Return the time of that."""
+        """Wait until an order has been carried out, and return the time."""
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._over, PATIENCE):
                 raise TimeoutError(f"{self._command[1]}: an order was not over in {PATIENCE} s")

@@ -17,17 +17,17 @@ FAULTS_A_ROUND = 6
 #: More than the size of any response header, in bytes.
 _HEADER_SIZE = 200
 
-#: What may end a connection.
+#: The ways to end a connection.
 _ENDS = ("fin", "rst")
 
-#: What precedes a response, and how often.
+#: Texts that precede a response, and how often each is repeated.
 _GARBAGE = (
     ("\x00\x01\x02\xff\xfe", 9),
     ("garbage\r\n", 1),
     ("garbage without an end", 1),
     ("HTTP/1.1 abc\r\n", 1),
     ("HTTP/9.9 200 OK\r\n\r\n", 1),
-    ("\x15\x03\x03\x00\x02\x02\x28", 1),  # an alert of TLS
+    ("\x15\x03\x03\x00\x02\x02\x28", 1),  # a TLS alert
     ("endless", 10_000),
 )
 
@@ -54,13 +54,13 @@ def _cut_behind(after: int, rng: random.Random) -> Settings:
 
 
 def _cut(rng: random.Random) -> Settings:
-    """Cut the next connection, in its header, soon behind it, or anywhere."""
+    """Cut the next connection: in its header, soon after it, or anywhere."""
     after = rng.randrange(rng.choice((_HEADER_SIZE, 600, 30_000)))
     return {"drop": rng.choice(_ENDS), "next": [_cut_behind(after, rng)]}
 
 
 def _cut_soon(rng: random.Random) -> Settings:
-    """Cut the connection that is open, or the next, if there is none."""
+    """Cut the open connection, or the next one if none is open."""
     return {"now": _cut_behind(rng.randrange(400), rng)}
 
 
@@ -110,7 +110,7 @@ def _wrong_type(rng: random.Random) -> Settings:
 
 
 def _close(rng: random.Random) -> Settings:
-    """Close the session or its client, at any moment of what is the harder to close."""
+    """Close the session or its client, at any moment of a fault that makes closing harder."""
     under = rng.choice((*_CLOSED_UNDER, None))
     return {
         "whole_client": rng.random() < 0.4,

@@ -56,11 +56,11 @@ class Follower:
         self._complain = complain
         self._changed = threading.Condition()  # guards position and what is open
         self.position = 0
-        #: While somebody else than the session decides when to connect.
+        #: Set while something other than the session decides when to connect.
         self.is_excused = False
         self.counts: Counter[str] = Counter()
         self.longest_close = 0.0
-        #: What a session may end with, during a fault that is final.
+        #: The errors with which a session may end during a permanent fault.
         self.may_end_with: type[Exception] | None = None
         self._sessions = 0
         self._began_at = 0
@@ -91,7 +91,7 @@ class Follower:
             self._complain(f"stream {self.stream}: an attempt {early:.3f} s too early")
 
     def wait_for(self, number: int) -> float:
-        """Wait until the event of this number has been processed. Return the time of that."""
+        """Wait until the event of this number has been processed, and return the time."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_failed or self.position >= number, PATIENCE)
             if self.position < number:
@@ -193,7 +193,7 @@ class Follower:
                 last_event_id=start,
                 verify=self._verify,
                 timeout=(READ_TIMEOUT, READ_TIMEOUT),
-                own_thread=self._sessions % 2 == 0,  # either driver of streams, by turns
+                own_thread=self._sessions % 2 == 0,  # both drivers of streams, in turn
             )
             with session:
                 with self._changed:
@@ -257,7 +257,7 @@ class Follower:
         """The minimum of the current reconnection time, in seconds."""
         asked = last_retry(self._began_at, received)
         seconds = RECONNECTION_TIME if asked is None else asked / 1000
-        # Of the event behind the last, the ``retry`` line may have come, or not.
+        # The ``retry`` line of the event after the last one may have arrived, or not.
         coming = retry_of(received + 1)
         return seconds if coming is None else min(seconds, coming / 1000)
 

@@ -40,7 +40,7 @@ class Judge:
 
     def __init__(self, complain: Callable[[str], object]) -> None:
         self._complain = complain
-        self._lock = threading.Lock()  # two children report
+        self._lock = threading.Lock()  # two child processes report
         self._streams: dict[str, _Seen] = {}
 
     def add(self, follower: Follower) -> None:
@@ -62,11 +62,12 @@ class Judge:
         if session == seen.session and position < seen.position:
             self._complain(f"stream {name}: went back from {seen.position} to {position}")
         if session < seen.session:
-            return  # the last of a session that was closed, held up on its way
+            return  # the last request of a session that was closed, delayed on its way
         if session > seen.session:
             seen.not_before = 0.0
         early = seen.not_before - report["at"]
-        # On a busy machine the client may have given up the header, and not know of Retry-After.
+        # On a busy machine the client may have given up waiting for the header, and not know
+        # Retry-After.
         if early > _TICK and report["at"] - seen.requested_at < READ_TIMEOUT:
             self._complain(f"stream {name}: a request {early:.3f} s before Retry-After")
         seen.session, seen.position, seen.requested_at = session, position, report["at"]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
 
-#: Events a second: more than are processed between two kills would only cost time.
+#: Events per second. More than are processed between two kills would only take time.
 _RATE = 100.0
 
-#: How many events are processed at most before the next kill, and how long it waits beyond that,
-#: in seconds, so that it strikes anywhere between two events.
+#: The maximum number of events processed before the next kill, and the maximum additional wait in
+#: seconds, so that the kill can happen anywhere between two events.
 _MOST_EVENTS = 30
 _LONGEST_PAUSE = 0.02
 
@@ -49,7 +49,7 @@ class Kills:
     violations: list[str] = field(default_factory=list)
 
     def judge(self, lives: list[list[int]], last: int) -> None:
-        """Check the events that each life of the client has processed."""
+        """Check the events that each process of the client has processed."""
         position = 0
         for number, life in enumerate(lives):
             comes_again = number > 0 and life[:1] == [position]
@@ -67,7 +67,7 @@ class Kills:
 
 
 class Victim:
-    """The client, life after life."""
+    """The client, one process after another."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self._ledger = folder / "ledger"
@@ -84,7 +84,7 @@ class Victim:
             self._changed.notify_all()
 
     def live(self, rng: random.Random) -> None:
-        """Let it process some events, and kill it, sometimes before it has begun."""
+        """Let the client process some events, and kill it, sometimes before it has begun."""
         with self._living():
             if rng.random() < 0.2:
                 threading.Event().wait(rng.uniform(0.0, _LONGEST_START))
@@ -104,13 +104,13 @@ class Victim:
 
     @contextlib.contextmanager
     def _living(self) -> Iterator[None]:
-        """Start it, and kill it in the end."""
+        """Start the client, and kill it at the end of the block."""
         with self._child:
             yield
         self._lives.append(self._ledger.stat().st_size)
 
     def lives(self) -> list[list[int]]:
-        """The entries that each life has added to the ledger."""
+        """The entries that each process has added to the ledger."""
         written = self._ledger.read_bytes()
         spans = zip(self._lives, self._lives[1:], strict=False)
         return [[int(line) for line in written[begin:end].split()] for begin, end in spans]

@@ -54,7 +54,7 @@ class Names:
         if left > 0 and kind == "fail":
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         if left > 0 and kind == "slow":
-            threading.Event().wait(left)  # as a resolver does: nothing interrupts it
+            threading.Event().wait(left)  # like a resolver, it cannot be interrupted
         return self._real("127.0.0.1", port, *args, **kwargs)
 
     def __enter__(self) -> Names:

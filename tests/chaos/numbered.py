@@ -6,12 +6,14 @@ continues where the killed one was, and nothing has to be stored.
 
 from __future__ import annotations
 
-#: Every so many events one carries a ``retry``; and the last of them brings a burst.
+#: One event in this many carries a ``retry``.
 _RETRY_EVERY = 40
+
+#: The size of a group of events. In one group in this many, all events are due at once.
 _GROUP = 20
 _BURST_EVERY = 5
 
-#: An event that takes many packets, every so many numbers.
+#: One event in this many takes many packets.
 _LARGE_EVERY = 251
 _LARGE = 20_000
 

@@ -100,7 +100,9 @@ class Link:
         """End the connection from outside."""
         self._how = how
         self._is_dropped = True
-        if self._has_begun:  # or it would never see the cancellation, and never close anything
+        if (
+            self._has_begun
+        ):  # otherwise it would never see the cancellation, and never close anything
             self._task.cancel()
 
     def _finish_treatment(self) -> None:
@@ -116,7 +118,7 @@ class Link:
         except Dropped as drop:
             self._how, self._is_dropped = drop.how, True
         except asyncio.CancelledError:
-            # By an order.
+            # An order ended it.
             pass
         except OSError:
             self._how = "rst"

@@ -10,7 +10,7 @@ from pathlib import Path
 _STATUS = Path("/proc/self/status")
 _DESCRIPTORS = Path("/proc/self/fd")
 
-#: How long threads and sockets that are about to end get for it, in seconds, and how often to look.
+#: How long ending threads and sockets may take, and the interval between two checks, in seconds.
 _PATIENCE = 2.0
 _LOOK_AGAIN = 0.02
 
@@ -44,7 +44,7 @@ class Held:
 
 
 def held_beyond(bound: Held) -> Held | None:
-    """Wait until no more is held than this. Return the excess if there is any."""
+    """Wait until no more than this is held. Return the excess, if there is any."""
     deadline = time.monotonic() + _PATIENCE
     while not bound.covers(held := Held.now()):
         if time.monotonic() > deadline:

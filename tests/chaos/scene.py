@@ -1,4 +1,4 @@
-"""An origin, a proxy before it, and one stream, for tests of single faults."""
+"""An origin, a proxy in front of it, and one stream, for tests of single faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from certificates import Certificates
 
-#: Events a second: enough for each connection to have some to send at once.
+#: Events per second: enough for each connection to have some to send at once.
 _RATE = 1000.0
 
 
@@ -48,7 +48,7 @@ def set_scene(
             "tls_port": tls_port,
             "epoch": time.monotonic(),
             "rate": rate,
-            "with_retry": False,  # or each of many reconnections would take that long
+            "with_retry": False,  # otherwise each of many reconnections would take that long
         }
         if certificates is not None:
             config |= {"certificates": certificates.servers, "rogue": certificates.rogue}

@@ -14,7 +14,7 @@ from kills import kill_again_and_again
 from processes import start_watchman
 from storm import Storm
 
-#: The part of the time in which the client's process is killed again and again.
+#: The part of the time during which the client's process is killed repeatedly.
 KILLING = 0.2
 
 
@@ -30,7 +30,7 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         certificates = issue(Path(folder))
-        start_watchman()  # the storm complains of descriptors that it finds at the end alone
+        start_watchman()  # before the storm, which reports descriptors that are new at its end
         seconds, began = options.minutes * 60, time.monotonic()
         summary = Storm(seed, certificates).run(seconds * (1 - KILLING), options.faults)
         if not summary.violations:

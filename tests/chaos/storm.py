@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Events per second of each stream.
 RATE = 40.0
 
-#: The framing of each stream, and whether it is in TLS.
+#: The framing of each stream, and whether it uses TLS.
 STREAMS = {
     "1": ("chunked", False),
     "2": ("length", False),
@@ -40,20 +40,20 @@ STREAMS = {
     "6": ("chunked", True),
 }
 
-#: How many rounds there are before memory is taken for warm, and what it may grow by after that:
-#: the allocator's own unrest. A leak of a buffer for each fault would be far above.
+#: The number of rounds after which memory counts as warm, and the growth that is allowed from then
+#: on, because the allocator's own use varies. A leak of one buffer per fault would be far larger.
 WARM_ROUNDS = 3
 MEMORY_BOUND = 16 * MIB
 
-#: A silent connection is given up after the timeout; the rest is what a busy machine may add.
+#: A silent connection is given up after the timeout. The rest is what a busy machine may add.
 UNNOTICED_BOUND = 3.0
 
-#: The same for an event to arrive after a fault is over.
+#: The same for the arrival of an event after a fault is over.
 STALL_BOUND = 5.0
 
-#: What a session holds while it runs: a thread, and a socket, of which there is a duplicate while
-#: it opens; the thread of its follower; and the shared reader of its client, with its selector and
-#: the pair of sockets that wakes it.
+#: What a running session holds: a thread, a socket (and a duplicate of it while it opens), the
+#: thread of its follower, and the shared reader of its client with its selector and the pair of
+#: sockets that wakes it.
 _THREADS_A_STREAM = 3
 _DESCRIPTORS_A_STREAM = 5
 
@@ -75,7 +75,7 @@ class Storm:
         self._followers: dict[str, Follower] = {}
 
     def run(self, seconds: float, least_faults: int = 0) -> Summary:
-        """Inject faults for at least this time and this number, or until one does damage."""
+        """Inject at least this many faults for at least this time, or until one does damage."""
         began = time.monotonic()
         before = Held.now()
         with self._all_running():
@@ -88,7 +88,7 @@ class Storm:
             self._finish()
         if left := held_beyond(before):
             self._complain(f"at the end there are {left}, at the start there were {before}")
-        gc.collect()  # so that a socket that nobody closed warns here, and not in another test
+        gc.collect()  # so that an unclosed socket warns here, and not in another test
         self.summary.minutes = (time.monotonic() - began) / 60
         return self.summary
 
@@ -176,7 +176,7 @@ class Storm:
                 self.summary.faults[fault.kind] += 1
 
     def _inject(self, name: str, fault: Fault) -> float:
-        """Inject a fault, and wait until it is over. Return the time of that."""
+        """Inject a fault, wait until it is over, and return the time."""
         begun = self._begin(name, fault)
         if not isinstance(begun, int):
             return begun

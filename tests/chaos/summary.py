@@ -25,14 +25,14 @@ class Summary:
         delivered: Events that consumers took.
         lost: Events that the origin offered and no consumer got.
         doubled: Events that a consumer got again.
-        in_hand: Events that were processed again after a kill: at most one at each.
-        sessions: Sessions that were opened, one after the other on a stream.
-        connections: Connections that were opened well.
+        in_hand: Events that were processed again after a kill, at most one per kill.
+        sessions: Sessions that were opened, one after another on each stream.
+        connections: Connections that were opened successfully.
         losses: Connections that were lost, and attempts that failed.
-        longest_stall: The longest wait for an event, in seconds, from when the fault was over and
-            the wait that was asked for, too.
-        longest_unnoticed: The longest that a connection was silent before it was given up.
-        longest_close: The longest that closing a session or a client took, in seconds.
+        longest_stall: The longest wait for an event, in seconds, after the end of both the fault
+            and the requested wait.
+        longest_unnoticed: The longest silence of a connection before it was given up.
+        longest_close: The longest time to close a session or a client, in seconds.
         warm_memory: Resident memory after the first rounds, in bytes.
         peak_memory: The maximum at the end of any round.
         last_memory: After the last round.

@@ -1,6 +1,6 @@
-"""A storm that does no harm proves something only if one that does is noticed.
+"""A storm without damage proves something only if a storm with damage is detected.
 
-Only CI checks that: what notices it changes less often than the client.
+Only CI checks that, because the code that detects damage changes less often than the client.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sse_client.session.reconnection import Reconnection
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.ci]
 
-#: How long a fault of the client's own may go unnoticed, in seconds.
+#: How long a fault of the client itself may go undetected, in seconds.
 DURATION = 20.0
 
 

@@ -1,4 +1,4 @@
-"""A client that is killed and started again goes on where it was."""
+"""A client that is killed and started again continues where it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fault at a time, in each place where it may strike."""
+"""One fault at a time, in each place where it can happen."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 FRAMINGS = ["chunked", "length", "close", "gzip chunked", "gzip close"]
 
-#: How far a response is cut, in bytes: through its header and several events.
+#: Up to which byte a response is cut: through its header and several events.
 CUTS = 400
 
 
 def new_client() -> HttpClient:
-    """A client that reconnects at once, and whose channel never keeps it waiting."""
+    """A client that reconnects at once, and whose channel is never full."""
     options = {"reconnection_time": 0.0, "max_reconnection_time": 0.0, "capacity": 100_000}
     return HttpClient().install(SSE, **options)
 
 
 def follow_to_the_end(scene, order):
-    """Follow through what the proxy is told, and until the origin has no more."""
+    """Follow the stream through the proxy's treatments, until there are no more events."""
     with new_client() as client, client.sse(scene.url) as session:
         scene.proxy.wait_until_over(scene.proxy.order(lane="1", **order))
         scene.origin.order(finish=True)
@@ -33,7 +33,7 @@ def follow_to_the_end(scene, order):
     return session
 
 
-#: How the responses end, and after which bytes: after every fifth byte in both ways by turns, or
+#: How the responses end, and after which bytes: after every fifth byte in alternating ways, or
 #: after each byte in both ways, which takes ten times as long.
 ENDS = [
     pytest.param(["fin", "rst"], 5, id="fin or rst"),

@@ -1,4 +1,4 @@
-"""No event lost, none doubled, nothing that hangs, whatever happens on the way."""
+"""No event is lost or repeated and nothing hangs, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from summary import Summary
 
 from sse_client import parse_event_stream
 
-#: How long the faults last, in seconds, and how many there are at least.
+#: How long the faults last, in seconds, and their minimum number.
 LENGTHS = [
     pytest.param(10.0, 60, id="short"),
     pytest.param(30.0, 200, id="long", marks=pytest.mark.ci),
@@ -26,7 +26,7 @@ LENGTHS = [
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("duration", "least"), LENGTHS)
 def test_a_storm_does_no_harm(seed, certificates, caplog, duration, least):
-    # What is logged is kept by pytest, and would be taken for memory of ours.
+    # pytest keeps log records, which would count as memory of the client.
     with caplog.at_level(logging.WARNING):
         summary = Storm(seed, certificates).run(duration, least)
     print(summary)

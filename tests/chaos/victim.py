@@ -1,8 +1,8 @@
-"""A client in a process of its own, to be killed: it writes each event down that it processes.
+"""A client in its own process, to be killed, which records each event that it processes.
 
-``python victim.py CONFIG``: CONFIG holds the ``url``, the path of the ``cursor``, and that of the
-``ledger``, to which the number of each event is added as soon as it has been processed. The same
-number then goes to the standard output, as a report. It ends with the stream.
+``python victim.py CONFIG``: CONFIG contains the ``url`` and the paths of the ``cursor`` and the
+``ledger``. The number of each event is appended to the ledger as soon as the event has been
+processed, and then reported on standard output. The process ends with the stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def report(**facts: object) -> None:
 
 
 def end_with_parent() -> None:
-    """Exit as soon as nobody holds the other end of standard input."""
+    """Exit as soon as no process holds the other end of standard input."""
     sys.stdin.read()
     os._exit(1)
 
@@ -40,7 +40,7 @@ def main(config: dict[str, str]) -> None:
             reconnection_jitter=0.0,
             retry_first_connection=True,
             cursor=FileCursor(config["cursor"]),
-            own_thread=bool(os.getpid() % 2),  # either driver of streams, by chance
+            own_thread=bool(os.getpid() % 2),  # a random choice of the two drivers of streams
         )
         report(what="ready")
         with client.sse(config["url"], timeout=(READ_TIMEOUT, READ_TIMEOUT)) as session:

@@ -1,4 +1,4 @@
-"""A pseudo-terminal on which a command of a test writes."""
+"""A pseudo-terminal to which a command of a test writes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Terminal:
         self.seen = ""
 
     def read_until(self, text: str) -> None:
-        """Read what is written until that text was seen."""
+        """Read the output until it contains this text."""
         while text not in self.seen:
             self.seen += os.read(self._screen, 65536).decode()
 
     def read_all(self) -> str:
-        """Read the rest, once all others have closed it."""
-        with contextlib.suppress(OSError):  # how Linux tells the end
+        """Read the rest, once all other processes have closed it."""
+        with contextlib.suppress(OSError):  # how Linux reports the end
             while data := os.read(self._screen, 65536):
                 self.seen += data.decode()
         os.close(self._screen)

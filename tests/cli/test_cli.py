@@ -1,4 +1,4 @@
-"""The sse-client command: what it prints, how it ends, and what it keeps to itself."""
+"""The sse-client command: its output, its end, and the secrets that it does not show."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SECRET = CANARY
 
-# What it prints.
+# Its output.
 
 
 def test_each_event_takes_one_line(server, capsys):
@@ -86,7 +86,7 @@ def test_an_output_that_is_no_file_is_written_to_as_it_is(server):
     assert output.getvalue() == "ä\n"
 
 
-# What it asks for.
+# Its requests.
 
 
 def test_it_goes_on_behind_the_event_after_which_the_connection_broke(server, capsys):
@@ -123,7 +123,7 @@ def test_the_stream_begins_behind_an_id(server, words, expected):
     assert server.requests[0].headers.get("Last-Event-ID") == expected
 
 
-# How it ends.
+# Its end.
 
 
 def test_it_ends_with_the_stream(server, capsys):
@@ -198,7 +198,7 @@ def test_a_reader_that_goes_ends_it_quietly(server):
         exchange.send("one")
         assert process.stdout.readline() == "one\n"
         process.stdout.close()
-        with contextlib.suppress(ConnectionError):  # it may have noticed already
+        with contextlib.suppress(ConnectionError):  # it may have detected that already
             exchange.send("two")
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == ""
@@ -211,7 +211,7 @@ def test_a_closed_pipe_takes_nothing_more_in_this_process(server, monkeypatch, c
     with os.fdopen(writing, "w", encoding="ascii") as output:
         monkeypatch.setattr(sys, "stdout", output)
         assert follow(server.url) == 0
-        # What was left in its buffer can go, now that it leads nowhere.
+        # The rest in its buffer can be discarded, because nothing reads it.
     monkeypatch.undo()
     assert capsys.readouterr() == ("", "")
 
@@ -357,7 +357,7 @@ def test_it_takes_the_words_of_the_process_by_default(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("sse-client ")
 
 
-# What it keeps to itself.
+# Secrets that it does not show.
 
 
 @each_of(

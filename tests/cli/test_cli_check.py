@@ -1,4 +1,4 @@
-"""``sse-client check``: what it concludes from a stream, and from the requests that it makes."""
+"""``sse-client check``: its conclusions from a stream and from its own requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
 
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch):
-    """Break lines at the same places, whatever terminal the tests run on."""
+    """Break lines at the same places, whatever terminal the tests run in."""
     monkeypatch.setenv("COLUMNS", "100")
 
 

@@ -1,4 +1,4 @@
-"""What the sse-client command says of a failure, what it logs with -v, and its exit status."""
+"""What the sse-client command prints about a failure and with -v, and its exit status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_each_kind_of_failure_has_its_status(error, status):
     assert failures.status_of(error) == status
 
 
-# The body of a refusal.
+# The body of a refused response.
 
 
 def errors_of(capsys, status: int, *words: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the sse-client command begins and ends: positions that outlive it, and limits."""
+"""Where the sse-client command begins and ends: saved positions, and limits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_position_does_not_pass_what_could_not_be_written(server, state, mon
     written = []
 
     class Output:
-        """The pipe of a reader that goes after one event."""
+        """A pipe whose reader closes it after one event."""
 
         def write(self, text: str) -> None:
             written.append(text)
@@ -88,10 +88,10 @@ def test_the_position_does_not_pass_what_could_not_be_written(server, state, mon
 
 
 class Silent:
-    """Stands for a poll that did not notice yet that the reader has gone."""
+    """Simulates a poll that has not detected yet that the reader has gone."""
 
     def register(self, *_: object) -> None:
-        """Take note of nothing."""
+        """Do nothing."""
 
     def poll(self) -> list[tuple[int, int]]:
         return []
@@ -137,11 +137,11 @@ def test_the_event_that_marks_the_end_ends_it(server, capsys):
 
 @pytest.fixture
 def time_is_up(monkeypatch):
-    """Let the time limit be reached as soon as something was printed."""
+    """Let the time limit be reached as soon as something has been printed."""
     timers = []
 
     class Timer(threading.Timer):
-        """A timer that only a test lets run out."""
+        """A timer that only a test makes expire."""
 
         def start(self) -> None:
             assert self.interval == 9.5
@@ -188,7 +188,7 @@ def test_no_response_within_the_time_limit_is_a_failure(server, capsys):
 
 def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, capsys):
     class Closed(opening.HttpClient):
-        """A client that is closed before it is asked."""
+        """A client that is closed before it is used."""
 
         def sse(self, *args, **options):
             self.close()

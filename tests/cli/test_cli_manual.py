@@ -1,4 +1,4 @@
-"""The man page and the scripts for shell completion, both of which are made from the help."""
+"""The man page and the scripts for shell completion, which are generated from the help."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_man_page_has_each_command_and_each_option(capsys):
 
 def test_the_man_page_that_is_installed_is_that_of_the_command():
     installed = (ROOT / "man/sse-client.1").read_text(encoding="utf-8")
-    # To write it again: sse-client man > man/sse-client.1
+    # To update it: sse-client man > man/sse-client.1
     assert installed == man.man_page()
 
 

@@ -1,4 +1,4 @@
-"""What the sse-client command prints of an event, and to whom."""
+"""What the sse-client command prints of an event, and where."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_slow_reader_loses_nothing(server):
 
     server.handler = tell
     with started("--max-events", str(count), server.url) as process:
-        # It is more than the pipe, the channel and the sockets' buffers hold together.
+        # More than the pipe, the channel and the sockets' buffers hold together.
         server.wait_for_requests(1, PATIENCE)
         numbers = [int(text.split(" ")[0]) for text in process.stdout]
         assert numbers == list(range(count))
@@ -201,11 +201,11 @@ def test_json_is_one_object_a_line_whatever_it_holds(nasty, capsys):
     assert shown == [(event.id, event.event, event.data) for event in parse(NASTY)]
 
 
-# Where a descriptor is closed.
+# With a closed descriptor.
 
 
 def with_closed(monkeypatch, name: str, *words: str) -> int:
-    """Run the command as in a process that Python has started without this stream."""
+    """Run the command as in a process that was started without this stream."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, name, None)
         return follow(*words)

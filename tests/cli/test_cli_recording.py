@@ -1,4 +1,4 @@
-"""Recording a stream, going on with the recording, and serving it to whoever asks."""
+"""Recording a stream, continuing the recording, and serving it."""
 
 from __future__ import annotations
 
@@ -43,17 +43,19 @@ def file(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def serving(file: Path, *words: str) -> Iterator[str]:
-    """Serve a recording in another process, which is ended by SIGTERM; give its address."""
+    """Serve a recording in another process, which is ended by SIGTERM. Yield its address."""
     with started("serve", "--replay", str(file), *words) as process:
         yield process.stdout.readline().strip()
         process.terminate()
         assert process.communicate(timeout=PATIENCE) == ("", "")
-        assert process.returncode == (0 if os.name == "posix" else 1)  # Windows just ends it
+        assert process.returncode == (
+            0 if os.name == "posix" else 1
+        )  # Windows ends it without a signal
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A file that is served, and its address. Each client gets what the file holds by then."""
+    """A file that is served, and its address. Each client gets the current content of the file."""
     file = tmp_path_factory.mktemp("served") / "recording.txt"
     file.touch()
     with serving(file) as url:
@@ -170,7 +172,7 @@ def test_a_killed_recorder_neither_loses_nor_doubles_an_event(server, file):
     def count(exchange: Exchange) -> None:
         begin = int(exchange.request.headers.get("Last-Event-ID", "0"))
         if begin == total:
-            reached.set()  # the recorder was faster than its killer
+            reached.set()  # the recorder ended before it was killed
             exchange.respond(204)
             return
         for number in range(begin + 1, total + 1):
@@ -308,7 +310,7 @@ def test_a_rate_spaces_the_events(recorded, monkeypatch):
     monkeypatch.setattr(replay_module.time, "monotonic", lambda: next(clock))
 
     class Client:
-        """The side of a client that is always there."""
+        """The side of a client that never disconnects."""
 
         def wait_closed(self, timeout: float) -> None:
             waits.append(round(timeout, 2))
@@ -343,7 +345,7 @@ def test_it_listens_where_it_is_told(recorded):
 
 
 def has_ipv6() -> bool:
-    """Return whether this system has a loopback address of IPv6."""
+    """Return whether this system has an IPv6 loopback address."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
         probe.bind(("::1", 0))
         return True
@@ -433,7 +435,7 @@ def test_ctrl_c_ends_serving_with_clients_connected(recorded):
 
 @pytest.mark.parametrize("words", [[], ["--once"]])
 def test_each_wait_of_the_main_thread_ends_by_itself(recorded, monkeypatch, capsys, words):
-    """On Windows, Ctrl-C is seen after a wait, and does not interrupt one."""
+    """On Windows, Ctrl-C is handled after a wait, and does not interrupt it."""
     waits = []
 
     class Event(threading.Event):

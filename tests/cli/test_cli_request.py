@@ -1,4 +1,4 @@
-"""What the sse-client command sends, and over which connection."""
+"""The requests of the sse-client command, and their connections."""
 
 from __future__ import annotations
 

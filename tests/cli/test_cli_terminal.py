@@ -1,4 +1,4 @@
-"""What a terminal is shown: no escape sequences of the server's, colours, indented JSON."""
+"""The output on a terminal: no escape sequences from the server, colours, indented JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = r"\x1b]0;owned\x07\x1b[2J\x1b[H\x9b2J\x7f\u202e a" + "\tb"
 
 
 class Screen(io.StringIO):
-    """Stands for standard output on a terminal."""
+    """Simulates standard output on a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Where a position is kept: what is saved is there again, or is an error; never the beginning."""
+"""The stores of a position: a saved ID is loaded again or is an error, and is never lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sse_client.cursors import lock as filelock
 if sys.platform == "darwin":
     import fcntl
 
-    #: What makes a file durable.
+    #: The calls that make a file durable.
     SYNC = fcntl, "fcntl"
 else:
     SYNC = os, "fsync"
@@ -48,7 +48,7 @@ IDS = [
     "x" * 100_000,
 ]
 
-# The package's own __init__ imports everything, so a bare package stands in for it: it starts fast.
+# The package's __init__ imports everything, so an empty package replaces it, for a fast start.
 CHILD = """
 import sys, types
 
@@ -89,7 +89,7 @@ def new_cursor(kind, path, name="stream"):
 
 
 def lock_of(kind, path):
-    """The lock file, as it is named in the documentation."""
+    """The lock file, named as in the documentation."""
     (found,) = path.parent.glob(f"{path.name}.lock" if kind == "file" else f"{path.name}.*.lock")
     return found
 
@@ -111,7 +111,7 @@ def child():
 
 
 def end(process, *, kill=True):
-    """End a process, and return what it said up to then."""
+    """End a process, and return its output until then."""
     if process.stdout.closed:
         return ""
     if kill:
@@ -396,7 +396,7 @@ class TestFileSteps:
         before = getattr(*SYNC)
         monkeypatch.setattr(*SYNC, lambda *args: (synced.append(args), before(*args)))
         cursor.save("2")
-        assert len(synced) == 2  # the file, and its folder
+        assert len(synced) == 2  # the file and its folder
         assert cursor.load() == "2"
 
     @needs_posix
@@ -489,7 +489,7 @@ class TestDamagedFiles:
             assert str(caught.value).startswith(f"{path}: is ")
             assert caught.value.path == str(path)
         assert path.read_bytes() == content
-        # A load that failed holds no lock.
+        # After a failed load no lock is held.
         assert list(path.parent.iterdir()) == [path]
 
     def test_are_not_those_that_say_more_than_they_need(self, path):
@@ -661,7 +661,7 @@ class TestSQLite:
             (lambda content: content[:4096] + bytes(len(content) - 4096), "malformed"),
             (lambda content: bytes(len(content)), "not a database"),
         ],
-        ids=["empty", "text", "cut off", "zeros behind", "zeros"],
+        ids=["empty", "text", "cut off", "zeros after it", "zeros"],
     )
     def test_that_is_damaged_is_an_error(self, path, damage, message):
         with SQLiteCursor(path, "a") as cursor:
@@ -723,7 +723,7 @@ class TestSQLite:
             monkeypatch.setattr(sqlite3, "connect", busy_at_first)
             cursor.save("2")
             assert cursor.load() == "2"
-        # SQLite alone would look ten times a second in the end, while others save in between.
+        # SQLite alone would finally look only ten times a second, while others save in between.
         assert max(tries) <= 0.1
 
     def test_does_not_wait_for_ever(self, path, monkeypatch):
@@ -820,7 +820,7 @@ class TestLock:
         def late(file):
             attempts.append(file)
             if len(attempts) == 1:
-                holder.close()  # after the file was opened, and before it is locked
+                holder.close()  # after the file was opened and before it is locked
             lock(file)
 
         monkeypatch.setattr(filelock, "_lock", late)
@@ -832,7 +832,7 @@ class TestLock:
 
     @needs_posix
     def test_leaves_the_file_of_another_alone(self, kind, path):
-        """Somebody has removed a lock file by hand: the two holders do not take it for theirs."""
+        """A user has removed a lock file by hand: neither holder takes the new file for its own."""
         first, second = new_cursor(kind, path), new_cursor(kind, path)
         first.load()
         lock_of(kind, path).unlink()
@@ -843,7 +843,7 @@ class TestLock:
         second.close()
 
     def test_ends_though_its_file_stays_and_is_open_elsewhere(self, kind, path, monkeypatch):
-        """As in a child that was forked, but has not run yet, where the file can't be removed."""
+        """As in a forked child that has not run yet, where the file cannot be removed."""
 
         def refuse(*_, **__):
             raise PermissionError(errno.EACCES, "Permission denied")
@@ -862,7 +862,7 @@ class TestLock:
 
     @pytest.fixture
     def lock_file(self, kind, path):
-        """Where the lock file will be; it is not there."""
+        """The path of the lock file, which does not exist."""
         with new_cursor(kind, path) as cursor:
             cursor.load()
             return lock_of(kind, path)
@@ -933,7 +933,7 @@ class TestLock:
             cursor.load()
             lock_file.rename(moved)
             lock_file.symlink_to(moved)
-        assert lock_file.is_symlink()  # it is not ours to remove
+        assert lock_file.is_symlink()  # another process must remove it
 
     def test_that_nobody_holds_is_given_back_without_a_word(self, path):
         lock = filelock.FileLock(path, path)
@@ -953,7 +953,7 @@ class TestLock:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 class TestFork:
     def in_child(self, function):
-        """Run in a forked child, and return what it said."""
+        """Run in a forked child, and return its output."""
         reading, writing = os.pipe()
         pid = os.fork()
         if not pid:
@@ -1000,11 +1000,11 @@ class TestFork:
         assert self.in_child(lambda: new_cursor(kind, path).load()) == "1"
 
     def test_is_noticed_whoever_forked(self, kind, path, monkeypatch):
-        """What the child sees, seen from within: coverage does not follow a fork."""
+        """What the child sees, run in this process, because coverage does not follow a fork."""
         cursor = new_cursor(kind, path)
         cursor.save("1")
         owner = os.getpid()
-        monkeypatch.setattr(life, "_process_id", owner)  # to be restored
+        monkeypatch.setattr(life, "_process_id", owner)  # is restored at the end
         monkeypatch.setattr(os, "getpid", lambda: owner + 1)
         life.disown_if_forked()
         with pytest.raises(CursorError, match=f"belongs to process {owner}, from which"):
@@ -1034,7 +1034,7 @@ os._exit(0)
         assert parent.wait(PATIENCE) == -signal.SIGKILL
         with new_cursor(kind, path) as cursor:
             assert cursor.load() == "1"
-        assert end(parent) == ""  # to its end: the child has gone, too
+        assert end(parent) == ""  # until its end: the child has ended, too
 
 
 class TestKill:
@@ -1042,7 +1042,7 @@ class TestKill:
         "kills", [pytest.param(4, id="short"), pytest.param(12, id="long", marks=pytest.mark.ci)]
     )
     def test_at_any_moment_loses_nothing_that_was_saved(self, kind, path, child, kills):
-        """Seeded, but the system decides where in a save the signal hits."""
+        """Seeded, but the system decides at which point of a save the signal arrives."""
         random_source = random.Random(SEED)
         clock = threading.Event()
         confirmed = 0
@@ -1055,7 +1055,7 @@ class TestKill:
             for _ in range(random_source.randrange(10)):
                 confirmed = int(process.stdout.readline().split()[1])
             clock.wait(random_source.uniform(0.0, 0.003))
-            # What it managed to say before it died was saved.
+            # Everything that it reported before it was killed had been saved.
             for line in end(process).splitlines(keepends=True):
                 if line.endswith("\n"):
                     confirmed = int(line.split()[1])

@@ -1,4 +1,4 @@
-"""A session with a cursor: saved once it was processed, over closing, crashes, forks and a 410."""
+"""A session with a cursor: saving after processing, closing, crashes, forks, and a 410."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ SEED = 4
 
 
 class Cursor:
-    """A cursor in memory, that notes each call, and does as it is told."""
+    """A cursor in memory that records each call, and fails or blocks as a test sets it."""
 
     def __init__(self, position=None):
         self.position = position
         self.calls = []
-        self.fail = None  # what a save raises
-        self.during_save = None  # is called in the middle of one
+        self.fail = None  # the error that a save raises
+        self.during_save = None  # called in the middle of a save
 
     def load(self):
         self.calls.append("load")
@@ -74,7 +74,7 @@ class Cursor:
 
 
 class Gate:
-    """Keeps a save waiting until it is opened, and tells that one has come."""
+    """Blocks a save until it is opened, and reports that a save has begun."""
 
     def __init__(self):
         self.came, self.opened = Signal(), Signal()
@@ -293,7 +293,7 @@ def test_each_consumer_acknowledges_its_own(server, client, cursor):
 def test_what_a_thread_had_that_has_died_is_not_acknowledged(server, client, cursor):
     server.serve(numbered(1, 3))
     with client.sse(server.url, cursor=cursor) as session:
-        # The system gives the number of a dead thread to the next one.
+        # The system gives the ID of an ended thread to the next one.
         for number in ("1", "2", "3"):
             assert in_thread(session.incoming.get).id == number
         assert list(session.incoming) == []
@@ -332,7 +332,7 @@ def test_many_consumers_leave_nothing_unsaved(server, client, cursor):
 
 
 def test_acknowledged_out_of_order_by_many_threads(server, client, cursor):
-    """Each save is checked against what was acknowledged before it."""
+    """Each save is compared with the acknowledgements before it."""
     rng = random.Random(SEED)
     server.serve([b"".join(str(event).encode() for event in numbered(1, 200))])
     acknowledged = {0}
@@ -358,12 +358,12 @@ def test_acknowledged_out_of_order_by_many_threads(server, client, cursor):
     assert all(saved <= possible for saved, possible in positions)
 
 
-# Tasks of asyncio.
+# asyncio tasks.
 
 
 @pytest.fixture
 def channel(cursor):
-    """Events, of which the last two have the same ID, and the end; with a position to keep."""
+    """A channel with a position to keep. Its last two events have the same ID, and it has ended."""
     keeper = PositionKeeper(cursor)
     keeper.load("")
     channel = IncomingChannel()
@@ -433,7 +433,7 @@ def test_cancelling_a_task_while_the_cursor_is_loaded_gives_it_back(server, clie
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(main())
-    loop.close()  # the program may have ended its loop before the cursor has loaded
+    loop.close()  # the program may have ended its loop before the cursor has loaded the position
     gate.opened()
     closed.await_()
     assert cursor.calls == ["load", "close"]
@@ -599,12 +599,12 @@ def test_a_cursor_that_cannot_be_closed_is_logged(server, client, cursor, caplog
 
 # A cursor that blocks.
 
-#: Much more than the second that closing may take, and much less than one per session.
+#: Much more than the second that closing may take, and much less than one second per session.
 BOUND = 3.0
 
 
 class Stuck(Cursor):
-    """A cursor that blocks in ``close``, until it is let go."""
+    """A cursor that blocks in ``close`` until it is released."""
 
     def __init__(self):
         super().__init__()
@@ -623,7 +623,7 @@ def seconds_of(function):
 
 @pytest.fixture
 def stuck(server):
-    """Five cursors that block; they are let go at the end."""
+    """Five cursors that block, and are released at the end."""
     server.handler = lambda exchange: (exchange.send_event(*numbered(1, 1)), exchange.stall())
     cursors = [Stuck() for _ in range(5)]
     yield cursors
@@ -713,7 +713,7 @@ def test_shutting_the_channel_down_does_not_wait_for_the_cursor(server, client, 
 def test_without_another_thread_only_the_exit_leaves_the_cursor_of_an_ended_stream(
     server, client, cursor, monkeypatch, is_exit
 ):
-    """As from Python 3.12 on, where no thread can be started once the main thread has ended."""
+    """As from Python 3.12 on, where no thread can be started after the main thread has ended."""
     server.serve(numbered(1, 1))
     session = client.sse(server.url, cursor=cursor)
     session.incoming.get()
@@ -748,7 +748,7 @@ def test_no_thread_is_left_for_a_cursor_that_does_not_block(server, client, curs
     server.serve(numbered(1, 1), then="stall")
     with client.sse(server.url, cursor=cursor) as session:
         session.incoming.get()
-    # Without a wait: closing has waited for its threads.
+    # No wait is needed, because closing has waited for its threads.
     assert not [each for each in threading.enumerate() if each.name.startswith("sse-client")]
     assert cursor.calls == ["load", "close"]
 
@@ -775,7 +775,7 @@ def test_a_cursor_that_was_closed_once_more_meanwhile_is_saved_once_more(cursor)
     give_back = keeper._give_back_if_over
 
     def fail_late():
-        """Acknowledge what cannot be saved, as the closer has just done its work."""
+        """Acknowledge an event whose ID cannot be saved, just after the closing thread is done."""
         give_back()
         if keeper._is_last_save_due:
             return
@@ -841,8 +841,7 @@ for place in places:
 print("exit", flush=True)
 """
 
-#: Where the cursors of a process are stuck: each in another place, or each alone, which takes a
-#: process for each.
+#: Where the cursors of a process block: each in another place, or one per process.
 PLACES = [
     ("save", "close", "nowhere"),
     *(pytest.param((place,), marks=pytest.mark.ci) for place in ("save", "close", "nowhere")),
@@ -864,14 +863,14 @@ def test_the_exit_of_the_interpreter_is_bounded(server, places, when):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert "exit" in lines
-    # It is in use where a save blocks, and no thread can close it from Python 3.12 on if the
+    # The cursor is in use if a save blocks. From Python 3.12 on, no thread can close it if the
     # session's thread has ended.
     if when != "ended" or sys.version_info < (3, 12):
         closed = [f"close {place}" for place in places if place != "save"]
         assert sorted(line for line in lines if line != "exit") == sorted(closed)
 
 
-# Where it begins.
+# The beginning.
 
 
 @pytest.mark.parametrize(
@@ -946,7 +945,7 @@ def test_closing_the_client_while_the_cursor_is_loaded_gives_it_back(server, cli
     assert server.requests == []
 
 
-# Where it ends.
+# The end.
 
 
 @pytest.mark.parametrize("how", ["end", "204", "mark", "error"])
@@ -1017,7 +1016,7 @@ def test_closing_the_client_closes_the_cursor(server, client, cursor):
 
 
 def late(server, client, cursor):
-    """Return a closed session, and the event that its consumer still has."""
+    """Return a closed session, and the event that its consumer is still processing."""
     server.serve(numbered(1, 1), then="stall")
     session = client.sse(server.url, cursor=cursor, auto_acknowledge=False)
     event = session.incoming.get()
@@ -1033,7 +1032,7 @@ def test_what_is_acknowledged_late_counts(server, client, cursor):
 
 def test_what_is_acknowledged_late_does_not_move_the_position_back(server, client, cursor):
     session, event = late(server, client, cursor)
-    cursor.position = "9"  # another process went on
+    cursor.position = "9"  # another process has continued
     session.acknowledge(event)
     assert cursor.calls == ["load", "close", "load", "close"]
     assert cursor.position == "9"
@@ -1191,7 +1190,7 @@ with HttpClient().install(SSE, reconnection_time=0.01, cursor=FileCursor(path)) 
     "kills", [pytest.param(4, id="short"), pytest.param(12, id="long", marks=pytest.mark.ci)]
 )
 def test_killed_at_any_moment_it_loses_nothing(server, tmp_path, kills):
-    """Seeded, but the system decides where in the work the signal hits."""
+    """Seeded, but the system decides at which point of the work the signal arrives."""
     last = 80
 
     def offer(exchange):
@@ -1246,11 +1245,11 @@ def sessions_with(client, server, hook=None, position="7", **options):
     "case",
     [
         pytest.param(([410], [None], ["7"], CursorExpiredError), id="gives up"),
-        pytest.param(([410, 200], [""], ["7", None], None), id="starts afresh"),
+        pytest.param(([410, 200], [""], ["7", None], None), id="starts again"),
         pytest.param(([410, 200], ["3"], ["7", "3"], None), id="goes on from another"),
-        pytest.param(([410, 410], [""], ["7", None], UnexpectedStatusError), id="afresh refused"),
+        pytest.param(([410, 410], [""], ["7", None], UnexpectedStatusError), id="start refused"),
         pytest.param(([410, 410], ["3", None], ["7", "3"], CursorExpiredError), id="other refused"),
-        pytest.param(([410, 410, 200], ["3", ""], ["7", "3", None], None), id="then afresh"),
+        pytest.param(([410, 410, 200], ["3", ""], ["7", "3", None], None), id="then starts again"),
         pytest.param(([410], ["7"], ["7"], CursorExpiredError), id="the same again"),
         pytest.param(([410], [7], ["7"], CursorExpiredError), id="no ID"),
         pytest.param(([410], ["a\nb"], ["7"], CursorExpiredError), id="none that can be sent"),
@@ -1436,7 +1435,7 @@ def test_a_cursor_is_closed_once_although_two_come_to_it(cursor):
 @pytest.mark.parametrize("late", [False, True])
 def test_a_save_that_fails_once_it_is_done_does_not_let_the_old_id_count_as_saved(late):
     class Forgetful(Cursor):
-        """Keeps an ID, and only then fails."""
+        """Saves an ID, and only then fails."""
 
         def save(self, event_id):
             before, self.fail = self.fail, None

@@ -111,7 +111,7 @@ def test_what_is_not_handed_out_cannot_be_acknowledged(before):
         progress.acknowledge(events[1])
 
 
-#: What happens: an event of one of a few kinds is handed out, or the so-many-th one acknowledged.
+#: The steps: an event of one of a few kinds is handed out, or the n-th one is acknowledged.
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("hand out"), st.integers(0, 3)),
@@ -123,7 +123,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_it_agrees_with_a_plain_list(steps):
-    """The model: all events ever handed out, in a list, with a mark at those acknowledged."""
+    """The model: a list of all events handed out, in which acknowledged ones are marked."""
     progress, links = Progress("start"), []
     events: list[ServerSentEvent] = []
     marks: list[bool] = []
@@ -193,7 +193,7 @@ def test_any_order_of_many_ends_at_the_last():
     assert (progress.position, progress.unacknowledged) == ("5000", 0)
 
 
-#: So many equal events that a search through them for each one would take minutes.
+#: This many equal events would take minutes if each one was searched for.
 MANY = 100_000
 
 

@@ -1,4 +1,4 @@
-"""The stores on macOS and Windows: what is for them, with stand-ins for their modules."""
+"""The stores on macOS and Windows, with stand-ins for the modules of these systems."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_on(monkeypatch):
 
 
 class TestMacOS:
-    """Where ``fsync`` leaves data in the memory of the drive."""
+    """On macOS, ``fsync`` leaves data in the memory of the drive."""
 
     FULL_SYNC = 51
 
@@ -104,7 +104,7 @@ class TestMacOS:
 
 
 class TestWindows:
-    """Where no file that is open can be removed, and no folder can be opened."""
+    """On Windows, no open file can be removed, and no folder can be opened."""
 
     @pytest.fixture
     def windows(self, load_on, monkeypatch):
@@ -129,7 +129,7 @@ class TestWindows:
                 try:
                     if os.path.samestat(os.fstat(descriptor), path.stat()):
                         return True
-                except OSError:  # closed, or not there
+                except OSError:  # closed, or missing
                     continue
             return False
 

@@ -1,4 +1,4 @@
-"""What was already read, kept for errors: each policy, its bounds and its cost."""
+"""The bytes that are kept for errors: each policy, its bounds and its cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sse_client.event_stream.buffer import DEFAULT_MAX_BYTES, DiagnosticBuffer
 
 ENDS = {"LF": "\n", "CR": "\r", "CRLF": "\r\n"}
 
-#: A stream, a policy, and what it keeps of it; lines are written with LF.
+#: A stream, a policy, and the bytes that it keeps. Lines end with LF.
 KEPT = [
     ("", BufferPolicy.off(), ""),
     ("a\nb\n\nc", BufferPolicy.off(), ""),
@@ -66,7 +66,7 @@ def kept(policy, chunks):
 
 
 def cut(data, source):
-    """Cut bytes into random chunks, empty ones included."""
+    """Cut bytes into random chunks, including empty ones."""
     places = sorted(source.randrange(len(data) + 1) for _ in range(source.randrange(10)))
     return [data[i:j] for i, j in zip([0, *places], [*places, len(data)], strict=True)]
 
@@ -122,7 +122,7 @@ class TestBuffer:
 
     @pytest.mark.parametrize("policy", POLICIES)
     def test_keeps_the_same_however_it_came(self, policy, monkeypatch):
-        # So little slack that it is trimmed all the time.
+        # With so little slack, it is trimmed all the time.
         monkeypatch.setattr(diagnostics, "_SLACK", 8)
         source = random.Random(7)
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Events as values, and as what they look like on the wire."""
+"""Events as values, and in the wire format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sse_client.event_stream.parser import EventStreamParser
 FIELDS = ("data", "event", "id", "retry", "comments")
 LARGEST_RETRY = 10**MAX_RETRY_DIGITS - 1
 
-#: What the format gives a meaning to, or what others take for a line break.
+#: Characters with a meaning in the format, and those that other code treats as line breaks.
 _TRICKY = [
     *(" ", ":", ": ", "data", "data: ", "id", "message", "\ufeff", "\ufffd"),
     *("\u2028", "\u2029", "\u0085", "\v", "\f", "\x1c", "\t"),
@@ -30,7 +30,7 @@ _TRICKY = [
 
 
 def texts(*, without: str) -> st.SearchStrategy[str]:
-    """Return a strategy for texts that are valid but for the characters left out."""
+    """Return a strategy for valid texts without these characters."""
     allowed = [text for text in _TRICKY if not set(text) & set(without)]
     plain = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=without))
     return st.lists(st.sampled_from(allowed), max_size=8).map("".join) | plain

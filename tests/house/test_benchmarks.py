@@ -70,7 +70,7 @@ def measuring(workloads):
 
 @functools.cache
 def small_workloads(workloads):
-    """All of them, which take long to make, in short."""
+    """Short versions of all of them. The full versions take long to create."""
     return workloads.all_workloads(0.01)
 
 
@@ -99,7 +99,7 @@ def test_siblings_have_the_shape_of_another_stream(workloads):
     assert not workloads.long_line(1).is_sibling
     by_name = {stream.name: stream for stream in streams}
     for name, shape in SIBLINGS.items():
-        if name != "ticks-repeating":  # whose data is always the same
+        if name != "ticks-repeating":  # its data is always the same
             data = [event.data for event in by_name[name].events]
             assert data == [event.data for event in by_name[shape].events]
 

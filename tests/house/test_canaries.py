@@ -1,4 +1,4 @@
-"""The watch over secrets would hear one, wherever it was told, and fails the run for it."""
+"""The watch detects a secret wherever it appears, and fails the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from canaries import CANARY
 BASIC = base64.b64encode(f"user:{CANARY}".encode()).decode()
 """
 
-#: How long a pytest of its own may take on a busy machine, in seconds.
+#: How long a separate pytest may take on a busy machine, in seconds.
 PATIENCE = 50
 
 OPTIONS = [
@@ -60,20 +60,20 @@ LEAKS = {
 
 def source_of(name: str, body: str) -> str:
     """Return the source of a test with this body."""
-    # A test with capsys would be the one that sees what is written.
+    # In a test with capsys, only that test would see the output.
     parameter = "capsys" if "capsys" in body else ""
     return f"def {name}({parameter}):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n\n"
 
 
 def run_pytest(folder: Path, *tests: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Run pytest on tests with these bodies, after one that is silent; return what it did."""
+    """Run pytest on tests with these bodies, after one without output. Return the result."""
     (folder / "conftest.py").write_text(CONFTEST)
     sources = [source_of("test_before", "logging.getLogger().debug('nothing')")]
     sources += [source_of(f"test_{number}", body) for number, body in enumerate(tests)]
     (folder / "test_it.py").write_text(PREAMBLE + "".join(sources))
     environment = {
         "PYTHONPATH": str(Path(__file__).parents[1]),
-        # Importing the plug-ins of others takes longer than all the rest.
+        # Importing third-party plugins takes longer than all the rest.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     done = subprocess.run(
@@ -89,14 +89,14 @@ def run_pytest(folder: Path, *tests: str, options: tuple[str, ...] = ()) -> tupl
 
 
 def named(output: str) -> set[str]:
-    """Return the names of the tests that have told a secret, as the run says."""
+    """Return the names of the tests that revealed a secret, as the run reports them."""
     _, _, section = output.partition("leaked secrets")
     return set(re.findall(r"test_it\.py::(\w+): ", section))
 
 
 def test_tests_that_tell_a_secret_fail_the_run_and_are_named(tmp_path):
     status, output = run_pytest(tmp_path, *LEAKS.values())
-    # All of them pass, so that nothing but the secrets fails the run.
+    # All of them pass, so only the secrets can fail the run.
     assert f"{len(LEAKS) + 1} passed" in output
     assert status == 1
     assert named(output) == {f"test_{number}" for number in range(len(LEAKS))}, list(LEAKS)
@@ -109,7 +109,7 @@ def test_a_secret_in_a_failure_is_found(tmp_path):
 
 
 def test_a_worker_hands_over_what_it_has_heard(tmp_path):
-    # A worker alone hears a log. The main process gets the output of its tests, too.
+    # Only a worker sees its log records. The main process also gets the output of its tests.
     bodies = [LEAKS["a log line"], LEAKS["its output"]]
     status, output = run_pytest(tmp_path, *bodies, options=("-p", "xdist", "-n", "1"))
     assert "3 passed" in output

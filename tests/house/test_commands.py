@@ -72,7 +72,7 @@ def test_ci_hides_them_from_each_module_that_looks_for_one():
     found = set()
     for path in TESTS.rglob("*.py"):
         if looking.search(path.read_text("utf-8")):
-            # All tests of a folder may use what helps them.
+            # All tests of a folder may use its helper modules.
             whose = path if path.name.startswith("test_") else path.parent
             found.add(str(whose.relative_to(TESTS.parent)))
     (hidden,) = re.findall(r"^looking=\((.*?)\)$", CI.read_text("utf-8"), re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""The table of ``docs/comparison.md`` says of each client what it does with these streams."""
+"""The table of ``docs/comparison.md`` shows what each client does with these streams."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ PEERS = ("launchdarkly-eventsource", "httpx-sse", "httpx2", "sseclient-py", "req
 for module in ("httpx", "httpx2", "httpx_sse", "ld_eventsource", "requests_sse", "sseclient"):
     pytest.importorskip(module, reason="the other clients are in requirements/peers.txt")
 
-from peers import FOLLOW  # noqa: E402  # once it is known that they are there
+from peers import FOLLOW  # noqa: E402  # only if they are installed
 
 PAGE = (ROOT / "docs/comparison.md").read_text(encoding="utf-8")
-#: What precedes the part on Ktor, which has a table of its own.
+#: The part of the page before Ktor, which has its own table.
 TABLE = PAGE.partition("\n## ")[0]
 
-#: How long the server waits for a client to see an event, before it goes on; in seconds.
+#: How long the server waits for a client to see an event before it continues, in seconds.
 SHORT_PATIENCE = 1.0
 
-#: More requests than any of the streams here is worth.
+#: More requests than any of these streams should cause.
 ENDLESS = 20
 
 
@@ -55,14 +55,14 @@ class Stream:
             exchange.open(framing="close")
             for piece in self.pieces:
                 exchange.write(piece)
-                exchange.wait_closed(0.02)  # so that they come apart
+                exchange.wait_closed(0.02)  # so that they arrive separately
             exchange.end()
 
         return received(answer, follow, len(self.data)) == self.data
 
 
 def received(answer: Callable[[Exchange], None], follow: Follow, count: int) -> list[str]:
-    """Return the data that a client gives: one more than ``count``, if there are so many."""
+    """Return the data that a client delivers, up to ``count`` + 1 items."""
     data: list[str] = []
     with SSEServer(answer) as server:
         try:
@@ -71,13 +71,13 @@ def received(answer: Callable[[Exchange], None], follow: Follow, count: int) -> 
                     data.append(text)
                     if len(data) > count:
                         break
-        except Exception:  # whatever a client fails with: what it has given counts
+        except Exception:  # whatever error a client raises, its data counts
             pass
     return data
 
 
 def delivers_at_once(follow: Follow) -> bool:
-    """Whether an event arrives although the server is silent behind it."""
+    """Whether an event arrives although the server is silent after it."""
     seen = threading.Event()
     in_time = []
 
@@ -95,7 +95,7 @@ def delivers_at_once(follow: Follow) -> bool:
             with follow(server.url) as events:
                 next(events)
                 seen.set()
-        except Exception:  # it has not delivered it at all
+        except Exception:  # it has not delivered the event
             pass
     return in_time == [True]
 
@@ -186,7 +186,9 @@ def test_the_table_has_a_row_for_each_probe():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the peers' own
 def test_a_cell_says_what_the_client_does(probe, client, caplog):
-    caplog.set_level(logging.WARNING)  # sseclient-py logs its response, which then is kept
+    caplog.set_level(
+        logging.WARNING
+    )  # sseclient-py logs its response, which keeps the response alive
     does = PROBES[probe](FOLLOW[client])
     said = table()[probe][list(FOLLOW).index(client)]
     assert said == ("yes" if does else "no")

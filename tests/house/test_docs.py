@@ -1,8 +1,8 @@
-"""Each code block of the documentation runs as it stands there, but for the server's address.
+"""Each code block of the documentation runs unchanged, except for the server's address.
 
 The blocks of ``docs/howto/servers.md``, ``mcp.md``, ``http2.md``, ``gevent.md`` and ``forks.md``
-are run in ``tests/interop``: they need servers, clients or libraries that are not ours. Those of
-``docs/testing.md`` are tests, which ``test_testing_page.py`` runs; those of ``docs/relay.md`` are
+are run in ``tests/interop``, because they need third-party servers, clients or libraries. Those of
+``docs/testing.md`` are tests, which ``test_testing_page.py`` runs. Those of ``docs/relay.md`` are
 run in ``tests/relay``, and those of ``docs/howto/observability.md`` by
 ``test_observability_page.py``.
 """
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 DOCS = ROOT / "docs"
 
-#: What is run elsewhere.
+#: The pages whose blocks are run elsewhere.
 ELSEWHERE = {
     *("howto/forks.md", "howto/gevent.md", "howto/http2.md", "howto/mcp.md", "howto/servers.md"),
     *("howto/observability.md", "relay.md", "relay-nats.md", "testing.md"),
 }
 
-#: What is no code that could be run, and why.
+#: The blocks that cannot be run, and why.
 NOT_RUN = {
     "text": "what goes over the wire",
     "kotlin": "another client's code",
@@ -64,12 +64,12 @@ TWO = ServerSentEvent("two", id="2", event="news")
 
 
 def chunk(content: str | None = None, **fields: object) -> str:
-    """Make a chunk of a model's response, as OpenAI sends it."""
+    """Return a chunk of a model's response, as OpenAI sends it."""
     delta = {"role": "assistant", "content": ""} if content is None else {"content": content}
     return json.dumps({"error": None, "choices": [{"index": 0, "delta": delta}], **fields})
 
 
-#: What a model's API sends: words, chunks without any, as of Azure's filters, and a keep-alive.
+#: The events of a model's API: words, chunks without words (such as Azure's filters), a keep-alive.
 TOKENS = [
     json.dumps({"choices": [], "prompt_filter_results": [{"error": {"code": "filter_error"}}]}),
     chunk(),
@@ -102,11 +102,11 @@ def blocks_of(page: str) -> list[Block]:
     return [block for block in read_blocks(DOCS / page) if block.language == "python"]
 
 
-# What a server does for a block, connection by connection.
+# The behaviour of a server for a block, connection by connection.
 
 
 def two_events(server: SSEServer) -> None:
-    """Break off behind the first event, end behind the second, and have no more."""
+    """Break off after the first event, and end after the second. Then there are no more."""
     server.serve([ONE], then="drop")
     server.serve([TWO], then="end")
     server.respond(204)
@@ -201,7 +201,7 @@ def lists(server: SSEServer) -> None:
 
 
 def two_streams(server: SSEServer) -> None:
-    """Send one event in each, named by its path; "prices" breaks off behind it, the other ends."""
+    """Send one event in each, named by its path. Then "prices" breaks off, and the other ends."""
 
     def answer(exchange: Exchange) -> None:
         if exchange.request.headers.get("Last-Event-ID"):
@@ -218,7 +218,7 @@ def two_streams(server: SSEServer) -> None:
 
 
 def two_events_through_a_proxy(server: SSEServer) -> None:
-    """Send two events to whoever asks for an address of another host, as a proxy is asked."""
+    """Send two events in response to a request for another host, as a proxy receives it."""
 
     def respond(exchange: Exchange) -> None:
         assert exchange.request.target == "http://events.example/stream"
@@ -248,7 +248,7 @@ def one_event_and_no_stream(server: SSEServer) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """What a block goes through, and what it prints."""
+    """The behaviour of the server for a block, and the output of the block."""
 
     page: str
     number: int  # of the page's Python blocks, from 0
@@ -256,7 +256,7 @@ class Case:
     output: str
     files: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
-    needs: str | None = None  # a distribution that is not ours, nor for all tests
+    needs: str | None = None  # a third-party distribution that not all tests need
 
     def __str__(self) -> str:
         return f"{self.page}#{self.number}"
@@ -351,16 +351,16 @@ CASES = [
     Case("migration.md", 14, two_events, "1 message one\n2 news two\n"),
 ]
 
-#: Has more to show than what it prints.
+#: Has effects other than its output.
 LEDGER = "guarantees.md#1"
 
 #: Needs a server on a Unix socket.
 UNIX_SOCKET = "howto/proxies.md#1"
 
-#: Needs a package instead of another one, and is run in ``tests/interop``.
+#: Needs a package in place of another one, and is run in ``tests/interop``.
 SSECLIENT = "migration.md#5"
 
-#: Run until they are told to end.
+#: Run until they are stopped.
 SERVICES = ["howto/stop.md#1", "howto/systemd.md#0"]
 
 
@@ -383,7 +383,7 @@ def test_a_block_of_another_client_prints_what_it_should(case, server):
         pytest.skip(f"{case.needs} is not installed")
     case.script(server)
     code = blocks_of(case.page)[case.number].code_for(server.url, case.replaced)
-    # On its own: it leaves sockets open.
+    # In its own process, because it leaves sockets open.
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
     )
@@ -400,7 +400,7 @@ def test_a_block_prints_what_it_should(case, server, capsys, tmp_path, monkeypat
     names = blocks_of(case.page)[case.number].run(server.url, case.replaced)
     for value in list(names.values()):
         if isinstance(value, HttpClient | sqlite3.Connection):
-            value.close()  # as the end of the script would; databases warn from Python 3.13 on
+            value.close()  # as at the end of a script; else databases warn from Python 3.13 on
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(case.output.splitlines())
 
 
@@ -449,7 +449,7 @@ def test_the_program_for_models_gives_up_on_a_service_that_stays_busy(server, ca
     assert "429" in shown
 
 
-#: What the table of the page says: the options, and a response that ends with them.
+#: The APIs in the table of the page: a response, and events that end it with these options.
 OTHER_MODELS = {
     "OpenAI Responses": [
         ServerSentEvent('{"response": {"error": null}}', event="response.created"),
@@ -467,7 +467,7 @@ OTHER_MODELS = {
 
 
 def table_of_models() -> dict[str, list[str]]:
-    """Return the cells of the page's table, without the code's quotes, by the name of the API."""
+    """Return the cells of the page's table without backticks, by the name of the API."""
     lines = (DOCS / "howto/llm.md").read_text("utf-8").splitlines()
     rows = [[cell.strip(" `") for cell in line.split(" | ")] for line in lines if line[:1] == "|"]
     return {row[0].strip("| "): row[1:] for row in rows}

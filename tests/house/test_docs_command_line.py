@@ -43,7 +43,7 @@ def test_options_are_not_broken_at_their_hyphens_in_the_tables():
 
 
 def answer(exchange: Exchange) -> None:
-    """Tell the same to everybody, once."""
+    """Respond with the same events to each client, once."""
     if "Last-Event-ID" in exchange.request.headers:
         exchange.respond(204)
         return
@@ -68,7 +68,7 @@ def test_a_recipe_does_what_it_says(server, tmp_path, sign, expected):
     (recipe,) = [code for code in RECIPES if sign in code]
     server.handler = answer
     if "-m 60" in recipe:
-        recipe = recipe.splitlines()[0]  # the others are followed by hand, in two terminals
+        recipe = recipe.splitlines()[0]  # the other lines are for two terminals
     script = re.sub(r"https?://[^/\s]+/", server.url, recipe)
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script.replace("sse-client ", " ".join(COMMAND) + " ")],

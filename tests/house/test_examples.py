@@ -1,4 +1,4 @@
-"""The examples run as they stand, without an address and with one."""
+"""The examples run unchanged, with and without an address."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sse_client import ServerSentEvent
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-# How long a process may take to end, in seconds; beyond it is a hang.
+# How long a process may take to end, in seconds. Anything longer is a hang.
 PATIENCE = 30
 
 
 class Done(NamedTuple):
-    """What an example has written, and its status."""
+    """The output of an example, and its status."""
 
     stdout: str
     stderr: str
@@ -30,7 +30,7 @@ class Done(NamedTuple):
 
 
 def run(name: str) -> Done:
-    """Run an example without an address, in a process of its own."""
+    """Run an example without an address, in its own process."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name)],
         capture_output=True,
@@ -51,7 +51,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         try:
             runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         except SystemExit as exit_:
-            # The examples give a text alone, which an interpreter prints.
+            # The examples exit with a text, which the interpreter prints.
             status = 1
             print(exit_.code, file=sys.stderr)
         return Done(*capsys.readouterr(), status)
@@ -240,7 +240,7 @@ def test_the_tests_of_my_code_pass():
     options = ["-q", "-c", os.devnull, "-p", "sse_client", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(path)],
-        # Importing the plug-ins of others takes longer than all the rest.
+        # Importing third-party plugins takes longer than all the rest.
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         encoding="utf-8",

@@ -1,4 +1,4 @@
-"""The programs in docs/howto/observability.md, each in a process: they change what all share."""
+"""The programs in docs/howto/observability.md. They change global state, so each has a process."""
 
 from __future__ import annotations
 

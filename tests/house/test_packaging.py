@@ -1,4 +1,4 @@
-"""What is published: built as it will be, installed far from the source tree, and used there."""
+"""The published files: built, installed outside the source tree, and used there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUIREMENTS = ROOT / "requirements"
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
-#: The extras, and what each of them brings.
+#: The extras, and the modules that each of them installs.
 EXTRAS = {
     "pydantic": "pydantic",
     "msgspec": "msgspec",
@@ -33,7 +33,7 @@ EXTRAS = {
     "socks": "socks",
 }
 
-#: Building and installing, on a busy machine and over a slow line, in seconds.
+#: How long building and installing may take on a busy machine with a slow network, in seconds.
 PATIENCE = 300
 
 FOLLOWER = """
@@ -63,7 +63,7 @@ def run(*words: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """The folder that holds the sdist, and the wheel that was built from it."""
+    """The folder with the sdist and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
     return folder
@@ -86,7 +86,7 @@ def wheel(built) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory) -> Path:
-    """The Python of a new environment that has the wheel, with the extras of its users."""
+    """The Python of a new environment in which the wheel is installed with all its extras."""
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -94,7 +94,7 @@ def installed(wheel, tmp_path_factory) -> Path:
     return python
 
 
-# The first test of a kind builds, too.
+# The first test of a kind also builds.
 pytestmark = [pytest.mark.timeout(2 * PATIENCE)]
 
 
@@ -189,7 +189,7 @@ def test_the_tests_have_each_extra_of_the_relay_the_command_and_telemetry():
     (names,) = re.findall(
         r"^--editable \.\[(.*)\]$", (REQUIREMENTS / "test.txt").read_text("utf-8"), re.MULTILINE
     )
-    # A proxy that speaks SOCKS is the one thing that is not tested with its package.
+    # Only SOCKS proxies are tested without the package that they need.
     assert set(names.split(",")) == set(EXTRAS) - {"socks"}
 
 

@@ -1,4 +1,4 @@
-"""What gevent and eventlet replace is looked up when it is used: they may come after the import."""
+"""Names that gevent and eventlet replace are looked up at each use, even after a late patch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = Path(sse_client.__file__).parent
 #: The modules in which these libraries replace functions and classes.
 REPLACED = {"_thread", "queue", "select", "selectors", "socket", "ssl", "threading", "time"}
 
-#: What is kept from the time of the import all the same, and why that blocks nobody.
+#: Names that are nevertheless bound at import, and why that does not block a greenlet.
 KEPT = {
     "channel/incoming.py": {
         "queue": "ShutDown, an exception, is the same class after patching",
@@ -39,18 +39,18 @@ KEPT = {
     "testing/listener.py": {"socket.SO_REUSEADDR": "a number", "socket": "to look for that number"},
 }
 
-#: Where a method is called by way of the class of sockets. That of eventlet has few methods, for
-#: each of its sockets has them.
+#: Where a method of the socket class is called. eventlet's class has few methods, because each of
+#: its sockets has them instead.
 SOCKET_METHODS = {
     "http/arrived_body.py": "of the shared reader, which takes the usual sockets alone"
 }
 
-#: Where ``queue.SimpleQueue`` is used, whose C version blocks all greenlets unless it is replaced.
+#: Where ``queue.SimpleQueue`` is used. Its C version blocks all greenlets unless it is replaced.
 SIMPLE_QUEUES = {"cli/stats.py": "the command is a process of its own, which patches nothing"}
 
 
 class AtImport(ast.NodeVisitor):
-    """Finds what a module takes from the modules above while it is imported."""
+    """Finds the names that a module takes from these modules while it is imported."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
@@ -71,7 +71,7 @@ class AtImport(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         for argument in node.args:
             if isinstance(argument, ast.Name) and argument.id in REPLACED:
-                self.found.add(argument.id)  # as of getattr
+                self.found.add(argument.id)  # as in getattr
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -93,7 +93,7 @@ class AtImport(ast.NodeVisitor):
             self.visit(each)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        """Look into no body: it is not run yet."""
+        """Ignore the body, which is not run at import."""
 
 
 def kept_by(source: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The package as on macOS and Windows, without what only Linux has. Linux acts like them here."""
+"""The package on macOS and Windows, which Linux imitates here by hiding its own features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def actor() -> Iterator[subprocess.Popen[str]]:
-    """The process whose children act like others."""
+    """The process whose children imitate other systems."""
     path = os.pathsep.join((str(TESTS.parent), str(TESTS)))
     with subprocess.Popen(
         [sys.executable, TESTS / "platforms.py"],

@@ -1,4 +1,4 @@
-"""A process of the tests ends with the run that started it, however that run ends."""
+"""A process of the tests ends with the run that started it, in whatever way that run ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import PATIENCE
 
 TESTS = Path(__file__).parents[1]
 
-#: Starts a process that holds the standard output, and a child of that process that holds it, too.
+#: Starts a process that holds standard output, and a child of it that also holds it.
 RUN = """
 import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])

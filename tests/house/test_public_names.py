@@ -1,4 +1,4 @@
-"""What the package offers, by name, and where the same names are spelled out twice."""
+"""The public names of the package, and the places where the same names are repeated."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ RELAY_NAMES = {
     "load_config",
 }
 
-#: The arguments of a request, as requests has them.
+#: The arguments of a request, as in requests.
 REQUEST_ARGUMENTS = (
     *("params", "headers", "data", "json", "auth", "cookies"),
     *("proxies", "verify", "cert", "timeout", "allow_redirects"),

@@ -1,4 +1,4 @@
-"""The folders and who may import whom: the table that the house is built on, and its purity."""
+"""The folders, the imports that each may have, and the modules that must stay pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sse_client
 
 PACKAGE = Path(sse_client.__file__).parent
 
-#: What stands for the package itself, that is for the public names.
+#: Represents the package itself, that is its public names.
 PUBLIC = ""
 
 GROUND = {"errors", "clock", "process", "version"}
@@ -23,7 +23,7 @@ BELOW_SESSION = {"typed", "channel", "http", *BELOW_CHANNEL}
 BELOW_PLUGINS = {"session", *BELOW_SESSION}
 BELOW_CLIENT = {"plugins", *BELOW_PLUGINS}
 
-#: One row per folder, or per module on the package's own floor: what it may import, besides itself.
+#: One row per folder, or per module at the top of the package: what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {PUBLIC, "testing"},
@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
 }
 
-#: Single imports beyond their row, each with its reason.
+#: Individual imports that their row does not allow, each with its reason.
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "channel": {
         "process": "before a wait it has to notice a fork that Python did not see, or the child "
@@ -69,13 +69,13 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
 }
 
-#: What is loaded without any socket, thread or request: bytes to events, and the policy.
+#: The modules that need no socket, thread or request: from bytes to events, and the policy.
 PURE = ["event_stream.parser", "event_stream.buffer", "errors", "session.reconnection"]
 
-#: What none of these may load.
+#: The modules that none of these may load.
 IMPURE = {"socket", "threading", "requests", "urllib3", "queue", "logging", "ssl"}
 
-# The package's own __init__ imports everything, so a bare package stands in for it.
+# The package's __init__ imports everything, so an empty package replaces it.
 CHILD = """
 import importlib, sys, types
 
@@ -88,8 +88,8 @@ print(*sys.modules)
 
 
 def modules_imported_by(module: str) -> set[str]:
-    """Return all modules of a fresh interpreter that has imported one of ours."""
-    # Without site (-S), since what is installed may import things of its own at the start.
+    """Return all modules of a new interpreter that has imported one module of the package."""
+    # Without site (-S), because installed packages may import modules at the start.
     child = subprocess.run(
         [sys.executable, "-I", "-S", "-c", CHILD, str(PACKAGE), module],
         check=True,
@@ -105,14 +105,14 @@ def sources() -> list[Path]:
 
 
 def folder_of(path: Path) -> str:
-    """Return the folder of a source, or its name if it lies in none."""
+    """Return the folder of a source file, or its name if it is not in a folder."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def folders_imported_by(source: str) -> set[str]:
-    """Return the folders of ours that a source imports from, PUBLIC for the package itself.
+    """Return the folders of the package from which a source imports; PUBLIC is the package itself.
 
-    Imports for type checkers alone and imports in functions count, too.
+    Imports for type checkers and imports in functions also count.
     """
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -135,7 +135,7 @@ def folders_imported_by(source: str) -> set[str]:
 
 
 def modules_imported_within(folder: Path) -> dict[str, set[str]]:
-    """Return for each module of a folder which others of the folder it imports."""
+    """Return, for each module of a folder, the other modules of the folder that it imports."""
     prefix = f"sse_client.{folder.name}."
     graph = {}
     for path in sorted(folder.glob("*.py")):
@@ -152,7 +152,7 @@ def modules_imported_within(folder: Path) -> dict[str, set[str]]:
 
 
 def find_cycle(graph: dict[str, set[str]]) -> list[str]:
-    """Return modules that import each other in a circle, none if there is no circle."""
+    """Return modules that import each other in a cycle, or an empty list."""
     left = dict(graph)
     while free := [module for module, imported in left.items() if not imported & left.keys()]:
         for module in free:
@@ -168,7 +168,7 @@ class TestTheTable:
         order = list(MAY_IMPORT)
         for folder, allowed in MAY_IMPORT.items():
             above = set(order[: order.index(folder)])
-            # The type of an event is the one thing that errors.py takes from above.
+            # The type of an event is the only name that errors.py imports from a higher level.
             assert folder == "errors" or not allowed & above, folder
 
     @pytest.mark.parametrize("folder", MAY_IMPORT)

@@ -1,4 +1,4 @@
-"""The README's code runs as it stands there, against a live server in place of 127.0.0.1:8080."""
+"""The README's code runs unchanged, with a live server in place of 127.0.0.1:8080."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_post_ends_at_its_mark(server, capsys):
 
 
 def served(arguments, folder):
-    """Serve in a process of its own, until a client has had it all; return its other output."""
+    """Serve in a process until a client has received everything. Return its other output."""
     with Process(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
@@ -117,7 +117,7 @@ def test_every_make_command_exists():
 
 
 def test_it_reads_well_where_its_links_lead_nowhere():
-    # A package index shows it without the files beside it.
+    # A package index shows the README without the other files.
     assert re.findall(r"\]\((?!https?:)", README) == []
 
 

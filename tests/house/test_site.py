@@ -1,4 +1,4 @@
-"""The documentation's site: what a reader finds by an anchor, by the search, and on a phone."""
+"""The documentation's site: anchors, the search, and the width of code on a phone."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sse_client import SSEConfig
 DOCS = ROOT / "docs"
 OPTIONS = [field.name for field in dataclasses.fields(SSEConfig)]
 
-#: The longest line of code that is read without scrolling.
+#: The longest line of code that can be read without scrolling.
 COLUMNS = 88
 
-#: Building all pages on a busy machine, in seconds.
+#: How long building all pages may take on a busy machine, in seconds.
 PATIENCE = 300
 
 
 @pytest.fixture
 def extension(monkeypatch):
-    """Import an extension of Sphinx, which is in no package."""
+    """Import a Sphinx extension, which is not in a package."""
     pytest.importorskip("sphinx", reason="the documentation is built with requirements/docs.txt")
     monkeypatch.syspath_prepend(DOCS / "_extensions")
     return importlib.import_module

@@ -1,4 +1,4 @@
-"""A table of cases in one test calls it with each of them, and names the one that fails."""
+"""``each_of`` calls a test with each case of a table, and names the case that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests in docs/testing.md pass as they stand there."""
+"""The tests in docs/testing.md pass unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_every_block_on_the_page_is_a_test():
 
 
 def test_every_block_passes(pytester, monkeypatch):
-    # Importing the plug-ins of others takes longer than all the rest.
+    # Importing third-party plugins takes longer than all the rest.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for number, block in enumerate(BLOCKS):
         pytester.makepyfile(**{f"test_block_{number}": block})

@@ -1,4 +1,4 @@
-"""What mypy and pyright make of ``tests/typing``, which is never run, and mypy of the pages."""
+"""mypy and pyright on ``tests/typing``, which is never run, and mypy on the pages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pages import read_blocks
 ROOT = Path(__file__).resolve().parents[2]
 CHECKED = "tests/typing"
 
-#: Programs of the documentation that are not ours, and that the types of sseclient-py refuse.
+#: Programs for other clients in the documentation, which fail with the types of sseclient-py.
 NOT_CHECKED = {"docs_migration_2", "docs_migration_5"}
 
-#: Programs that go on where another of their page ends, and the number of that one.
+#: Programs that continue another program of their page, and the number of that program.
 CONTINUED = {"howto_forks_2": 0}
 
-#: How long a checker may take, in seconds; the first time it reads all there is.
+#: How long a checker may take, in seconds. The first run has no cache.
 PATIENCE = 300
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(PATIENCE)]
@@ -46,7 +46,7 @@ def test_mypy_agrees():
 @pytest.mark.ci
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_mypy_finds_nothing_in_the_package_that_another_system_lacks(platform, tmp_path):
-    # With a cache of its own, since that of another system is of no use.
+    # With its own cache, because the cache of another system cannot be used.
     options = ["--platform", platform, "--cache-dir", str(tmp_path)]
     checked = check("mypy", *options, checked="sse_client")
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -63,7 +63,7 @@ def test_mypy_agrees_with_each_program_of_the_documentation(tmp_path):
                 before = blocks[CONTINUED[name]].code if name in CONTINUED else ""
                 (tmp_path / f"{name}.py").write_text(before + block.code, encoding="utf-8")
     assert len(list(tmp_path.iterdir())) > len(pages)
-    # Not all packages that the programs use have types, or are installed.
+    # Not all packages that the programs use are installed or have types.
     lenient = ["--ignore-missing-imports", "--disable-error-code", "import-untyped"]
     options = ["--strict", *lenient, "--allow-untyped-decorators"]
     checked = check("mypy", *options, checked=str(tmp_path))

@@ -1,4 +1,4 @@
-"""Shutting sockets down: which, when, and never those of another process."""
+"""Shutting sockets down: which ones, when, and never those of another process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sse_client.http.response_head import Arrivals
 
 @pytest.fixture
 def pair():
-    """A connected socket, and the server's end, which does not block."""
+    """A connected socket, and the server's end, which is non-blocking."""
     ours, server = socket.socketpair()
     server.setblocking(False)
     with ours, server:
@@ -33,7 +33,7 @@ def has_ended(server):
 
 @pytest.fixture
 def in_a_child(monkeypatch):
-    """Make it look as if this were a child that was forked from the process that made all that."""
+    """Make this process look like a child that was forked from the one that created the sockets."""
 
     def pretend():
         monkeypatch.setattr(os, "getpid", lambda: 0)
@@ -114,7 +114,7 @@ class TestTheFileOfAResponse:
 
 
 class TestInAChild:
-    """A child that was forked closes its copies. Here they are the only ones, so that it shows."""
+    """A forked child closes its copies. Here they are the only ones, so the effect is visible."""
 
     @pytest.fixture(autouse=True)
     def needs_names_of_sockets(self):

@@ -1,4 +1,4 @@
-"""The address of a stream: what is wrong with it is reported at the call, without any secret."""
+"""The address of a stream: its problems are reported at the call, without any secret."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class TestTheParts:
         server.serve(["one"], then="stall")
         with client.sse(host="127.0.0.1", port=server.port, path=path) as session:
             assert session.incoming.get().data == "one"
-        # Older versions of requests make one slash of two at the beginning.
+        # Older versions of requests replace two slashes at the beginning by one.
         assert server.requests[0].target in {target, target.replace("//", "/")}
 
     @pytest.mark.parametrize("scheme", ["ftp", "", "http:", "HTTP", None])

@@ -1,4 +1,4 @@
-"""Arguments of a request that are of a wrong type: the error names them, and nothing is sent."""
+"""Arguments of a request with a wrong type: the error names them, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sse_client import ConnectionFailedError, ServerSentEvent
 
 THING = object()
 
-#: Arguments that are refused, with the type of the error and what it says.
+#: Arguments that are refused, with the type of the error and its message.
 WRONG = [
     ({"method": 3}, TypeError, "method must be a str, not int"),
     ({"method": None}, TypeError, "method must be a str, not NoneType"),
@@ -53,7 +53,7 @@ WRONG = [
     ({"block": 3}, TypeError, "block must be a function or None, not int"),
 ]
 
-#: Arguments of each type that requests takes.
+#: Arguments of each type that requests accepts.
 RIGHT = [
     {"params": "a=1"},
     {"params": b"a=1"},
@@ -130,7 +130,7 @@ def test_what_requests_takes_is_taken(right, client, server):
 
 
 class OwnError(ValueError):
-    """What a function of the user's own raises."""
+    """An error that a user's function raises."""
 
 
 LOCKED = r"^the vault is locked$"
@@ -149,7 +149,7 @@ class Plugin:
     on_request = fail
 
 
-#: Functions of the user's own, all of which raise.
+#: Functions of the user, all of which raise an error.
 OWN = {
     "a header": {"headers": {"Authorization": fail}},
     "a parameter": {"params": {"a": fail}},

@@ -1,4 +1,4 @@
-"""Which limit a read that times out has passed: that of an event, or that of any bytes."""
+"""Which limit a read exceeds when it times out: that for an event, or that for any bytes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LATE = [TimeoutError("timed out"), ReadTimeoutError(None, None, "timed out")]
 
 
 def error_of(clock, late, *, event_timeout, read_timeout, before=0.0, during=0.0):
-    """What a read raises that times out.
+    """The error of a read that times out.
 
     Args:
-        clock: Where it stands still, unless the arguments move it.
-        late: What the read below raises.
+        clock: The clock, which stands still unless the arguments advance it.
+        late: The error of the underlying read.
         event_timeout, read_timeout: The limits.
-        before: How long ago the last event was when the read began.
-        during: How long the read took on the clock. A socket waits on the system's.
+        before: The time between the last event and the start of the read.
+        during: How long the read took on the clock. A socket waits on the system's clock.
     """
 
     def read1(amount, decode_content):
@@ -104,4 +104,4 @@ class TestTheLimitOfBytes:
 def test_no_limit_of_ours_is_blamed_for_a_dead_peer(sse_clock, event_timeout):
     late = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
     error = error_of(sse_clock, late, event_timeout=event_timeout, read_timeout=45, during=60)
-    assert type(error) is StreamInterruptedError  # of which IdleTimeoutError is a kind
+    assert type(error) is StreamInterruptedError  # IdleTimeoutError is a subclass of it

@@ -1,4 +1,4 @@
-"""Bodies: chunks taken apart however they are cut, and which responses are read in what way."""
+"""Bodies: decoding chunks however they are split, and which responses are read in which way."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 END = b"0\r\n\r\n"
 
-#: What is sent, and the body in it.
+#: The bytes sent, and the body that they contain.
 BODIES = {
     "nothing": (END, b""),
     "a chunk": (b"5\r\nhello\r\n" + END, b"hello"),
@@ -48,7 +48,7 @@ BODIES = {
     "what looks like an end": (b"5\r\n" + END + b"\r\n" + END, END),
 }
 
-#: What no server sends, and the body that comes before.
+#: Invalid bytes, and the body before them.
 BROKEN = {
     "no size": (b"\r\n", b""),
     "no number": (b"5\r\nhello\r\nxyz\r\nabc\r\n", b"hello"),
@@ -67,7 +67,7 @@ BROKEN = {
 }
 
 
-#: What is cut at every place: all of the above that is short, and more.
+#: The bytes that are split at every position: all short ones from above, and more.
 SMALL = {
     **{name: wire for name, (wire, _) in (*BODIES.items(), *BROKEN.items()) if len(wire) < 200},
     "an empty line before a size": b"\n5\r",
@@ -79,7 +79,7 @@ SMALL = {
 
 
 def outcome_of(pieces: list[bytes]) -> tuple[bytes, str, bool, bool]:
-    """Return the body, the message of the error, and whether the end has come."""
+    """Return the body, the message of the error, and whether the end was reached."""
     decoder = ChunkDecoder()
     body, problem = b"", ""
     try:
@@ -218,7 +218,7 @@ class TestLengthDecoder:
 
 
 class FakeReads:
-    """Counts the reads below a body."""
+    """Counts the underlying reads of a body."""
 
     def __init__(self, monkeypatch):
         self.count = 0
@@ -238,7 +238,7 @@ def reads(monkeypatch):
 
 @contextmanager
 def opened(url):
-    """A response as an attempt to open a stream gets it."""
+    """A response, as in an attempt to open a stream."""
     with requests.Session() as session:
         prepared = session.prepare_request(requests.Request("GET", url))
         watch_pool(session, prepared, {"verify": True, "proxies": {}, "cert": None})

@@ -14,13 +14,13 @@ from sse_client import ConnectionFailedError, SessionClosedError
 from sse_client.http import connecting
 from sse_client.http.aborting import ConnectionAborted
 
-#: No system has sockets of this family.
+#: No system supports sockets of this family.
 NO_FAMILY = 255
 
 
 @pytest.fixture
 def resolve_to(monkeypatch):
-    """Have each name resolve to addresses of these families, in this order."""
+    """Let each name resolve to addresses of these families, in this order."""
 
     def set_families(*families):
         def getaddrinfo(host, port, *_):
@@ -48,7 +48,7 @@ def test_the_last_failure_is_reported_if_no_address_can_be_used(resolve_to):
 
 
 class QuickSocket(socket.socket):
-    """A socket that has connected, or failed to, by the time that it says so."""
+    """A socket that has connected, or failed to, when ``connect_ex`` returns."""
 
     def connect_ex(self, address):
         self.settimeout(None)
@@ -57,14 +57,14 @@ class QuickSocket(socket.socket):
 
 @pytest.mark.parametrize("waits_with", ["poll", "select"])
 class TestWhereNoShutdownWakes:
-    """What macOS and Windows need: they refuse to shut down a socket that is not connected."""
+    """For macOS and Windows, which refuse to shut down a socket that is not connected."""
 
     @pytest.fixture(autouse=True)
     def system(self, monkeypatch, waits_with):
         shutdown = socket.socket.shutdown
 
         def refusing(sock, how):
-            sock.getpeername()  # raises ENOTCONN, and wakes nobody
+            sock.getpeername()  # raises ENOTCONN, and wakes no thread
             shutdown(sock, how)
 
         monkeypatch.setattr(socket.socket, "shutdown", refusing)

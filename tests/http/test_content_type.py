@@ -1,4 +1,4 @@
-"""Which responses are event streams, and how much of the body of any other is kept."""
+"""Which responses are event streams, and how much of the body of other responses is kept."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sse_client import DefaultRequest
 
 LINE_BREAK = "its value has a line break"
 
-#: Values, and what is wrong with each.
+#: Values, and the problem of each.
 WRONG = {
     "a line feed": (f"{CANARY}\n", LINE_BREAK),
     "another header": (f"{CANARY}\r\nX-Evil: 1", LINE_BREAK),
@@ -93,7 +93,7 @@ def client(session):
 
 @pytest.fixture(params=PLACES)
 def open_with(request, client, session, server):
-    """Open a stream with a header that has this value, set in one of all places."""
+    """Open a stream with a header of this value, set in one of the possible places."""
     return lambda value: request.param(client, session, server, value)
 
 

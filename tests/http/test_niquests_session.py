@@ -1,6 +1,6 @@
-"""Sessions of niquests, of which a stand-in made of requests takes the place here.
+"""Sessions of niquests, here with a stand-in based on requests.
 
-``tests/interop/test_niquests.py`` has the real one.
+``tests/interop/test_niquests.py`` uses the real one.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LowLevelResponse:
 
 
 class Raw:
-    """In place of urllib3-future's response: what has been read is hidden for one read."""
+    """Replaces urllib3-future's response: the bytes read are hidden for one read."""
 
     def __init__(self, raw):
         self._raw = raw
@@ -86,7 +86,7 @@ class Raw:
 
 
 class Session(requests.Session):
-    """In place of the session of niquests."""
+    """Replaces the session of niquests."""
 
     def __init__(self):
         super().__init__()
@@ -116,7 +116,7 @@ Session.__module__ = "niquests.sessions"
 
 @pytest.fixture
 def niquests(monkeypatch):
-    """The stand-in, as if somebody had imported it."""
+    """The stand-in, as if it had been imported."""
     package = ModuleType("niquests")
     package.Request = Request
     headers = {**requests.utils.default_headers(), "Accept-Encoding": "gzip, br, zstd"}
@@ -241,7 +241,7 @@ def test_a_body_that_breaks_off_is_told_as_that(client, session, server):
 def test_a_session_that_has_to_be_awaited_is_refused():
     class Awaited(Session):
         async def send(self, request):
-            """Take its time."""
+            """Take some time."""
 
     with pytest.raises(TypeError, match="a blocking requests session, not Awaited"):
         HttpClient(Awaited())
@@ -307,7 +307,7 @@ def test_any_other_body_is_read_as_it_is():
 
 
 class Connection:
-    """In place of a connection of urllib3-future."""
+    """Replaces a connection of urllib3-future."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -338,7 +338,7 @@ class Connection:
 
 
 class Watcher:
-    """Takes note of what it is shown."""
+    """Records the objects that it is shown."""
 
     header_timeout = 7.0
 
@@ -353,7 +353,7 @@ class Watcher:
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """An adapter of requests where urllib3-future is in place of urllib3."""
+    """An adapter of requests in an environment where urllib3-future has replaced urllib3."""
 
     def get_connection_with_tls_context(self, request, verify, **_):
         return self.pool
@@ -366,17 +366,17 @@ class ForeignAdapter(requests.adapters.BaseAdapter):
         return self.pool
 
     def close(self):
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def watched_pool(adapter, kind):
-    """A pool that is ready for streams."""
+    """A pool that is prepared for streams."""
     pool = SimpleNamespace(ConnectionCls=Connection)
     with kind() as session:
         session.mount("http://", adapter())
         session.get_adapter("http://127.0.0.1/").pool = pool
         prepared = requests.Request("GET", "http://127.0.0.1/").prepare()
-        for _ in range(2):  # what is watched stays so
+        for _ in range(2):  # a watched pool stays watched
             settings = {"verify": True, "proxies": {}, "cert": None}
             watch_pool(adapted(session), prepared, settings)
     return pool
@@ -401,7 +401,7 @@ def test_a_stream_is_shown_the_sockets_of_urllib3_future(niquests, adapter, kind
 
 
 def test_a_pool_that_is_made_later_shows_its_sockets_too(niquests):
-    # One that is pushed out of its manager before it serves is made again.
+    # A pool that its manager drops before it is used is created again.
     class Pool:
         ConnectionCls = Connection
 
@@ -442,7 +442,7 @@ class Police:
 
 @pytest.fixture
 def watched(niquests):
-    """A connection such as a pool makes for streams."""
+    """A connection, as a pool creates it for streams."""
     return watched_pool(ForeignAdapter, Session).ConnectionCls(None)
 
 
@@ -459,7 +459,7 @@ def test_the_connection_of_a_stream_is_no_one_elses_as_long_as_there_is_the_stre
     watcher = Watcher()
     with watched_by(watcher):
         watched.request("GET", preload_content=False)
-        assert watched.is_saturated  # as it says itself, with one request in work
+        assert watched.is_saturated  # as it reports itself, with one request in progress
         watched.requested.clear()
         assert not watched.is_saturated
     assert watched.is_saturated
@@ -501,7 +501,7 @@ def test_the_connection_of_a_stream_is_shut_down_before_it_is_closed(watched, is
     with watched.sock, server:
         with watched_by(watcher):
             watched.request("GET", preload_content=False)
-        if not is_ours:  # as in a child that was forked
+        if not is_ours:  # as in a forked child
             monkeypatch.setattr(os, "getpid", lambda: 0)
         watched.close()
         server.setblocking(False)

@@ -1,4 +1,4 @@
-"""What urllib3 would do beside opening a stream: warn again and again, retry, and log secrets."""
+"""What urllib3 would do besides opening a stream: warn repeatedly, retry, and log secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 
 class TestLogs:
-    """What urllib3 would tell: at DEBUG everything, at WARNING what no application hides."""
+    """The log of urllib3: everything at DEBUG, and at WARNING records that no application hides."""
 
     SECRET = "?token=SeCrEt"
 
@@ -63,7 +63,7 @@ class TestLogs:
             client.sse(server.url + self.SECRET).close()
 
     def test_do_not_tell_it_of_an_adapter_that_retries(self, server):
-        # Nor does it retry: it would wait where nothing can abort it.
+        # It does not retry either, because it would wait where nothing can abort it.
         retries = Retry(3, status_forcelist=[503], backoff_factor=60)
         server.respond(503, {"Retry-After": "3600"})
         with (
@@ -89,7 +89,7 @@ class TestLogs:
         assert server.requests[1].target == "/plain?a=b"
 
     def test_are_not_bent_for_a_connection_of_another_class(self, server):
-        # One that came back to the pool after that was looked through.
+        # A connection that returned to the pool after the pool was searched.
         class Watcher:
             header_timeout = PATIENCE
 
@@ -128,7 +128,7 @@ class TestUnverified:
             with pytest.warns(InsecureRequestWarning, match="Unverified HTTPS request"):
                 client.get(tls_server.url, verify=False)
 
-    def test_connections_do_not_come_unasked(self, tls_server):
+    def test_unexpected_connections_are_not_made(self, tls_server):
         with sse_client_for_tests() as client, pytest.raises(ConnectionFailedError) as caught:
             client.sse(tls_server.url)
         assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
@@ -137,7 +137,7 @@ class TestUnverified:
 
 
 def test_a_plain_request_through_the_tunnel_of_a_stream_is_left_as_it_is(server):
-    # The pool, and with it the class of its connections, is that of the stream before it.
+    # The pool, and so the class of its connections, is that of the previous stream.
     server.handler = lambda exchange: exchange.respond(407)
     with sse_client_for_tests() as client:
         for send, error in (
@@ -151,7 +151,7 @@ def test_a_plain_request_through_the_tunnel_of_a_stream_is_left_as_it_is(server)
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_a_tls_connection_that_is_reset_before_its_handshake_is_closed(tls, monkeypatch, verified):
-    # What Python's ssl then does, at the very place.
+    # What Python's ssl then does at that point.
     made = []
 
     def getpeername(sock):

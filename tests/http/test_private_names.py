@@ -1,4 +1,4 @@
-"""The private names of requests, urllib3 and http.client: none is lost, and none is elsewhere."""
+"""The private names of requests, urllib3 and http.client: all exist, and no others are used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sse_client.http.private_names import (
     socket_below,
 )
 
-#: An object of each class that has such names.
+#: An object of each class with such names.
 OWNERS = {
     "urllib3.connection.HTTPConnection": urllib3.connection.HTTPConnection("host"),
     "urllib3.response.HTTPResponse": urllib3.HTTPResponse(),
@@ -47,7 +47,7 @@ def test_a_private_name_is_still_there(private):
 
 
 def names_used_by(source: str) -> set[str]:
-    """Return the private names that a source takes from anything but its own objects."""
+    """Return the private names that a source uses of objects other than its own."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
@@ -83,7 +83,7 @@ DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 @each_of("path", sorted(FOLDER.glob("*.py")))
 def test_no_other_module_uses_one(path):
     source = path.read_text("utf-8")
-    # What is overridden has to be spelled where it is overridden.
+    # An overridden name must be written where it is overridden.
     overridden = {"_new_conn"}
     listed = {each.name for each in PRIVATE_NAMES} | {*PRIVATE_NAMES_OF_URLLIB3_FUTURE}
     used = names_used_by(source)
@@ -105,7 +105,7 @@ class Mine:
 
 
 class TestWithoutTheNames:
-    """What a version that has lost one would do: no limit goes, and nothing fails at import."""
+    """With a version that lacks one of the names, all limits still apply, and no import fails."""
 
     def test_a_host_is_resolved_without_its_final_dot(self):
         class Connection:
@@ -127,7 +127,7 @@ class TestWithoutTheNames:
             renew_cookie_lock(jar)
 
     def test_a_header_has_its_limit(self, server, monkeypatch):
-        # A class of connections that has another method in place of _new_conn.
+        # A connection class with another method in place of _new_conn.
         class Connection(urllib3.connection.HTTPConnection):
             def connect(self):
                 self.sock = socket.create_connection(("127.0.0.1", server.port), self.timeout)

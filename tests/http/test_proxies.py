@@ -1,4 +1,4 @@
-"""What ``docs/howto/proxies.md`` says of proxies, and of the variables that name a CA bundle."""
+"""The statements of ``docs/howto/proxies.md`` about proxies and variables for a CA bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support import sse_client_for_tests
 from sse_client import ConnectionFailedError
 from sse_client.testing import SSEServer
 
-#: Reserved, so that no resolver knows it: whoever gets a response got it through a proxy.
+#: A reserved name that no resolver knows, so each response has come through a proxy.
 URL = "http://events.invalid/stream"
 
 VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"]
@@ -74,7 +74,7 @@ class TestTheProxy:
         assert other.requests == []
 
     def test_that_needs_a_missing_package_names_it(self, monkeypatch):
-        def missing(*_, **__):  # as requests has it in place of urllib3's, without PySocks
+        def missing(*_, **__):  # as in requests without PySocks, in place of urllib3's
             raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
 
         monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
@@ -95,7 +95,7 @@ class TestTheBundle:
         monkeypatch.setenv(name, tls.ca_bundle)
         tls_server.serve(["one"])
         with requests.Session() as session, sse_client_for_tests(session) as client:
-            session.verify = "/nowhere"  # the variable comes first
+            session.verify = "/nowhere"  # the variable takes precedence
             assert follow(client, tls_server.url) == ["one"]
 
     def test_of_the_call_comes_before_that_of_the_environment(self, tls, tls_server, monkeypatch):

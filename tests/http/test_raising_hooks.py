@@ -1,4 +1,4 @@
-"""A hook that raises leaves no connection open, whichever response it is called with."""
+"""A hook that raises an error leaves no connection open, whichever response it is called with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sse_client import BearerAuth, ConnectionFailedError
 
 
 class HookError(Exception):
-    """What a hook of the user's own raises."""
+    """An error that a user's hook raises."""
 
 
 class Raising:
-    """Raises when it is called for the n-th time, as a hook of requests or of a plugin."""
+    """Raises an error at the n-th call, as a hook of requests or of a plugin."""
 
     def __init__(self, call: int, error: Exception) -> None:
         self._calls_left = call
@@ -58,7 +58,7 @@ def unauthorized_at_first(exchange):
         stalled(exchange)
 
 
-#: What the server does, and with which response the hook raises.
+#: The behaviour of the server, and the response for which the hook raises an error.
 CASES = {
     "the first response": (stalled, 1),
     "a redirect": (redirected, 1),
@@ -69,7 +69,7 @@ CASES = {
 
 @pytest.fixture
 def exchanges(server):
-    """Have the server remember its exchanges; a test sets ``server.handler`` through this."""
+    """Let the server record its exchanges. A test sets ``server.handler`` through this."""
     found = []
 
     def use(act):
@@ -90,7 +90,7 @@ def failure_of(client, url, **arguments):
 
 
 def check_closed(found, error):
-    """See each connection being closed, while the error holds all its frames."""
+    """Check that each connection is closed while the error holds all its frames."""
     for exchange in found:
         assert exchange.wait_closed(), exchange
     assert found
@@ -98,7 +98,7 @@ def check_closed(found, error):
 
 
 class DigestAuth(requests.auth.HTTPDigestAuth):
-    """Calls another hook after the one of the auth, so that it gets the second response."""
+    """Calls another hook after the hook of the auth, so that it gets the second response."""
 
     def __init__(self, hook) -> None:
         super().__init__("user", "password")

@@ -1,4 +1,4 @@
-"""Where a redirect leads: only to http and https, and to a path without dot segments."""
+"""The targets of redirects: only http and https, and a path without dot segments."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_target_is_requested_without_them(server, target):
 
 
 class Reaching(BaseAdapter):
-    """An adapter of a user's own, for another scheme."""
+    """A user's adapter for another scheme."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stand-ins for the classes that gevent and eventlet put in the place of the standard ones."""
+"""Stand-ins for the classes with which gevent and eventlet replace the standard ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sse_client.process import disown_all
 
 
 class OtherQueue:
-    """A queue that has the documented methods, and nothing else."""
+    """A queue with only the documented methods."""
 
     def __init__(self, maxsize):
         self._queue = queue.LifoQueue(maxsize)
@@ -112,7 +112,7 @@ def test_a_queue_without_a_lock_is_left_alone_in_a_forked_child(server):
 
 
 class TestGreenlets:
-    """Of one thread each has an ID of its own, which ``threading.get_ident`` returns."""
+    """Each greenlet of a thread has its own ID, which ``threading.get_ident`` returns."""
 
     @pytest.fixture
     def be(self, monkeypatch):
@@ -149,7 +149,7 @@ class TestSockets:
 
         class TlsSocket(Socket):
             def do_handshake(self):
-                """As a socket of TLS has."""
+                """Exists because a TLS socket has this method."""
 
             def shutdown(self, how):
                 told.append(("TLS", how))
@@ -166,7 +166,7 @@ class TestSockets:
 
     def test_of_tls_that_nobody_makes_in_steps_keep_their_class(self):
         class Socket:
-            """As gevent's, which closes itself if it cannot be made."""
+            """Like gevent's socket, which closes itself if it cannot be created."""
 
         assert tls_socket_class(Socket) is Socket
         assert issubclass(tls_socket_class(ssl.SSLSocket), ssl.SSLSocket)

@@ -1,6 +1,6 @@
-"""What is sent for a stream, and what the responses mean.
+"""The requests for a stream, and the meaning of the responses.
 
-After the facts of web-platform-tests' eventsource/request-* and eventsource-reconnect.
+Based on eventsource/request-* and eventsource-reconnect of web-platform-tests.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from sse_client.testing import ManualClock, SSEServer
 
 REDIRECTS = [301, 302, 303, 307, 308]
 
-#: How much of a refused response is read at most.
+#: The maximum number of bytes read of a refused response.
 LIMIT = 64 * 1024
 
-#: Reading a refused response's body takes two seconds at most; this is what a busy machine adds.
+#: Reading the body of a refused response takes at most two seconds. A busy machine adds the rest.
 BODY_PATIENCE = 2.0 + 3.0
 
 
@@ -41,7 +41,7 @@ def client():
 
 @pytest.fixture
 def other():
-    """A server of another origin."""
+    """A server with another origin."""
     with SSEServer() as started:
         yield started
 
@@ -57,7 +57,7 @@ def sent(server, name):
 
 
 def endless(exchange, status, headers=None):
-    """Respond with a body that never ends, as fast as it is taken."""
+    """Respond with a body that never ends, as fast as the client reads."""
     exchange.open(status, headers, framing="close")
     while True:
         exchange.write(b"x" * 4096)
@@ -416,7 +416,7 @@ class TestContentTypes:
     def test_of_a_stream_are_taken(self, client, server, content_type):
         server.serve(["é"], headers={"Content-Type": content_type}, then="stall")
         with client.sse(server.url) as session:
-            # Always decoded as UTF-8, whatever is said.
+            # The stream is always decoded as UTF-8, whatever the charset.
             assert session.incoming.get().data == "é"
 
     @pytest.mark.parametrize(

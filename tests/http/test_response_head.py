@@ -1,4 +1,4 @@
-"""A response on the wire: its header in time, of bounded size and whole, and what is behind it."""
+"""A response on the wire: the time, size and completeness of its header, and the bytes after it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from sse_client.http.response_head import (
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
-#: How often a byte comes, and for how long the whole may come, in seconds.
+#: The interval between two bytes, and the time for the whole header, in seconds.
 PACE = 0.05
 LIMIT = 0.3
 
 
 def trickle(exchange):
-    """Send a header that never ends, a byte at a time."""
+    """Send a header that never ends, one byte at a time."""
     exchange.write_raw(HEAD + b"X: ")
     while not exchange.wait_closed(PACE):
         exchange.write_raw(b"x")
@@ -107,7 +107,7 @@ class TestDeadlineOfAHeader:
     def test_is_over_with_the_header(self, server, read, left):
         server.serve(then="stall")
         with sse_client_for_tests() as client:
-            # The shared reader takes the time limit off its sockets.
+            # The shared reader removes the timeout of its sockets.
             session = client.sse(server.url, timeout=(5, read), own_thread=True)
             assert session._reader._state._connection._socket._socket.gettimeout() == left
 
@@ -122,7 +122,7 @@ class TestDeadlineOfAHeader:
             url = f"https://127.0.0.1:{port}/"
             opening = Running(lambda: client.sse(url, timeout=timeout))
             peer = accept()
-            # A record of 16 KiB, with a ServerHello of as much.
+            # A record of 16 KiB with a ServerHello of the same size.
             assert trickle_to(peer, b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03")
             error = opening.outcome()
             assert isinstance(error, ConnectionFailedError)
@@ -146,7 +146,7 @@ class TestDeadlineOfAHeader:
     def test_is_not_what_tcp_keep_alive_says(
         self, server, sse_clock, monkeypatch, timeout, is_on_a_clock_of_its_own
     ):
-        # It would take two minutes, and a cable to pull.
+        # A real test would take two minutes, and somebody to unplug a cable.
         def fail(arrivals, buffer):
             raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
@@ -285,7 +285,7 @@ class TestHeader:
 
     def test_is_read_from_whatever_stands_in_for_a_socket(self):
         class StandIn:
-            """One file for all, like that of mocket."""
+            """One file for all reads, as in mocket."""
 
             def makefile(self, mode):
                 return file
@@ -314,7 +314,7 @@ def test_a_large_header_leaves_the_lines_between_the_chunks_their_room(server):
         exchange.write_raw(gzipped(b"data: one\n\n") + gzipped(b"data: two\n\n"))
         exchange.stall()
 
-    # Of a body that is encoded the standard library reads the chunks.
+    # The standard library reads the chunks of an encoded body.
     server.handler = handle
     with sse_client_for_tests() as client, client.sse(server.url) as session:
         assert session.incoming.get(timeout=PATIENCE).data == "one"
@@ -433,17 +433,17 @@ def chunk(data):
 
 
 def gzipped(text):
-    """The text as an HTTP chunk, of a gzip stream that goes on."""
+    """The text as an HTTP chunk of a gzip stream that continues."""
     packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     return chunk(packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))
 
 
-#: A block of deflate (RFC 1951, section 3.2.4) that holds nothing.
+#: An empty deflate block (RFC 1951, section 3.2.4).
 NOTHING = chunk(b"\x00\x00\x00\xff\xff")
 
 
 class TestBody:
-    """What urllib3 and the standard library read on and on for, without a word to anybody."""
+    """Bodies that make urllib3 and the standard library read endlessly without returning."""
 
     @pytest.mark.parametrize(
         ("begin", "again"),

@@ -1,8 +1,8 @@
-"""Trust: no secret goes to another origin or in clear, and no ID of an event says more than itself.
+"""No secret goes to another origin or is sent in the clear, and no event ID can add to a request.
 
-An origin is a scheme, a host and a port. What is redirected goes from one real server to another.
-The ``Last-Event-ID`` is sent along, as browsers do (WHATWG HTML, section 9.2.3: it is a header of
-the request, and not among those that a redirect takes away): an ID is no secret.
+An origin is a scheme, a host and a port. Redirects lead from one real server to another. The
+``Last-Event-ID`` is sent after a redirect, as in browsers (WHATWG HTML, section 9.2.3: it is a
+header of the request, and redirects do not remove it). An ID is not a secret.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def other_with_tls(tls):
 
 @pytest.fixture(params=["port", "host", "https to http", "http to https"])
 def pair(request, server, other, tls_server, other_with_tls):
-    """Two servers of different origins, and the address of the second."""
+    """Two servers with different origins, and the address of the second."""
     if request.param == "port":
         return server, other, other.url
     if request.param == "host":
@@ -78,7 +78,7 @@ def everything_sent_to(server):
 
 
 class OwnAuth(requests.auth.AuthBase):
-    """An auth of somebody's own."""
+    """A user's own auth."""
 
     def __call__(self, prepared):
         prepared.headers["Authorization"] = f"Own {CANARY}"
@@ -245,7 +245,7 @@ class TestProxyAuthorization:
     def test_goes_neither_to_the_origin_nor_along_with_a_redirect(
         self, client, server, other, monkeypatch
     ):
-        # The first address is asked of a proxy, that of the redirect is not.
+        # The first address is requested through a proxy, and that of the redirect is not.
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         server.redirect(other.url)
         other.serve([], then="stall")
@@ -283,7 +283,7 @@ def test_a_redirect_to_tls_that_nobody_trusts_is_not_followed(server, tls_server
 
 
 class Remembered:
-    """A cursor that was told whatever it says."""
+    """A cursor that loads a given ID."""
 
     def __init__(self, position):
         self._position = position
@@ -298,7 +298,7 @@ class Remembered:
         pass
 
 
-#: IDs, and what of each is sent: UTF-8 without blanks around it, or nothing at all.
+#: IDs, and the header for each: UTF-8 without whitespace around it, or no header.
 IDS = {
     "CR LF": ("1\r\nX-Evil: 1", None),
     "CR": ("1\rX-Evil: 1", None),
@@ -333,7 +333,7 @@ class TestEventIds:
     def test_of_a_stream_smuggle_nothing_in(self, server, kind):
         sent, expected = IDS[kind]
         data = sent.encode("utf-8", "replace")
-        # As a server may write it: what follows a line end is another line, as ever.
+        # As a server may write it. The text after a line end is another line, as always.
         server.serve([b"id: " + data + b"\ndata: one\n\n"], then="drop")
         server.respond(204)
         if "\r" in sent or "\n" in sent:
@@ -424,7 +424,7 @@ class TestReprs:
         assert_silent(description, description.make(int), SendOptions(proxies=proxies))
 
 
-#: How each error comes about: what the server does, and the options.
+#: The cause of each error: the behaviour of the server, and the options.
 FAILURES = {
     ConnectionFailedError: (lambda exchange: exchange.drop(), {}),
     UnexpectedStatusError: (lambda exchange: exchange.respond(403, body=CANARY), {}),

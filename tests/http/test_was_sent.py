@@ -1,4 +1,4 @@
-"""Whether the request may have reached the server, and what a failed connection says."""
+"""Whether the request may have reached the server, and the message of a failed connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def client():
 
 @pytest.fixture
 def unused_port():
-    """A port on which nobody listens, and which nobody else gets meanwhile."""
+    """A port on which nothing listens, and which stays reserved."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield reserved.getsockname()[1]
@@ -33,7 +33,7 @@ def failure_of(client, url, **arguments):
     with pytest.raises(ConnectionFailedError) as caught:
         client.sse(url, **arguments)
     error = caught.value
-    # Neither is said of a request that could not be made.
+    # The message says neither about a request that could not be created.
     assert not ("cannot connect" in str(error) and error.was_sent)
     assert not ("no response" in str(error) and not error.was_sent)
     return error
@@ -41,7 +41,7 @@ def failure_of(client, url, **arguments):
 
 @contextmanager
 def peer(act):
-    """Accept one connection at a time and let a function deal with it."""
+    """Accept one connection at a time, and let a function handle it."""
     with silent_listener() as (port, accept):
         stop = threading.Event()
 
@@ -189,7 +189,7 @@ class TestItWasNotSent:
         server.respond(401)
         client.install(BearerAuth, **options)
         error = failure_of(client, server.url)
-        # A request that was refused with a 401 did nothing.
+        # A request that was refused with a 401 had no effect.
         assert not error.was_sent
 
 
@@ -282,7 +282,7 @@ class TestAfterARedirect:
 
 
 class TestAnotherTransport:
-    """One that does not report when the request is sent: it may have been."""
+    """A transport that does not report whether the request was sent, so it may have been sent."""
 
     class Adapter(requests.adapters.BaseAdapter):
         def __init__(self, error):

@@ -1,4 +1,4 @@
-"""Every attempt is watched, whichever pool serves it: a manager keeps ten, and drops the others.
+"""Every attempt is watched, whichever pool serves it. A manager keeps ten pools, and drops others.
 
 An attempt that is not watched can't be aborted, has no limit on its header, and logs its query.
 """
@@ -26,13 +26,13 @@ from sse_client.http.aborting import AbortableSocket, ConnectionAborted
 
 HOSTS = 100
 
-#: A header of more than is read of one, though none of its fields is too long for Python.
+#: A header that exceeds the limit, although none of its fields is too long for Python.
 TOO_LONG = b"HTTP/1.1 200 OK\r\n" + b"".join(b"X: %b\r\n" % (b"x" * 60_000) for _ in range(5))
 
 
 @pytest.fixture(autouse=True)
 def every_name_leads_here(monkeypatch):
-    """Have each name that ends with .test resolve to this machine."""
+    """Let each name that ends with .test resolve to this machine."""
     resolve = socket.getaddrinfo
 
     def getaddrinfo(host, *args, **kwargs):
@@ -46,9 +46,9 @@ def address(server, number=0):
 
 
 class AllAtOnce(HTTPAdapter):
-    """An adapter that sends once as many threads are about to: each of their pools was pushed out.
+    """An adapter that sends once all threads are about to, when their pools were dropped.
 
-    A user's own adapter, as it were, in a session that many threads share.
+    It simulates a user's adapter in a session that many threads share.
     """
 
     def __init__(self, parties, **options):
@@ -69,7 +69,7 @@ def session_with(adapter):
 
 
 def is_watched(session, url, server, **arguments):
-    """Whether an attempt is: it ends with a header that is too long."""
+    """Whether an attempt is watched: it then fails because of a header that is too long."""
     server.handler = lambda exchange: exchange.write_raw(TOO_LONG)
     with (
         sse_client_for_tests(session) as client,
@@ -159,7 +159,7 @@ class TestProxies:
 
     def test_whose_manager_is_made_late(self, server):
         class Late(HTTPAdapter):
-            """One that chooses the proxy as it sends."""
+            """An adapter that chooses the proxy when it sends."""
 
             def send(self, request, **options):
                 assert self.proxy_manager == {}
@@ -170,7 +170,7 @@ class TestProxies:
 
     def test_whose_manager_another_thread_replaces(self, server):
         class Replacing(HTTPAdapter):
-            """What happens if two threads make the manager of one proxy at the same time."""
+            """What happens if two threads create the manager of a proxy at the same time."""
 
             def send(self, request, **options):
                 (proxy,) = self.proxy_manager
@@ -182,7 +182,7 @@ class TestProxies:
             assert is_watched(session, self.URL, server, proxies={"http": server.url})
 
     def test_with_pool_classes_of_their_own(self, server):
-        # As those of SOCKS have, which need a further package.
+        # Like the pools for SOCKS, which need another package.
         class Connection(urllib3.connection.HTTPConnection):
             def _new_conn(self):
                 sock = socket.create_connection(("127.0.0.1", server.port), self.timeout)
@@ -244,7 +244,7 @@ class TestWhatOthersSee:
 
 
 class TestConnectionsThatConnectByThemselves:
-    """As those through a SOCKS proxy do: they can be aborted once they are connected."""
+    """Like those through a SOCKS proxy, which can be aborted once they are connected."""
 
     @staticmethod
     def pool_class(port):
@@ -282,7 +282,7 @@ class TestConnectionsThatConnectByThemselves:
 
 
 class TestPoolsThatAUserMakes:
-    """Those of an adapter or manager that does not ask for the classes of its pools."""
+    """Pools of an adapter or manager that does not use the classes of its pools."""
 
     class Manager(urllib3.PoolManager):
         def _new_pool(self, scheme, host, port, request_context=None):
@@ -320,7 +320,7 @@ class TestPoolsThatAUserMakes:
         with session_with(Adapter()) as session:
             server.respond(200)
             session.get(address(server))
-            for _ in range(2):  # those that are watched stay so
+            for _ in range(2):  # watched pools stay watched
                 assert is_watched(session, address(server), server)
         assert len({request.client_port for request in server.requests}) == 3
         Adapter.pool.close()

@@ -197,7 +197,7 @@ async def busy(request: Request) -> Response:
 
 
 async def crowd(request: Request) -> Response:
-    """Send nothing until this many streams are open, and then send to all of them."""
+    """Send nothing until this many streams are open, and then send an event to each of them."""
     ledger, query = ledger_of(request), request.query_params
 
     async def events() -> AsyncIterator[str]:

@@ -51,7 +51,7 @@ PATIENCE = 20.0
 #: How often the main greenlet runs while another one waits.
 TURNS = 30
 
-#: Made before the standard library was patched.
+#: Created before the standard library was patched.
 OLDER_CLIENTS = []
 
 CASES = []
@@ -321,10 +321,10 @@ def a_cursor_remembers_each_greenlet_on_its_own():
             assert first.result().id == "1"
             second = Greenlet(next, session.incoming)
             assert second.result().id == "2"
-            # The main greenlet comes back for nothing that the others have in hand.
+            # The main greenlet does not acknowledge events that the other greenlets are processing.
             assert session.incoming.get().id == "3"
             assert session.incoming.get().id == "4"
-        # The position would pass the two first events only if their greenlets came back.
+        # The position passes the first two events only if their greenlets ask for the next ones.
         assert not path.exists()
 
 
@@ -554,7 +554,7 @@ def a_server_in_the_same_process_works():
         assert exchange.wait_closed()
 
 
-# The end of the process, with something left open.
+# The end of the process while something is open.
 
 
 @ending
@@ -602,7 +602,7 @@ def with_a_stream_that_waits_to_reconnect():
 
 @ending
 def with_streams_that_are_merged():
-    # Nobody waits for them: otherwise Python would keep them, as all that this module refers to.
+    # Nothing refers to them. Otherwise Python would keep them, like everything in this module.
     return merge([new_client().sse(URL + "/silent") for _ in range(2)])
 
 
@@ -632,7 +632,9 @@ def with_a_stream_over_tls():
 @ending
 def with_a_stream_whose_host_is_looked_up():
     if LIBRARY == "eventlet" and sys.version_info >= (3, 13):
-        return None  # eventlet's Thread.join raises at its time-out there, instead of returning
+        return (
+            None  # there eventlet's Thread.join raises an error at its timeout instead of returning
+        )
     resolving = threading.Event()
 
     def never(*arguments, **options):
@@ -663,7 +665,7 @@ def with_greenlets_that_wait_for_each_other():
 
 @ending
 def by_an_interrupt():
-    # Ctrl-C comes from outside, when all greenlets wait.
+    # Ctrl-C arrives from another process while all greenlets wait.
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     with new_client() as client, client.sse(URL + "/silent") as session:
         try:

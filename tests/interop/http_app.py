@@ -16,7 +16,7 @@ from ledger import Ledger, Ledgers, StreamBreakError
 
 ledgers = Ledgers()
 
-#: Makes a close send a reset instead of an orderly end.
+#: Makes closing send a reset instead of an orderly end.
 AT_ONCE = struct.pack("ii", 1, 0)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: How often a quiet stream sends a heartbeat, in seconds. A blocking server detects that its client
-#: has gone only when it writes.
+#: The interval between heartbeats of a quiet stream, in seconds. A blocking server detects that its
+#: client has gone only when it writes.
 HEARTBEAT = 0.05
 
 

@@ -106,7 +106,7 @@ class WithoutStream:
 class Held:
     """Cuts the first stream of a GET after its first event, and keeps the server's end of it open.
 
-    The server is told of the loss once it has refused another stream with 409.
+    The server learns of the loss once it has refused another stream with 409.
     """
 
     def __init__(self, app: ASGIApp) -> None:

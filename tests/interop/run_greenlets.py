@@ -16,11 +16,11 @@ def patch(how: str) -> list[object]:
     library, _, manner = how.partition("-")
     clients: list[object] = []
     if manner == "late":
-        import sse_client.testing  # with everything that it imports
+        import sse_client.testing  # and everything that it imports
     if library == "gevent":
         from gevent import monkey
 
-        if manner == "late":  # eventlet complains about each RLock that is there
+        if manner == "late":  # eventlet warns about each existing RLock
             clients.append(sse_client.HttpClient().install(sse_client.SSE))
         monkey.patch_all(queue=manner != "without-queue")
     else:
@@ -31,7 +31,7 @@ def patch(how: str) -> list[object]:
 
 
 with warnings.catch_warnings():
-    # That eventlet is deprecated, and that gevent should have been imported first.
+    # The warnings that eventlet is deprecated, and that gevent should have been imported first.
     warnings.simplefilter("ignore")
     older_clients = patch(sys.argv[1])
 

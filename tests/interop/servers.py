@@ -184,7 +184,7 @@ def _is_listened_on(port: int) -> bool:
 
 class Uvicorn(Server):
     def command(self) -> list[str]:
-        # What a failed test has left open is not waited for.
+        # Streams that a failed test has left open are not waited for.
         options = ["--port", str(self.port), "--timeout-graceful-shutdown", "5"]
         return [sys.executable, "-m", "uvicorn", "asgi_app:app", *options]
 
@@ -201,7 +201,7 @@ class HttpServer(Server):
 
 class Mcp(Server):
     def command(self) -> list[str]:
-        # What a failed test has left open is not waited for.
+        # Streams that a failed test has left open are not waited for.
         options = ["--port", str(self.port), "--timeout-graceful-shutdown", "5"]
         return [sys.executable, "-m", "uvicorn", "mcp_app:app", *options]
 
@@ -241,7 +241,7 @@ class Nginx(Server):
         return [NGINX, "-p", folder, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log"]
 
     def reload(self) -> None:
-        """Replace the workers. The old ones soon break off their streams."""
+        """Replace the workers. The old workers soon break off their streams."""
         subprocess.run([*self.command(), "-s", "reload"], check=True, timeout=PATIENCE)
 
 

@@ -1,4 +1,4 @@
-"""The code blocks of the documentation that need servers of others."""
+"""The code blocks of the documentation that need third-party servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVERS = {
 
 
 class Documented(Server):
-    """What a page shows, under the server that its framework brings."""
+    """The application of a page, under the server of its framework."""
 
     def __init__(self, folder, module, code):
         super().__init__(folder)

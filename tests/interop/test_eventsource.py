@@ -1,4 +1,4 @@
-"""A served recording, followed over a kill of its server by npm's EventSource and by a browser."""
+"""npm's EventSource and a browser follow a served recording while its server is killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.interop, pytest.mark.ci]
 EVENTSOURCE = NPM / "eventsource"
 CHROMIUM = find_command("chromium")
 
-#: How many events there are, after how many of them the server is killed, and how fast they come.
+#: The number of events, the number after which the server is killed, and the rate.
 TOTAL = 60
 FIRST_LIFE = 10
 RATE = "100"
@@ -70,7 +70,7 @@ def ended(process: Process) -> Iterator[Process]:
 
 @contextlib.contextmanager
 def npm_client(url: str) -> Iterator[queue.Queue[str]]:
-    """Follow the URL with npm's eventsource; give what it receives."""
+    """Follow the URL with npm's eventsource, and yield the received events."""
     received: queue.Queue[str] = queue.Queue()
     command = [NODE, "--input-type=module", "-", url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -93,7 +93,7 @@ def npm_client(url: str) -> Iterator[queue.Queue[str]]:
 
 @contextlib.contextmanager
 def browser(url: str, profile: Path) -> Iterator[queue.Queue[str]]:
-    """Follow the URL from a page of another origin; give what it receives."""
+    """Follow the URL from a page of another origin, and yield the received events."""
     received: queue.Queue[str] = queue.Queue()
 
     def respond(exchange: Exchange) -> None:
@@ -114,7 +114,7 @@ def browser(url: str, profile: Path) -> Iterator[queue.Queue[str]]:
 
 @contextlib.contextmanager
 def served(recording: Path, port: int) -> Iterator[None]:
-    """Serve it in a process that is killed at the end of the block."""
+    """Serve the recording in a process that is killed at the end of the block."""
     words = ["--replay", str(recording), "--rate", RATE, "--port", str(port), "--cors", "*"]
     with started("serve", *words) as process:
         assert process.stdout.readline()
@@ -124,7 +124,7 @@ def served(recording: Path, port: int) -> Iterator[None]:
 def received_over_a_kill(
     folder: Path, follow: Callable[[str], AbstractContextManager[queue.Queue[str]]]
 ) -> list[str]:
-    """Serve a recording, kill the server, serve it again; return what was received to the end."""
+    """Serve a recording, kill the server, and serve it again. Return all received events."""
     recording = folder / "recording.txt"
     events = [ServerSentEvent(str(n), id=str(n), retry=100) for n in range(1, TOTAL + 1)]
     recording.write_text("".join(map(str, events)))

@@ -1,4 +1,4 @@
-"""What a stream does is the same, whoever serves it and in whatever framing it travels."""
+"""A stream behaves in the same way with every server and every framing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.interop
     ],
 )
 def address(request: pytest.FixtureRequest) -> Origin:
-    """The close-delimited HTTP/1.0 of http.server, and the chunks of the others, TLS included."""
+    """http.server with close-delimited HTTP/1.0, and other servers with chunks and TLS."""
     return request.getfixturevalue(request.param)
 
 
@@ -43,7 +43,7 @@ def test_events_arrive_as_they_were_sent(client, origin):
 def test_an_event_arrives_before_the_next_is_sent(client, origin):
     with client.sse(origin.url("/paced", last=5), verify=origin.verify) as session:
         for count in range(1, 6):
-            # The server sends the next only once it is asked to.
+            # The server sends the next event only on request.
             assert session.incoming.get(timeout=PATIENCE) == number(count)
             origin.acknowledge(count)
         assert list(session.incoming) == []
@@ -60,7 +60,7 @@ def test_a_stream_that_the_server_breaks_off_goes_on(client, origin):
     url = origin.url("/numbers", last=10, each=3, then="break")
     with client.sse(url, verify=origin.verify) as session:
         assert list(session.incoming) == [number(count) for count in range(1, 11)]
-    # Where the connection is reset, what is on its way may be lost, and then comes again.
+    # If the connection is reset, events on their way may be lost, and are then sent again.
     assert origin.asked_for[0] is None
     assert origin.asked_for[-1] == "10"
 

@@ -22,13 +22,13 @@ pytestmark = [pytest.mark.ci, pytest.mark.interop, pytest.mark.slow]
 PAGE = ROOT / "docs" / "howto" / "asyncio.md"
 _, FAN_OUT, ONE_EACH = [block for block in read_blocks(PAGE) if block.language == "python"]
 
-#: An event that fills buffers, and how many of them fill those between two sockets.
+#: A large event, and the number of such events that fill the buffers between two sockets.
 LARGE = "x" * 65536
 MANY = 300
 
 
 class Upstream:
-    """Keeps the streams that are open, for the test to send events."""
+    """Keeps the open streams, so that the test can send events."""
 
     def __init__(self, server):
         self._streams: list[Exchange] = []
@@ -43,14 +43,14 @@ class Upstream:
         exchange.stall()
 
     def streams(self, count: int) -> list[Exchange]:
-        """Wait until so many streams are open, and return them."""
+        """Wait until ``count`` streams are open, and return them."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._streams) >= count, PATIENCE)
             return self._streams[:]
 
 
 class Application:
-    """What a page shows, while uvicorn runs it on a thread."""
+    """An application of the page, while uvicorn runs it in a thread."""
 
     def __init__(self, names: dict[str, Any]) -> None:
         import uvicorn
@@ -72,7 +72,7 @@ class Application:
 
     @contextlib.contextmanager
     def idle_client(self) -> Iterator[socket.socket]:
-        """Ask for the events, and read none of them."""
+        """Request the events, and read none of them."""
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             connection.settimeout(PATIENCE)
@@ -89,7 +89,7 @@ def await_(is_due: Callable[[], object]) -> None:
 
 
 def stands_still(count: Callable[[], int]) -> bool:
-    """Wait until a number stays the same for a moment: all that is held up is held up by then."""
+    """Wait until a number has stayed the same for a moment: everything is blocked by then."""
     before, same, pause = -1, 0, threading.Event()
     while same < 20:
         now = count()
@@ -105,8 +105,9 @@ def upstream(server):
 
 @pytest.fixture
 def run(server, upstream):
-    """Run an application of the page; it is stopped at the end."""
-    # Not at the top: each process of a run imports each module, and these take half a second.
+    """Run an application of the page, and stop it at the end of the block."""
+    # Not at the top, because each process of a run imports each module, and these take half a
+    # second.
     pytest.importorskip("uvicorn")
     pytest.importorskip("fastapi")
     with contextlib.ExitStack() as stack:
@@ -121,7 +122,7 @@ def run(server, upstream):
 
 @pytest.fixture
 def follow():
-    """Open a stream; it is closed at the end."""
+    """Open a stream, and close it at the end of the block."""
     with sse_client_for_tests() as client, contextlib.ExitStack() as stack:
         yield lambda url: stack.enter_context(client.sse(url))
 

@@ -1,4 +1,4 @@
-"""Sessions in the workers of uWSGI, gunicorn and Celery, each in an environment of its own."""
+"""Sessions in the workers of uWSGI, gunicorn and Celery, each in its own environment."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ APP, GUNICORN, UWSGI, TASKS, STARTED_TASKS, MULTIPROCESSING = [
     block for block in read_blocks(PAGE) if block.language == "python"
 ]
 COMMANDS = [
-    block.code.replace("\\\n", " ").split()  # a line may be continued
+    block.code.replace("\\\n", " ").split()  # a line may continue on the next one
     for block in read_blocks(PAGE)
     if block.language == "sh"
 ]
 
-#: What a worker sees of a session that its parent has opened.
+#: What a worker sees of a session that its parent opened.
 INHERITED = {
     "is the importer": False,
     "state": "CLOSED",
@@ -60,7 +60,7 @@ INHERITED = {
 
 
 class Upstream:
-    """Sends one event to each stream, and counts those that are open."""
+    """Sends one event to each stream, and counts the open streams."""
 
     def __init__(self, server: SSEServer) -> None:
         self.url = server.url
@@ -81,7 +81,7 @@ def upstream(server: SSEServer) -> Upstream:
 
 
 class Forking(Server):
-    """A server that forks workers; it runs what is in its folder."""
+    """A server that forks workers, and runs the application in its folder."""
 
     def __init__(self, folder: Path, words: list[str], variables: dict[str, str]) -> None:
         super().__init__(folder)
@@ -104,7 +104,7 @@ class Forking(Server):
 
 def uwsgi(*options: str) -> tuple[str, list[str]]:
     _, page, _ = COMMANDS
-    # A worker that is just starting may miss the signal to stop, and is killed two seconds later.
+    # A worker that is just starting may miss the signal to stop. It is killed two seconds later.
     tested = ["--die-on-term", "--need-app", "--worker-reload-mercy", "2", "--reload-mercy", "2"]
     return "uWSGI", [*page, *tested, *options]
 
@@ -123,7 +123,7 @@ def without(option: str, words: tuple[str, list[str]]) -> tuple[str, list[str]]:
 def run(
     python_of: Callable[[str], Path], tmp_path: Path, upstream: Upstream
 ) -> Iterator[Callable[..., Forking]]:
-    """Start a server, once the files are in its folder; it is stopped at the end."""
+    """Start a server once the files are in its folder, and stop it at the end of the block."""
     running: list[Forking] = []
 
     def start(server: tuple[str, list[str]], **files: str) -> Forking:
@@ -166,7 +166,7 @@ def test_a_worker_leaves_the_stream_of_its_parent_alone(started, run, upstream):
     assert "Traceback" not in running.output()
 
 
-#: With the code that the page gives, and what starts a stream before the first request.
+#: With the code of the page, including the code that starts a stream before the first request.
 EAGER = {
     "uWSGI": (uwsgi(), {"app": APP.code + UWSGI.code}),
     "uWSGI --lazy-apps": (uwsgi("--lazy-apps"), {"app": APP.code + "\nlatest_data()\n"}),
@@ -188,7 +188,7 @@ def test_each_worker_follows_a_stream_before_the_first_request(started, files, r
     assert len(upstream.streams) == WORKERS
 
 
-#: With the code that the page gives, and nothing else.
+#: With the code of the page, and nothing else.
 LAZY = {
     "uWSGI without options": without(FORK_HOOKS, without("--enable-threads", uwsgi())),
     "uWSGI --lazy-apps": without(FORK_HOOKS, uwsgi("--lazy-apps")),
@@ -211,16 +211,16 @@ def at(url: str, code: str) -> str:
 
 
 def await_latest(server: Forking) -> None:
-    """Ask until a worker has an event; its request may be faster than its stream."""
+    """Request it until a worker has an event, because a request may be faster than the stream."""
     deadline = time.monotonic() + PATIENCE
     while server.ask() != "one":
         assert time.monotonic() < deadline, server.output()
 
 
-#: For a worker of Celery that looks for no others.
+#: The options of a Celery worker that does not look for other workers.
 ALONE = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
-#: Has an application of Celery keep its tasks and their results in files.
+#: Makes a Celery application keep its tasks and their results in files.
 CONFIGURED = """
 from {module} import celery
 
@@ -241,7 +241,7 @@ celery.conf.update(
 def celery(
     python_of: Callable[[str], Path], tmp_path: Path, upstream: Upstream
 ) -> Iterator[Callable[..., Callable[[str], str]]]:
-    """Start a worker of Celery; return what gives it a task and returns the result."""
+    """Start a Celery worker. Yield a function that gives it a task and returns the result."""
     workers: list[Process] = []
     python = python_of("gunicorn and Celery")
     paths = f"{ROOT}{os.pathsep}{tmp_path}"
@@ -277,7 +277,7 @@ def celery(
 def test_a_task_leaves_the_stream_of_the_parent_alone(celery, upstream):
     result_of = celery("inherited_app", (HERE / "inherited_app.py").read_text("utf-8"))
     assert json.loads(result_of("look")) == INHERITED
-    # A command that gives a task imports the application, too, and has ended.
+    # A command that gives a task also imports the application, and has ended.
     assert [each.wait_closed(0) for each in upstream.streams].count(False) == 1
 
 

@@ -1,4 +1,4 @@
-"""Sessions under gevent and eventlet, in environments of their own, and in workers of gunicorn."""
+"""Sessions under gevent and eventlet, in separate environments, and in workers of gunicorn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sse_client import ServerSentEvent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Running all cases on a busy machine, in seconds.
+#: How long running all cases may take on a busy machine, in seconds.
 RUNNING = 120
 
 pytestmark = [
@@ -51,19 +51,19 @@ each_way = pytest.mark.parametrize(
 
 ENDINGS = re.findall(r"^@ending\ndef (\w+)", (HERE / "greenlet_cases.py").read_text(), re.MULTILINE)
 
-#: What `import requests` alone prints at exit, with Python 3.10 and a gevent of 2024.
+#: The output at exit of `import requests` alone, with Python 3.10 and a gevent of 2024.
 OF_LOGGING = re.compile(
     r"Exception ignored in: <function _removeHandlerRef(?s:.)*?"
     r"RuntimeError: greenlet is being finalized\n"
 )
 
-#: Of which gevent prints that it came.
+#: gevent prints when it occurs.
 INTERRUPT = "by_an_interrupt"
 
 PAGE = ROOT / "docs" / "howto" / "gevent.md"
 PROGRAM, APPLICATION = [block for block in read_blocks(PAGE) if block.language == "python"]
 
-#: What the page puts at the top of gunicorn's configuration.
+#: The lines that the page puts at the top of gunicorn's configuration.
 PATCHES = "from gevent import monkey; monkey.patch_all()"
 
 #: An application that responds with its worker and its first event.
@@ -82,7 +82,7 @@ def app(environ, start_response):
 
 WORKERS = 2
 
-#: How many requests of a worker are served at the same time.
+#: How many requests each worker serves at the same time.
 CONNECTIONS = 4
 
 
@@ -103,7 +103,7 @@ def variables(tls, tls_server, server, tmp_path) -> Iterator[dict[str, str]]:
 
 
 def start(python, variables, *arguments):
-    # Eventlet leaves the socket of a failed handshake to the garbage collector.
+    # eventlet leaves the socket of a failed handshake to the garbage collector.
     strict = [] if arguments[0].startswith("eventlet") else ["-W", "always::ResourceWarning"]
     return subprocess.Popen(
         [python, *strict, HERE / "run_greenlets.py", *arguments],
@@ -116,7 +116,7 @@ def start(python, variables, *arguments):
 
 
 def ended(process):
-    """Wait for the end of a process; return its status and what it wrote."""
+    """Wait for the end of a process. Return its status and its output."""
     with process:
         try:
             out, err = process.communicate(timeout=RUNNING)
@@ -178,7 +178,7 @@ def test_the_program_on_the_page_follows_a_stream(python_of, server):
 
 
 class Gunicorn(Server):
-    """gunicorn with two workers of gevent, which open a stream for each request."""
+    """gunicorn with two gevent workers, which open a stream for each request."""
 
     def __init__(self, folder, python, options):
         super().__init__(folder)
@@ -197,7 +197,7 @@ class Gunicorn(Server):
 
 
 class Upstream:
-    """Sends one event to each of so many streams, once all are open, and paces the others."""
+    """Sends one event to each of a number of streams once all are open, and paces the others."""
 
     def __init__(self, count):
         self._barrier = threading.Barrier(count)
@@ -253,7 +253,7 @@ class TestGunicorn:
                 session = opening.outcome()
                 upstream.exchange.send("two")
                 assert [session.incoming.get().data for _ in range(2)] == ["one", "two"]
-            # The worker notices when it sends.
+            # The worker detects it when it sends.
             while not upstream.exchange.wait_closed(0.01):
                 with contextlib.suppress(ConnectionError):
                     upstream.exchange.send("three")

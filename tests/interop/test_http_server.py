@@ -1,4 +1,4 @@
-"""The standard library's http.server: in HTTP/1.0 a body ends where its connection does."""
+"""The standard library's http.server, in HTTP/1.0, where a body ends with its connection."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Sent(NamedTuple):
 
 
 class Ledger(Plugin):
-    """Notes each request that had a response."""
+    """Records each request that got a response."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -62,7 +62,7 @@ class Ledger(Plugin):
 
 
 class Program:
-    """The page's class ``Mcp`` with a client that reconnects soon, and what it does."""
+    """The page's class ``Mcp`` with a client that reconnects soon, and a record of its actions."""
 
     def __init__(self, names: dict[str, Any], url: str, **options: Any) -> None:
         self.error: type[Exception] = names["McpError"]
@@ -106,7 +106,7 @@ class Program:
         return result["content"][0]["text"]
 
     def end_session(self) -> None:
-        """End the session on the server, as it does by itself after a while."""
+        """End the session on the server, as the server does by itself after a while."""
         requests.delete(
             self.mcp._url, headers=self.mcp._headers, timeout=PATIENCE
         ).raise_for_status()
@@ -125,7 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mcp]:
 
 @pytest.fixture(scope="module")
 def names(server: Mcp) -> dict[str, Any]:
-    """What the program of the page defines."""
+    """The names that the program of the page defines."""
     names = page().run(server.url)
     names["client"].close()
     return names
@@ -181,7 +181,7 @@ def test_a_stream_that_the_server_closes_early_is_resumed_with_a_get(times, open
 def test_a_post_whose_stream_ends_without_an_event_id_is_not_repeated(open_program):
     program = open_program()
     begun = len(program.sent)
-    with ThreadPoolExecutor(1) as pool, program.client:  # which ends the call if the test fails
+    with ThreadPoolExecutor(1) as pool, program.client:  # so that the call ends if the test fails
         call = pool.submit(program.call, "wait_for_end")
         assert program.received.get(timeout=PATIENCE) == "notifications/message"
         program.end_session()
@@ -220,7 +220,7 @@ def test_a_stream_is_opened_again_once_the_server_has_noticed_the_loss(open_prog
     program = open_program("/held")
     assert program.mcp.listen()
     program.streams.get(timeout=PATIENCE)
-    program.call("announce")  # after which the connection is cut
+    program.call("announce")  # the connection is cut after it
     assert program.received.get(timeout=PATIENCE) == "notifications/tools/list_changed"
     program.streams.get(timeout=PATIENCE)
     assert [sent.status for sent in program.sent if sent.method == "GET"] == [200, 409, 200]
@@ -323,7 +323,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
 @pytest.fixture
 def with_everything(names: dict[str, Any], everything: Everything) -> Iterator[Program]:
     """A session with the server of the TypeScript SDK."""
-    # Its store replays what was sent, but does not continue the stream with what follows.
+    # Its store replays sent events, but does not continue the stream with later ones.
     program = Program(names, f"{everything.url}/mcp", event_timeout=0.5)
     program.mcp.initialize()
     yield program
@@ -342,7 +342,7 @@ def test_requests_to_the_typescript_sdk_have_their_results(with_everything):
 
 
 def operate(program: Program, duration: float = 0.0) -> str:
-    """Have an operation done that reports its progress twice."""
+    """Run an operation that reports its progress twice."""
     result = program.mcp.request(
         "tools/call",
         {
@@ -355,7 +355,7 @@ def operate(program: Program, duration: float = 0.0) -> str:
 
 
 def progress(program: Program) -> int:
-    """Return how many messages of progress have arrived since the last call."""
+    """Return the number of progress messages since the last call."""
     methods = [program.received.get_nowait() for _ in range(program.received.qsize())]
     return methods.count("notifications/progress")
 

@@ -1,4 +1,4 @@
-"""Flask behind nginx: what a proxy does to a stream, and what becomes of it then."""
+"""Flask behind nginx: the effects of a proxy on a stream."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_nginx_zips_arrives_event_by_event(client, origin):
 
 def test_a_stream_that_is_too_quiet_for_nginx_goes_on(client, origin, losses):
     url = origin.url("/impatient/paced", last=2, quiet=True)
-    # On a busy machine nginx may lose its patience before the header.
+    # On a busy machine nginx may give up before the header.
     with client.sse(url, retry_first_connection=True) as session:
         assert take(session, 1) == number(1)
         errors = iter(lambda: losses.get(timeout=PATIENCE).error, None)

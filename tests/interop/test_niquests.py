@@ -1,4 +1,4 @@
-"""niquests in an environment of its own: its urllib3 takes the place of the usual one there."""
+"""niquests in its own environment, because its urllib3 replaces the usual one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = HERE.parent.parent
 
-#: Installing, and running the cases, on a busy machine, in seconds.
+#: How long installing, and running the cases, may take on a busy machine, in seconds.
 PATIENCE = 300
 
 pytestmark = [
@@ -26,13 +26,13 @@ pytestmark = [
     pytest.mark.timeout(2 * PATIENCE),
 ]
 
-#: How urllib3-future is installed: in place of urllib3, as it does by itself, or beside it.
+#: How urllib3-future is installed: in place of urllib3, as by default, or beside it.
 WAYS = {
     "in place of urllib3": ([], {}),
     "beside urllib3": (["--no-binary", "urllib3-future"], {"URLLIB3_NO_OVERRIDE": "1"}),
 }
 
-#: Where certificates are looked for instead of where a test says, and what changes pytest.
+#: Variables that name other certificates than a test does, or that change pytest.
 OVERRIDING = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
 
 

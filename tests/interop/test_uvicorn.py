@@ -1,4 +1,4 @@
-"""uvicorn with sse-starlette, and what an application of Starlette answers otherwise."""
+"""uvicorn with sse-starlette, and other responses of a Starlette application."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sse_client import (
 
 pytestmark = pytest.mark.interop
 
-#: What other kinds of text take for the end of a line, and some letters of several bytes.
+#: Characters that are line ends elsewhere, and some characters of several bytes.
 NO_LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1eg h\u00e9\u20ac\U0001f600"
 
 
@@ -138,7 +138,7 @@ def test_a_killed_server_comes_back(client, own_uvicorn, losses):
 
 def test_a_server_that_is_stopped_comes_back(client, own_uvicorn, losses):
     origin = Origin(own_uvicorn.url)
-    # Paced, since the old server may listen for a moment after it has ended its streams.
+    # Paced, because the old server may listen for a moment after it has ended its streams.
     with client.sse(origin.url("/paced", last=4)) as session:
         assert take(session, 1) == number(1)
         origin.acknowledge(1)
@@ -165,7 +165,7 @@ def test_a_post_ends_at_its_mark(client, origin):
     url = origin.url("/chat")
     with client.sse(url, method="POST", json=prompt, end_of_stream="[DONE]") as session:
         assert [event.data for event in session.incoming] == ["so", "much", "to", "say"]
-        # The server would keep the connection.
+        # Otherwise the server would keep the connection.
         origin.wait_until_ended()
     assert [request[":method"] for request in origin.requests] == ["POST"]
     assert origin.ask("/bodies") == [prompt]

@@ -1,4 +1,4 @@
-"""The BearerAuth plugin: who gets the token, who refreshes it, and who waits for it."""
+"""The BearerAuth plugin: which requests get the token, which refresh it, and which wait for it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def client():
 
 @pytest.fixture
 def other():
-    """A server of another origin."""
+    """A server with another origin."""
     with SSEServer() as started:
         yield started
 
 
 class Tokens:
-    """Where tokens come from: T1, T2, and so on; and what was asked for."""
+    """A source of tokens (T1, T2, and so on), which records its calls."""
 
     def __init__(self):
         self._numbers = itertools.count(1)
@@ -206,7 +206,7 @@ class TestRefreshing:
         assert [request.headers.get("Last-Event-ID") for request in server.requests] == [
             *(None, "7", "7", "7")
         ]
-        # The 401 was not a lost connection: two streams ended, and nothing else.
+        # The 401 is not counted as a lost connection. Only two streams ended.
         assert [error for _, error, _ in lost.calls] == [None, None]
 
     def test_happens_with_a_post_that_streams(self, bearer, server):
@@ -395,7 +395,7 @@ class TestRedirects:
 
 @pytest.fixture
 def waiting(monkeypatch):
-    """Tells when a thread begins to wait for what another one fetches."""
+    """Reports when a thread begins to wait for the token that another thread fetches."""
     signal = Signal()
     wait = auth._Call.wait
 
@@ -408,7 +408,7 @@ def waiting(monkeypatch):
 
 
 class Slow:
-    """A function that tells when it has begun, and waits until it is let go on."""
+    """A function that reports when it has begun, and waits until it is released."""
 
     def __init__(self, then):
         self.begun, self.go_on = threading.Event(), threading.Event()
@@ -462,7 +462,7 @@ class TestManyAtOnce:
             session.close()
 
     def test_requests_that_come_late_use_the_newer_token(self, bearer, server, tokens):
-        """A 401 for a token that somebody has refreshed meanwhile refreshes nothing."""
+        """A 401 for a token that has been refreshed meanwhile does not refresh it again."""
         late = Running(lambda: bearer.get(server.url))
         exchange = server.accept()
         server.respond(401)
@@ -492,7 +492,7 @@ class TestManyAtOnce:
 
 
 class TestClosing:
-    """While one thread refreshes, and another waits for it."""
+    """Closing while one thread refreshes the token, and another waits for it."""
 
     @pytest.fixture
     def slow(self, client, tokens):
@@ -532,14 +532,14 @@ class TestClosing:
         assert isinstance(plain.outcome(), SessionClosedError)
         assert isinstance(opening.outcome(), SessionClosedError)
         slow.go_on.set()
-        # It had begun, and the token is of no use to it.
+        # The refresh had begun, and its token is no longer needed.
         assert isinstance(refreshing.outcome(), SessionClosedError)
         assert len(server.requests) == 1
 
     def test_a_session_that_refreshes_leaves_the_connection_of_others_alone(
         self, client, server, slow
     ):
-        """The connection of the 401 went back to the pool, and serves somebody else by now."""
+        """The connection of the 401 has returned to the pool, and serves another request by now."""
         server.serve(["one"])
         server.respond(401)
         session = client.sse(server.url)
@@ -567,7 +567,7 @@ class TestClosing:
         assert thread is None or not thread.is_alive()
         assert session.error is None
         assert len(server.requests) == 2
-        # What it got is there for the others.
+        # The other requests use the token that it got.
         server.respond(200)
         client.get(server.url)
         assert sent(server) == bearers(1, 1, 2)
@@ -603,7 +603,7 @@ class TestTheSameClient:
 class TestErrors:
     @pytest.fixture(params=["load", "refresh"])
     def install(self, request, client, tokens):
-        """Installs the plugin with one of the two functions replaced; returns its name."""
+        """Install the plugin with one of the two functions replaced, and return its name."""
 
         def install(function):
             functions = {"load": tokens.load, "refresh": tokens.refresh, request.param: function}
@@ -634,7 +634,7 @@ class TestErrors:
                 attempt(server.url)
             assert str(caught.value) == f"no bearer token: {name}() failed: {told}"
             assert caught.value.permanent is not issubclass(kind, OSError)
-            # Errors of requests might spell out an address.
+            # The message of an error of requests may contain an address.
             chained = None if issubclass(kind, requests.RequestException) else kind
             assert type(caught.value.__cause__) is (chained or type(None))
             assert caught.value.__suppress_context__
@@ -721,7 +721,7 @@ class TestErrors:
         assert [type(error) for error in errors] == [ConnectionFailedError] * 2
         assert errors[0] is not errors[1]
         assert slow.count == 1
-        # The next one asks again.
+        # The next request calls it again.
         server.respond(200)
         client.plugin(BearerAuth)._load = tokens.load
         assert client.get(server.url).ok
@@ -757,7 +757,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent(server, tokens,
         assert slow.begun.wait(PATIENCE)
         client.plugin(BearerAuth)._load = tokens.load
         server.handler = lambda exchange: exchange.respond(200)
-        # What the child sees, seen from within: coverage does not follow a fork.
+        # What the child sees, run in this process, because coverage does not follow a fork.
         pid = os.getpid() + 1
         monkeypatch.setattr(os, "getpid", lambda: pid)
         assert client.get(server.url).ok

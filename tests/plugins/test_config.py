@@ -1,4 +1,4 @@
-"""Every option of a stream: its default, what it takes, and how it refuses the rest."""
+"""Every option of a stream: its default, its valid values, and the errors for other values."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sse_client.session.time_limits import TimeLimits
 
 
 def hook(*_):
-    """Stand in for any hook."""
+    """A stand-in for any hook."""
 
 
 class Store:
-    """A cursor of one's own: whoever has the three methods is one."""
+    """A user's cursor: any object with the three methods is one."""
 
     def load(self):
         """Return nothing."""
@@ -86,7 +86,7 @@ DEFAULTS = {
     "on_close": None,
 }
 
-#: Durations, and whether each may be None, and 0.
+#: Durations, and whether each may be None and 0.
 DURATIONS = {
     "reconnection_time": (False, True),
     "max_reconnection_time": (False, True),
@@ -98,13 +98,13 @@ DURATIONS = {
     "error_body_timeout": (False, True),
 }
 
-#: Numbers, which become floats: an integer's power has no largest value.
+#: Numbers, which become floats, because the power of an integer has no maximum.
 NUMBERS = {
     "reconnection_backoff": [1, 1.0, 3.5],
     "reconnection_jitter": [0, 0.0, 1, 2.5],
 }
 
-#: What each of the others takes, and what is of the wrong type, or of a wrong value.
+#: The other options: valid values, values of a wrong type, and wrong values.
 TAKEN = {
     "max_reconnection_attempts": [None, 0, 1, 10**6],
     "reconnect": [None, "always", "on_error", "never"],
@@ -195,7 +195,7 @@ def of_each_option(table):
 
 
 def refusal(kind, name, value):
-    """Return how a value is refused."""
+    """Return the error for a value."""
     try:
         SSEConfig(**{name: value})
     except kind as error:
@@ -219,7 +219,7 @@ class TestDefaults:
     def test_every_option_is_tested_here(self):
         names = {field.name for field in dataclasses.fields(SSEConfig)}
         assert names == set(DEFAULTS) == {*DURATIONS, *NUMBERS, *TAKEN}
-        # Words are told by their value alone; types that are none, in test_typed.
+        # Choices are checked only by their values. test_typed covers wrong types.
         assert {*DURATIONS, *WRONG_TYPES, "reconnect", "overflow", "types"} == names
 
     def test_the_retried_statuses_are_one_constant(self):

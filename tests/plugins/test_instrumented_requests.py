@@ -1,4 +1,4 @@
-"""The instrumentation of requests by OpenTelemetry: whose children its spans are."""
+"""OpenTelemetry's instrumentation of requests: the parents of its spans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def exporter():
 
 @pytest.fixture
 def tracer(exporter):
-    """A tracer whose provider also has the spans of requests."""
+    """A tracer whose provider also receives the spans of requests."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor = RequestsInstrumentor()

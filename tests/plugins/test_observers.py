@@ -34,7 +34,7 @@ USER = contextvars.ContextVar("USER", default="nobody")
 
 
 class Diary:
-    """An observer that writes down what it sees, in few words."""
+    """An observer that records its calls, in few words."""
 
     def __init__(self):
         self.entries = []
@@ -63,7 +63,7 @@ class Diary:
 
 
 class Observing:
-    """An ordinary class of a user's that observes streams."""
+    """An ordinary class of a user that observes streams."""
 
     def __init__(self, observers=(), *, fails=None):
         self.streams = []

@@ -1,4 +1,4 @@
-"""Plugins: how they are installed, what they see and change, and the one for defaults."""
+"""Plugins: installing them, what they see and change, and the plugin for defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sse_client import (
 
 
 class Numbering:
-    """An ordinary class of a user's: numbers requests, and notes what it sees."""
+    """An ordinary class of a user, which numbers requests, and records what it sees."""
 
     def __init__(self, header="X-Number", log=None):
         if not isinstance(header, str):
@@ -184,7 +184,7 @@ class TestChanging:
         assert (request.method, request.target, request.body) == ("POST", "/elsewhere?a=1", b"body")
         assert request.headers["Authorization"].startswith("Basic ")
         assert "X" not in request.headers
-        # The stream's own headers come after all plugins.
+        # The stream's own headers are set after all plugins.
         assert request.headers["Accept"] == "text/event-stream"
         assert "Last-Event-ID" not in request.headers
 

@@ -41,7 +41,7 @@ from sse_client.testing import SSEServer
 
 
 class Recorded:
-    """Providers of OpenTelemetry, and what was reported to them."""
+    """OpenTelemetry providers, and the data that they received."""
 
     def __init__(self):
         self._exporter = InMemorySpanExporter()
@@ -64,7 +64,7 @@ class Recorded:
         return self._exporter.get_finished_spans()
 
     def points(self, name):
-        """What a metric is now: pairs of its attributes and its data point."""
+        """The current state of a metric: pairs of attributes and a data point."""
         data = self._reader.get_metrics_data()
         if data is None:
             return []
@@ -79,14 +79,14 @@ class Recorded:
         ]
 
     def values(self, name):
-        """The values of a metric, by what tells them apart beyond the server, if anything does."""
+        """The values of a metric, by any attributes that distinguish them besides the server."""
         return {
             attributes.get("sse.client.state"): point.value
             for attributes, point in self.points(name)
         }
 
     def text(self):
-        """All that was reported, as text."""
+        """All reported data, as text."""
         data = self._reader.get_metrics_data()
         spans = "".join(span.to_json() for span in self.all_spans)
         return spans + ("" if data is None else data.to_json())
@@ -420,11 +420,11 @@ class TestTheMetrics:
 
 
 class TestTheSharingOfMetrics:
-    """Which providers share one: OpenTelemetry keeps the functions of the first alone."""
+    """Which providers share metrics: OpenTelemetry keeps only the functions of the first one."""
 
     @pytest.fixture
     def current(self, monkeypatch):
-        """What stands for the global provider, which can be replaced."""
+        """A replaceable stand-in for the global provider."""
         holder = SimpleNamespace(provider=Meters())
         monkeypatch.setattr(metrics, "get_meter_provider", lambda: holder.provider)
         monkeypatch.setattr(stream_metrics, "_shared", weakref.WeakKeyDictionary())
@@ -439,7 +439,7 @@ class TestTheSharingOfMetrics:
 
     def test_goes_on_once_the_global_provider_was_set(self, current):
         shared = metrics_of(None)
-        current.provider = Meters()  # the instruments of the one before are made there, too
+        current.provider = Meters()  # which also gets the instruments of the previous one
         assert metrics_of(None) is shared
         assert metrics_of(current.provider) is shared
         assert current.provider.made == []
@@ -453,7 +453,7 @@ class TestTheSharingOfMetrics:
 
 
 class Meters:
-    """A provider that notes which instruments are made."""
+    """A provider that records which instruments are created."""
 
     def __init__(self):
         self.made = []
@@ -497,7 +497,7 @@ class TestSecrets:
     def test_of_an_address_that_cannot_be_parsed_are_in_no_span(self, recorded, url):
         spans = StreamSpans(recorded.tracers, recorded.meters)
         stream = StreamInfo("GET", url, "a name", Statistics())
-        # In a context of its own, in which the span stays the current one.
+        # In its own context, in which the span stays current.
         contextvars.copy_context().run(spans.begin, stream).on_end(None)
         assert dict(recorded.spans[0].attributes)["http.request.method"] == "GET"
         assert CANARY not in recorded.text()

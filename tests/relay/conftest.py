@@ -1,4 +1,4 @@
-"""What the tests of the relay may ask for."""
+"""The fixtures for the tests of the relay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support import sse_client_for_tests
 from sse_client.relay import connection as connection_module
 from sse_client.relay import patience as patience_module
 
-# The server of numbered events, and processes that report, are those of the chaos suite.
+# The server of numbered events and the processes that report are those of the chaos tests.
 sys.path.append(str(Path(__file__).parent.parent / "chaos"))
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def redis(tmp_path_factory) -> Iterator[RedisProcess]:
-    """A Redis that has just started, and is empty."""
+    """A Redis that has just started and is empty."""
     with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
         yield process
 
 
 @pytest.fixture
 def seed() -> int:
-    """Another one each time, or that of the environment."""
+    """A new seed each time, or the seed from the environment."""
     given = os.environ.get("CHAOS_SEED")
     return random.SystemRandom().randrange(2**32) if given is None else int(given)
 
@@ -56,11 +56,11 @@ def client() -> Iterator[HttpClient]:
 
 @pytest.fixture
 def short_delays(monkeypatch) -> None:
-    """Wait for a moment only before Redis is asked again."""
+    """Wait only for a moment before another attempt to reach Redis."""
     monkeypatch.setattr(patience_module, "LONGEST_DELAY", 0.1)
 
 
 @pytest.fixture
 def short_timeouts(monkeypatch) -> None:
-    """Wait half a second only for a reply of Redis."""
+    """Wait only half a second for a reply from Redis."""
     monkeypatch.setattr(connection_module, "SOCKET_TIMEOUT", 0.5)

@@ -1,7 +1,7 @@
-"""A consumer in a process of its own: ``python consumer_process.py CONFIG``, until it is killed.
+"""A consumer in its own process: ``python consumer_process.py CONFIG``, until it is killed.
 
-CONFIG holds the ``redis``, the ``stream``, the ``group`` and the path of a ``ledger``, to which the
-number of each event is added as soon as it has been processed.
+CONFIG contains ``redis``, ``stream``, ``group`` and the path of a ``ledger``, to which the number
+of each event is appended as soon as the event has been processed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sse_client.relay import incoming_from_redis
 
 
 def main(config: dict[str, str]) -> None:
-    """Process whatever comes."""
+    """Process all events."""
     connection_module.SOCKET_TIMEOUT = 1.5
     ledger = os.open(config["ledger"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     report(what="ready")

@@ -1,6 +1,6 @@
-"""Several relays and consumers over one Redis, all of which fail again and again.
+"""Several relays and consumers on one Redis, all of which fail repeatedly.
 
-``python judged.py --faults 50 [--seed N]`` for a run by hand; ``make relay-soak`` calls it.
+``python judged.py --faults 50 [--seed N]`` starts a run by hand. ``make relay-soak`` calls it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "chaos"))
 
-import redis as library  # noqa: E402  # behind the path
+import redis as library  # noqa: E402  # after the path is set
 from child import Child, Ports  # noqa: E402
 from numbered import data_of  # noqa: E402
 from redis_process import RedisProcess  # noqa: E402
 
-#: How long to wait for what must come, in seconds.
+#: How long to wait for a condition, in seconds.
 PATIENCE = 60.0
 
 STREAM = "numbers"
@@ -33,32 +33,34 @@ GROUP = "judged"
 LEASE_TIME = 1.0
 RATE = 150.0
 
-#: How many relays there are, and as many consumers.
+#: The number of relays, and of consumers.
 COPIES = 3
 
-#: How often the judge looks into Redis, in seconds.
+#: The interval between two checks of Redis by the judge, in seconds.
 _TICK = 0.02
 
-#: How long a process sleeps: beyond the lease, or not.
+#: How long a process is paused: longer than the lease, or less.
 _LONGEST_SLEEP = 2.5 * LEASE_TIME
 
 
 @dataclass
 class Judgement:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        seed: What the faults were made of.
-        faults: How many of each kind there were.
+        seed: The seed of the faults.
+        faults: The number of faults of each kind.
         entries: Entries in the stream.
-        lost: Numbers that were offered and are not in the stream.
-        doubled: Entries beyond the first of a number.
-        misplaced: Entries that are not where they belong, or hold something else.
+        lost: Numbers that were offered but are not in the stream.
+        doubled: Entries with a number that an earlier entry has.
+        misplaced: Entries in a wrong place, or with wrong content.
         unprocessed: Numbers that no consumer has processed.
         again: Numbers that were processed more than once.
-        tolerated: How many those may be: one in hand at each fault of a consumer or of Redis.
-        longest_take_over: The longest from a fault of the owner to an entry of another, in seconds.
-        seconds: How long it took.
+        tolerated: The allowed number of those: one in progress at each fault of a consumer or of
+            Redis.
+        longest_take_over: The longest time from a fault of the owner to an entry of another relay,
+            in seconds.
+        seconds: The duration of the run.
     """
 
     seed: int
@@ -80,7 +82,7 @@ class Judgement:
         return not wrong and self.again <= self.tolerated and self.entries > 0
 
     def judge_stream(self, entries: list[tuple[str, str]], last: int) -> None:
-        """Judge the entries, as pairs of ID and data, in their order."""
+        """Judge the entries, given as pairs of ID and data, in order."""
         self.entries = len(entries)
         counts = Counter(id for id, _ in entries)
         self.lost = sum(str(number) not in counts for number in range(1, last + 1))
@@ -89,14 +91,14 @@ class Judgement:
         self.misplaced = sum(one != other for one, other in zip(entries, expected, strict=True))
 
     def judge_ledger(self, processed: list[int], last: int) -> None:
-        """Judge what the consumers have processed."""
+        """Judge the events that the consumers have processed."""
         counts = Counter(processed)
         self.unprocessed = sum(number not in counts for number in range(1, last + 1))
         self.again = sum(count - 1 for count in counts.values())
 
 
 class Run:
-    """The processes, and what is done to them."""
+    """The processes, and the faults injected into them."""
 
     def __init__(
         self, seed: int, folder: Path, redis: RedisProcess, ports: Ports, copies: int
@@ -118,7 +120,7 @@ class Run:
         self._client = library.Redis(port=redis.port, socket_timeout=2.0, protocol=2)
 
     def go(self, faults: int, deadline: float) -> Judgement:
-        """Inject so many faults, and go on until the deadline; then let all end, and judge."""
+        """Inject at least this many faults, until the deadline. Then end everything, and judge."""
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
             stack.callback(self._client.close)
@@ -139,7 +141,7 @@ class Run:
         self.judgement.seconds = time.monotonic() - began
         return self.judgement
 
-    # Faults. Each is over when its method returns, but for what follows from it.
+    # Faults. Each is over when its method returns, except for its consequences.
 
     def _relay_killed(self) -> None:
         relay, is_owner = self._choose_relay()
@@ -189,10 +191,10 @@ class Run:
         self._pause(0.2)
         self.origin.start()
 
-    # What the judge sees.
+    # The observations of the judge.
 
     def _choose_relay(self) -> tuple[Child, bool]:
-        """Choose a relay, the owner more often than not; return whether it is."""
+        """Choose a relay, usually the owner. Return whether it is the owner."""
         owner = self._owner()
         owners = [each for each in self.relays if each.wait_for("ready")["owner"] == owner]
         if owners and self._rng.random() < 0.7:
@@ -265,7 +267,7 @@ def judged_run(
 
 
 def main() -> int:
-    """Run, print the figures, and return 0 if nothing was lost or doubled."""
+    """Run, print the figures, and return 0 if nothing was lost or repeated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", type=int, default=50, help="at least so many")
     parser.add_argument("--minutes", type=float, default=0.0, help="at least so long")

@@ -1,4 +1,4 @@
-"""A server of numbered events in this process, and what was relayed of it."""
+"""A server of numbered events in this process, and the entries relayed from it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from sse_client.testing import Exchange
 
-#: How often a condition that nobody tells of is looked at, in seconds.
+#: How often a condition is polled that nothing signals, in seconds.
 _TICK = 0.01
 
 
 class Numbered:
-    """Sends 1, 2, 3, ... behind the Last-Event-ID up to ``last``, and then waits, or ends.
+    """Sends the numbers after the Last-Event-ID up to ``last``, and then waits or ends.
 
     Attributes:
-        last: The last number there is, as of now.
-        ends: Whether the stream is over behind the last: the next request gets a 204.
-        per_connection: After how many events a connection breaks off; None for never.
+        last: The current last number.
+        ends: Whether the stream ends after the last number: the next request gets a 204.
+        per_connection: The number of events after which a connection breaks off. None means never.
     """
 
     def __init__(self) -> None:
@@ -49,13 +49,13 @@ class Numbered:
         return [each.headers.get("Last-Event-ID", "") for each in self._server.requests]
 
     def offer(self, last: int) -> None:
-        """Let there be numbers up to this one."""
+        """Offer the numbers up to this one."""
         with self._changed:
             self.last = last
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Let the stream be over behind the last number."""
+        """Let the stream end after the last number."""
         with self._changed:
             self.ends = True
             self._changed.notify_all()
@@ -100,7 +100,7 @@ def numbers_of(redis: RedisProcess, stream: str) -> list[int]:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds that nobody tells of."""
+    """Wait until a condition holds that nothing signals."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it never came"

@@ -1,4 +1,4 @@
-"""What the pending entries of a Redis Stream look like after Redis's clock was moved back.
+"""The pending entries of a Redis Stream as they are after Redis's clock was moved back.
 
 No command sets a delivery time in the future. A dump of the stream with other delivery times does,
 once its checksum is right.
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 #: CRC-64 as Redis computes it (crc64.c, "Jones"), with its bits in reverse order.
 _POLYNOMIAL = 0x95AC9329AC4BC9B5
 
-#: How many bytes a checksum has.
+#: The size of a checksum, in bytes.
 _CHECKSUM = 8
 
 
 def move_clock_back(redis: RedisProcess, stream: str, milliseconds: int) -> None:
-    """Add a time to the delivery time of each pending entry, as if the clock was moved back."""
+    """Add a time to each delivery time, as if the clock had been moved back."""
     found = _named(redis.client.execute_command("XINFO", "STREAM", stream, "FULL", "COUNT", 0))
     pending = [entry for group in found["groups"] for entry in _named(group)["pending"]]
     dumped: bytes = redis.client.dump(stream)

@@ -1,4 +1,4 @@
-"""A cluster of three masters for tests, each of which may be killed, frozen and started again."""
+"""A cluster of three masters for tests, each of which can be killed, frozen and started again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICK = 0.02
 
 
 class RedisClusterProcesses:
-    """Three masters, each with a third of the slots and without a replica."""
+    """Three masters, each with a third of the slots and no replica."""
 
     def __init__(self, folder: Path) -> None:
         self.nodes = []
@@ -44,7 +44,7 @@ class RedisClusterProcesses:
         return self.nodes[slot * 3 // _SLOTS]
 
     def names_of(self, node: RedisProcess, count: int) -> list[str]:
-        """Names of streams whose keys are on this master."""
+        """Return names of streams whose keys are on this master."""
         names = (f"n{number}" for number in range(1000))
         return [name for name in names if self.node_of(name) is node][:count]
 

@@ -1,4 +1,4 @@
-"""A Redis or Valkey server for one test, on a free port, in a folder that goes away."""
+"""A Redis or Valkey server for one test, on a free port, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REDIS_SERVER = find_redis_server()
 
-#: How long it may take to start, in seconds.
+#: How long the server may take to start, in seconds.
 PATIENCE = 20.0
 
 
@@ -30,7 +30,7 @@ _LAST_PORT = 55_535
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and whose cluster bus has a port, too."""
+    """Return a port on which nothing listens, and whose cluster bus also has a port."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -40,9 +40,9 @@ def free_port() -> int:
 
 
 class RedisProcess:
-    """A server with an append-only file, which may be killed, frozen and started again.
+    """A server with an append-only file, which can be killed, frozen and started again.
 
-    Without a server, the test that asks for one is skipped.
+    If there is no server, the test that requests one is skipped.
     """
 
     def __init__(self, folder: Path, **options: str) -> None:
@@ -56,8 +56,8 @@ class RedisProcess:
             "dir": str(folder),
             "save": "",
             "appendonly": "yes",
-            # Written before each reply, which outlives a killed server. Only a power cut would need
-            # fsync, which waits for the disk.
+            # The file is written before each reply, which survives a kill. Only a power cut would
+            # need fsync, which waits for the disk.
             "appendfsync": "no",
             "loglevel": "warning",
         }
@@ -69,7 +69,7 @@ class RedisProcess:
         self.client = redis.Redis(port=self.port, password=options.get("requirepass"), protocol=2)
 
     def start(self) -> None:
-        """Start it, and wait until it has loaded what it knew."""
+        """Start it, and wait until it has loaded its data."""
         self._process = Process(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -82,23 +82,23 @@ class RedisProcess:
                 self._process.wait(0.02)
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """End it like a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE)
             self._process = None
 
     def ensure_running(self) -> None:
-        """Start it, if it was killed."""
+        """Start it if it was killed."""
         if self._process is None:
             self.start()
 
     def freeze(self) -> None:
-        """Let it do nothing, though its connections stay open."""
+        """Stop the process, while its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on, unless it was killed."""
+        """Let the process continue, unless it was killed."""
         if self._process is not None:
             self._signal(signal.SIGCONT)
 
@@ -113,7 +113,7 @@ class RedisProcess:
 
     @property
     def has_lag(self) -> bool:
-        """Whether it reports how far a consumer group is behind, as from Redis 7.0 on."""
+        """Whether it reports the lag of a consumer group, as Redis 7.0 and newer do."""
         version: str = self.client.info("server")["redis_version"]
         return int(version.partition(".")[0]) >= 7
 

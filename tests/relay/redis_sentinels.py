@@ -30,7 +30,7 @@ sentinel failover-timeout {service} 3000
 
 
 class RedisSentinels:
-    """The processes. The master may be killed, and the replica is then promoted."""
+    """The processes. If the master is killed, the replica is promoted."""
 
     def __init__(self, folder: Path) -> None:
         for name in ("master", "replica"):
@@ -53,7 +53,7 @@ class RedisSentinels:
             )
 
     def _await_knowledge(self) -> None:
-        """Wait until each Sentinel knows the replica and both others."""
+        """Wait until each Sentinel knows the replica and both other Sentinels."""
         for client in self.clients:
 
             def knows(client: redis.Redis = client) -> bool:

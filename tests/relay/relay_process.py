@@ -1,7 +1,7 @@
-"""A relay in a process of its own: ``python relay_process.py CONFIG``, until it is killed.
+"""A relay in its own process: ``python relay_process.py CONFIG``, until it is killed.
 
-CONFIG holds the ``url``, the ``redis``, the ``stream`` and the ``lease_time``. Its owner's name is
-its first report.
+CONFIG contains ``url``, ``redis``, ``stream`` and ``lease_time``. The first report is the name of
+the relay as an owner.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def report(**facts: object) -> None:
 
 
 def end_with_parent() -> None:
-    """Leave as soon as nobody holds the standard input any more."""
+    """Exit as soon as no process holds the other end of standard input."""
     sys.stdin.read()
     os._exit(1)
 
 
 def main(config: dict[str, str | float]) -> None:
-    """Relay to the end."""
+    """Relay until the end."""
     connection_module.SOCKET_TIMEOUT = 1.0
     with HttpClient() as client:
         client.install(SSE, reconnection_time=0.05, max_reconnection_time=0.2)

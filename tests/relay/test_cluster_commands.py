@@ -19,7 +19,7 @@ class Node:
 
 
 class Client:
-    """A client of a cluster with one node, of which nobody serves the key ``gone``."""
+    """A client of a cluster with one node, in which no node serves the key ``gone``."""
 
     def __init__(self, replies=()):
         self.nodes_manager = self

@@ -1,4 +1,4 @@
-"""Reading what was relayed, as a member of a consumer group."""
+"""Reading relayed events as a member of a consumer group."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_what_a_dead_consumer_left_is_claimed(redis):
     dead = read(redis)
     assert take(dead, 1) == [1]
     with read(redis, claim_after=0.05, count=2) as alive:
-        # In pieces: it reads two at a time.
+        # In parts, because it reads two at a time.
         assert take(alive, 3) == [1, 2, 3]
         assert alive.deliveries == 2
     with dead:
@@ -151,7 +151,7 @@ def test_what_is_handed_out_late_has_the_whole_time(redis):
     write(redis, 1, 2)
     with read(redis, claim_after=1.0) as slow, read(redis, claim_after=1.0) as other:
         assert take(slow, 1) == [1]
-        slow._read_at -= 0.1  # long before others would claim
+        slow._read_at -= 0.1  # long before other consumers would claim it
         redis.client.xclaim(
             *("orders", GROUP, slow.consumer, 0, [slow._buffer[0].id]), idle=600, justid=True
         )
@@ -178,7 +178,7 @@ def test_a_letter_and_what_was_read_ahead_are_returned_by_the_same_number(redis)
     write(redis, 1, 2, 3)
     with read(redis, claim_after=0.001) as dead:
         take(dead, 1)
-        dead._group.give_back = lambda *_: None  # as one that is killed
+        dead._group.give_back = lambda *_: None  # like a killed consumer
     with read(redis, claim_after=0.001) as incoming:
         assert take(incoming, 1) == [1]
         assert incoming.deliveries == 2
@@ -341,7 +341,7 @@ def test_several_events_are_acknowledged_at_once(redis):
         assert pending(redis) == 0
 
 
-# What is trimmed.
+# Trimmed entries.
 
 
 def test_what_was_trimmed_before_it_was_read_is_counted_and_logged(redis, caplog):
@@ -379,7 +379,7 @@ def test_what_was_trimmed_and_is_claimed_without_its_id_is_acknowledged(redis, c
     with read(redis, count=202) as incoming:
         take(incoming, 1)
         redis.client.xtrim("orders", maxlen=1, approximate=False)
-        assert incoming._group._entries([(None, None)]) == []  # as in Redis 6.2
+        assert incoming._group._entries([(None, None)]) == []  # as with Redis 6.2
         assert [each["message_id"] for each in pending_entries(redis)] == [kept]
         assert incoming._group._entries([(None, None)]) == []
     assert caplog.text.count("201 entries were trimmed before the group 'workers' has pro") == 1
@@ -413,7 +413,7 @@ def test_a_group_that_is_made_again_begins_where_the_end_was_at_the_start(redis)
 
 
 def put_aside(redis):
-    """Let an entry be moved to the dead letters."""
+    """Make an entry a dead letter."""
     write(redis, 1)
     options = {"claim_after": 0.001, "max_deliveries": 1}
     with read(redis, **options) as incoming:
@@ -643,7 +643,7 @@ def test_closing_ends_waiting_for_a_redis_that_is_gone(redis):
         reading = Running(lambda: list(incoming))
         incoming.close()
         assert reading.outcome() == []
-        incoming.acknowledge(event)  # is logged: nobody can be told
+        incoming.acknowledge(event)  # the failure is logged, not raised
         assert list(incoming) == []
 
 

@@ -1,4 +1,4 @@
-"""Relays, consumers and positions in a child that was forked: all of them are the parent's."""
+"""Relays, consumers and positions in a forked child: all of them belong to the parent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = needs_fork
 
 @pytest.fixture
 def relays(redis, numbered):
-    """What makes a relay and a worker of the same stream, which are closed at the end."""
+    """Functions that create a relay and a worker of one stream, which are closed at the end."""
     numbered.offer(1)
     made = []
     with sse_client_for_tests() as client:
@@ -76,7 +76,7 @@ def test_a_relay_goes_on_whatever_a_child_does(running, redis, numbered):
 
 @pytest.mark.parametrize("kind", ["relay", "worker"])
 def test_a_child_makes_its_own(kind, relays):
-    # Copies would have one name, and count as one.
+    # Copies would have the same name, and count as one.
     made = relays[kind]()
     assert in_child(made.start) == theirs(made)
     assert in_child(made.close) == "None"
@@ -124,7 +124,7 @@ def test_a_child_neither_saves_a_position_of_its_parent_nor_gives_it_back(redis)
 
 
 def test_seen_from_within(redis, relays, monkeypatch):
-    """What a child sees: coverage does not follow a fork."""
+    """What a child sees, run in this process, because coverage does not follow a fork."""
     relay, worker = relays["relay"](), relays["worker"]()
     incoming = incoming_from_redis(redis.url, "orders", group="workers")
     cursor = RedisCursor("orders", redis=redis.url)

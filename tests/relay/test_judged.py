@@ -1,11 +1,11 @@
-"""Relays, consumers and Redis itself fail again and again: nothing is lost, nothing doubled."""
+"""Relays, consumers and Redis itself fail repeatedly: nothing is lost or repeated."""
 
 from __future__ import annotations
 
 import pytest
 from judged import Judgement, judged_run
 
-#: How many faults there are, and how many relays and consumers.
+#: The number of faults, and of relays and consumers.
 RUNS = [pytest.param(4, 2, id="short"), pytest.param(15, 3, id="long", marks=pytest.mark.ci)]
 
 

@@ -1,4 +1,4 @@
-"""Workers as processes of the command line: killed and paused, they lose and double nothing."""
+"""Workers of the command line that are killed and paused: they lose and repeat nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def config(redis, numbered, tmp_path):
 
 @contextlib.contextmanager
 def worker(config):
-    """A worker in a process of its own."""
+    """A worker in its own process."""
     command = [sys.executable, "-m", "sse_client", "relay", "--config", str(config)]
     with Process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:

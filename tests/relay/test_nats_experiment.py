@@ -1,4 +1,4 @@
-"""The experiment with NATS JetStream: it holds, and its judge finds what a weaker relay does.
+"""The experiment with NATS JetStream: the relay passes, and the judge detects a weaker relay.
 
 ``docs/relay-nats.md`` describes it.
 """

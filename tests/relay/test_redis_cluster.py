@@ -1,4 +1,4 @@
-"""A cluster of three masters, some or all of which are away."""
+"""A cluster of three masters, some or all of which are unavailable."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_no_node_can_be_reached_for_a_moment(cluster, numbered, client):
         lease = acquire(server, "other", "a", 5.0)
         for node in cluster.nodes:
             node.kill()
-        lease.release()  # it is left to expire
+        lease.release()  # the lease is left to expire
         numbered.offer(20)
         waiting = Running(lambda: [next(incoming).id for _ in range(10)])
         wait_for(lambda: relay.state is RelayState.WAITING)

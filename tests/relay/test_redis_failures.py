@@ -1,4 +1,4 @@
-"""What Redis can do to a relay: each is waited for or told, and nothing is lost or doubled."""
+"""Failures of Redis: the relay waits or reports the failure, and nothing is lost or repeated."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def relay(redis, numbered):
 
 
 def goes_on(redis, relay, numbered, last=100):
-    """Wait until all up to ``last`` is there, and look whether each is there once."""
+    """Wait until all entries up to ``last`` exist, and check that each exists once."""
     numbered.offer(last)
     wait_for(lambda: redis.client.xlen("orders") >= last)
     assert numbers_of(redis, "orders") == list(range(1, last + 1))
@@ -52,7 +52,7 @@ def goes_on(redis, relay, numbered, last=100):
 
 
 def waits(relay, numbered, code, last=80):
-    """Offer more, and wait until the relay says what it waits for."""
+    """Offer more events, and wait until the relay reports the reason for its wait."""
     numbered.offer(last)
     wait_for(lambda: relay.state is RelayState.WAITING)
     assert re.search(code, relay.statistics.last_error)
@@ -83,7 +83,7 @@ def test_a_replica_refuses_until_it_is_the_master(redis, relay, numbered, tmp_pa
         redis.client.config_set("replica-serve-stale-data", "yes")
         waits(relay, numbered, "ReadOnlyError|READONLY")
         redis.client.replicaof("NO", "ONE")
-        # What it had is gone with the other's data: that of the other was empty.
+        # Its data was replaced by that of the other server, which was empty.
         goes_on(redis, relay, numbered)
 
 
@@ -236,7 +236,7 @@ def test_a_signal_handler_may_end_the_wait_that_it_interrupts(step):
             flag.set()
         return interrupt
 
-    # A handler comes between any two steps of the thread, as a tracer does.
+    # Like a tracer, a signal handler can run between any two steps of the thread.
     before = sys.gettrace()
     sys.settrace(interrupt)
     try:
@@ -275,7 +275,7 @@ def test_a_client_that_another_thread_has_created_first_is_used(monkeypatch):
         made = create(*words)
         if not late:
             late.append(made)
-            server._client  # noqa: B018  # as another thread does
+            server._client  # noqa: B018  # as from another thread
         return made
 
     closed = []
@@ -376,7 +376,7 @@ def test_a_missing_right_of_a_script_is_named_with_its_command_and_keys(redis):
     redis.client.set(keys[1], "me 1")
     address = redis.url.replace("//", "//limited:p@")
     with closing(connection_module.RedisServer(address)) as server:
-        for _ in range(2):  # the first is sent as text, the second by its digest
+        for _ in range(2):  # the first script is sent as text, the second by its digest
             with pytest.raises(library.exceptions.ResponseError) as caught:
                 server.run(WRITE, keys, ["me 1", 1000, 0, "1", 1, "", "x", "message", "a", "1"])
             shown = failures_module.describe(caught.value)
@@ -435,7 +435,7 @@ def test_a_failure_of_a_cluster_is_named_by_its_cause():
 
 
 def test_a_redis_that_has_lost_its_last_entries(redis, relay, numbered, caplog):
-    # As after appendfsync everysec: entries, position and sequence are back where they were.
+    # As after a crash with appendfsync everysec: entries, position and sequence are older again.
     state = redis.client.hgetall("sse-client:{orders}:state")
     goes_on(redis, relay, numbered, 100)
     with redis.client.pipeline() as pipeline:
@@ -446,7 +446,8 @@ def test_a_redis_that_has_lost_its_last_entries(redis, relay, numbered, caplog):
     goes_on(redis, relay, numbered, 150)
     assert numbered.positions[-1] == "50"
     said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-    # The first is missing if the lease is missed before an event is to be written.
+    # The first message is missing if the loss of the lease is detected before an event must be
+    # written.
     *moved, lost = (each for each in said if each.startswith("'orders': "))
     assert [each.split(" not at the ")[1] for each in moved] in (
         [],

@@ -1,4 +1,4 @@
-"""A master that Sentinels know, and the replica that takes its place."""
+"""A master that Sentinels monitor, and the replica that replaces it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_a_relay_and_a_consumer_follow_a_failover(tmp_path, capsys):
                 sentinels.master.kill()
                 numbered.offer(40)
                 sentinels.await_promotion()
-                # What was not acknowledged yet by the old master's last word may come again.
+                # Entries whose acknowledgement had not reached the replica may be delivered again.
                 while int(next(incoming).id) < 40:
                     pass
 
             def shown():
-                main([*words, "--status"])  # the Sentinels may still be changing their minds
+                main([*words, "--status"])  # the Sentinels may not agree yet
                 return capsys.readouterr().out
 
             wait_for(lambda: "relaying" in shown())

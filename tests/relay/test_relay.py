@@ -1,4 +1,4 @@
-"""One relay, or some for the same stream: each event into Redis once, whatever breaks."""
+"""One or more relays for the same stream: each event is written once, whatever breaks."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def wait_for_entries(redis, count, stream="orders"):
 
 
 def play(server, *scripts):
-    """Respond to the requests with these, one after the other, and then with 204."""
+    """Respond to the requests with these, one after another, and then with 204."""
     left = deque(scripts)
     server.handler = lambda exchange: left.popleft()(exchange) if left else exchange.respond(204)
 
 
-# What becomes of an event.
+# The entry of an event.
 
 
 def test_an_entry_holds_the_event_its_id_and_where_it_came_from(redis, server):
@@ -87,7 +87,7 @@ def test_what_is_waiting_is_written_in_one_round_trip(redis, numbered):
 
 
 def test_a_batch_may_wait_until_it_is_full(redis, numbered):
-    # Each attempt is made after twice the time of the one before it.
+    # The wait before each attempt is twice the previous one.
     numbered.last, numbered.per_connection = 5, 1
     with sse_client_for_tests() as client:
         relay = relay_to(redis, client, numbered.url, batch_time=1.0, batch_events=5)
@@ -130,7 +130,7 @@ def test_comments_and_times_stay_behind_whatever_the_client_shows(redis, server)
     assert [entry["data"] for entry in redis.entries("orders")] == ["a"]
 
 
-# What comes again.
+# Repeated events.
 
 
 def test_a_new_relay_goes_on_behind_the_old_one(redis, numbered):
@@ -144,7 +144,7 @@ def test_a_new_relay_goes_on_behind_the_old_one(redis, numbered):
 
 def test_connections_that_break_double_nothing(redis, numbered):
     numbered.last, numbered.per_connection = 100, 7
-    # Each connection breaks early, which would count as a failed attempt from the third one on.
+    # Each connection breaks early, which would count as a failed attempt from the third time on.
     with sse_client_for_tests(max_reconnection_time=0.0) as client:
         relay = relay_to(redis, client, numbered.url)
         relay.run()
@@ -153,7 +153,7 @@ def test_connections_that_break_double_nothing(redis, numbered):
 
 
 def unnumbered(exchange):
-    """Send an ID once, then events without one, the same behind that ID, and break off."""
+    """Send an ID once, then events without an ID (the same ones after that ID), and break off."""
     if "Last-Event-ID" not in exchange.request.headers:
         exchange.send("0", id="a")
     exchange.send("1")
@@ -197,7 +197,7 @@ def test_a_relay_begins_behind_the_id_that_it_is_given(redis, numbered):
     assert numbers_of(redis, "orders") == [6, 7, 8, 9]
 
 
-# Who may write.
+# Which relay may write.
 
 
 def test_of_many_relays_one_writes_and_another_takes_over_when_it_leaves(redis, numbered):
@@ -326,7 +326,7 @@ def test_a_batch_that_is_sent_again_waits_for_its_replica_on_any_connection(
         assert other.run_on_replicas(WRITE, keys, words, 1) == b"again"
 
 
-# What is refused, and how it ends.
+# Refusals, and the end.
 
 
 def test_the_error_of_the_stream_is_the_relays(redis, server):
@@ -389,7 +389,7 @@ def test_closing_just_when_the_lease_comes_relays_nothing(redis, numbered, monke
 
 
 def connecting(redis, client):
-    """Start a relay whose server is not there, and wait until an attempt has failed."""
+    """Start a relay without a server, and wait until an attempt has failed."""
     failing = Signal()
     relay = relay_to(redis, client, "http://127.0.0.1:9/", on_disconnect=failing)
     relay.start()
@@ -455,13 +455,13 @@ def test_closing_ends_a_relay_whose_first_attempt_hangs(redis, signalled):
         running = Running(relay.run)
         connection = accept()
         if signalled:
-            # It runs on the thread that it interrupts, so it can't wait for that.
+            # It runs on the thread that it interrupts, so it cannot wait for that thread.
             relay._runner = threading.current_thread()
         relay.close(0.0 if signalled else PATIENCE)
         assert running.outcome() is None
         assert relay.state is RelayState.CLOSED
         assert redis.client.get("sse-client:{orders}:lease") is None
-        connection.close()  # what is left of the attempt ends with it
+        connection.close()  # the rest of the attempt ends with it
 
 
 def test_a_stream_that_opens_after_its_relay_was_closed_is_dropped(redis):
@@ -509,7 +509,7 @@ def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, num
 
 
 class Settled(StopFlag):
-    """Of a relay under a lease: set once its stream was opened, not when it is stopped."""
+    """For a relay with a lease: set once its stream was opened, but not when it is stopped."""
 
     def __init__(self, relay):
         super().__init__()

@@ -1,4 +1,4 @@
-"""``sse-client relay``: relays until it is told to stop, and shows how that goes."""
+"""``sse-client relay``: relays until it is stopped, and shows its status."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def numbered():
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """Leave the logging of the tests alone."""
+    """Keep the logging of the tests unchanged."""
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
 
 
@@ -99,7 +99,7 @@ def test_sigterm_gives_the_leases_back(redis, numbered, tmp_path, many):
 
 
 def reload(redis, numbered, config, process):
-    """Let a process read a file with another stream, and then one that is wrong."""
+    """Let a process read a file with another stream, and then an invalid file."""
     requests = len(numbered.positions)
     before = config.read_text()
     stream = f'[[streams]]\nurl = "{numbered.url}"\nstream = "trades"\n'
@@ -111,7 +111,7 @@ def reload(redis, numbered, config, process):
     process.send_signal(signal.SIGHUP)
     numbered.offer(5)
     wait_for(lambda: redis.client.xlen("trades") == 5)
-    # The file is read before the next look for a signal.
+    # The file is read before the next check for a signal.
     threading.Event().wait(2 * relay_running._LOOK)
 
 

@@ -138,6 +138,6 @@ def test_headers_may_be_any_mapping():
 
 def test_without_a_parser_the_error_names_the_extra(written, monkeypatch):
     monkeypatch.setitem(sys.modules, "tomli", None)
-    monkeypatch.setattr(sys, "version_info", (3, 10))  # later ones have a parser of their own
+    monkeypatch.setattr(sys, "version_info", (3, 10))  # newer versions have their own parser
     with pytest.raises(ImportError, match=r"\[redis\]"):
         load_config(written(STREAM))

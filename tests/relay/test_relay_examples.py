@@ -1,4 +1,4 @@
-"""The files for operators, as far as they can be tried without a daemon."""
+"""The files for operators, as far as they can be tested without a daemon."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def documents():
 
 @pytest.fixture
 def metrics(redis):
-    """The names of the metrics that there are, from Redis 7.0 on."""
+    """The names of all metrics, from Redis 7.0 on."""
     redis.client.xadd("orders", {"data": "1"})
     redis.client.xgroup_create("orders", "g", id="0")
     redis.client.set("sse-client:{orders}:lease", "owner 1")

@@ -1,4 +1,4 @@
-"""What the page about the relay shows works, and it names each option of the command."""
+"""The examples of the page about the relay work, and it names each option of the command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sse_client.relay import (
 
 PAGE = ROOT / "docs/relay.md"
 BLOCKS = read_blocks(PAGE)
-#: What the server to try it with sends, as it is typed.
+#: The events of the example server, as typed.
 EVENTS = r"id: 1\ndata: hello\n\nid: 2\ndata: bye\n\n"
 
 REDIS = "redis://127.0.0.1:6379/0"
@@ -57,7 +57,7 @@ def test_the_commands_are_right(tmp_path, monkeypatch):
     code = "".join(block.code for block in blocks("sh"))
     for line in code.replace("\\\n", "").splitlines():
         program, name, *words = shlex.split(line)
-        if name != "relay":  # what sends events to try it with
+        if name != "relay":  # the server of the examples
             assert (program, name) in {("sse-client", "serve"), ("printf", EVENTS)}
             continue
         parser = _parser()
@@ -74,13 +74,13 @@ def test_the_page_names_no_option_that_is_not_there(capsys):
 
 @pytest.fixture
 def rights():
-    """What the page says that a relay, a worker and a consumer need."""
+    """The permissions that a relay, a worker and a consumer need according to the page."""
     relay, worker, consumer = (block.code.split() for block in blocks("text"))
     return {"relay": relay, "worker": relay + worker, "consumer": consumer}
 
 
 def limited(redis, name, commands):
-    """Make a user who may do this alone, and return the address."""
+    """Create a user with only these permissions, and return the address."""
     keys = ["orders", "sse-client:{orders}:*", "sse-client:{relays}:workers"]
     redis.client.acl_setuser(name, enabled=True, passwords="+p", keys=keys, commands=commands)
     return redis.url.replace("//", f"//{name}:p@")

@@ -1,4 +1,4 @@
-"""Many streams of a worker that are written by one thread."""
+"""Many streams of a worker, written by one thread."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_the_end_and_the_failure_of_a_stream_are_noted(redis, server, caplog):
 
 
 class Relay:
-    """What a relay looks like that has one batch to write."""
+    """A stand-in for a relay with one batch to write."""
 
     is_stopping = False
     lease = type("Lease", (), {"key": "k", "text": "t"})
@@ -229,7 +229,7 @@ def test_a_frozen_redis_is_waited_for(redis, numbered, short_timeouts, worker):
 
 def test_a_stream_that_waits_for_replicas_has_a_thread(redis, numbered, monkeypatch):
     monkeypatch.setattr(connection_module, "_WAIT_FOR_REPLICAS", 20)
-    numbered.offer(1)  # a second event may miss the batch that waits
+    numbered.offer(1)  # a second event may miss the waiting batch
     streams = [RelayedStream(numbered.url, "one", wait_replicas=1)]
     with (
         sse_client_for_tests() as client,

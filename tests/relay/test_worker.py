@@ -41,7 +41,7 @@ def shares(*workers):
 
 
 def is_fair(*workers):
-    """All are relayed, each once, and nobody has more than its share."""
+    """All streams are relayed, each by one worker, and no worker has more than its share."""
     relayed = [name for worker in workers for name in worker.relayed]
     share = math.ceil(len(STREAMS) / len(workers))
     return sorted(relayed) == STREAMS and max(shares(*workers)) <= share
@@ -77,7 +77,7 @@ def test_the_share_of_a_dead_worker_goes_to_the_others(redis, client, numbered):
         redis.client.set(f"sse-client:{{{name}}}:lease", "dead 1", px=60_000)
     with worker_of(redis, client, numbered.url) as alive:
         wait_for(lambda: shares(alive) == [3])
-        # Its leases end, and so does its life.
+        # Its leases expire, and so does its registration.
         for name in STREAMS[:4]:
             redis.client.delete(f"sse-client:{{{name}}}:lease")
         wait_for(lambda: is_fair(alive))
@@ -89,7 +89,7 @@ def test_a_signal_handler_may_close_the_worker_that_it_interrupts(redis, client,
         wait_for(lambda: is_fair(worker))
 
         with worker._lock:
-            # Or else what follows would block for ever.
+            # Otherwise the following call would block forever.
             assert worker._lock.acquire(blocking=False)
             worker._lock.release()
             worker.close(0.0)
@@ -146,7 +146,7 @@ def test_a_stream_that_has_ended_rests(redis, client, numbered):
 
 
 def begin_nothing(monkeypatch):
-    """Let a lease that is taken be given back, and return the names of the streams."""
+    """Let each acquired lease be given back at once, and return the names of the streams."""
     taken = []
 
     def begin(stream, lease):

@@ -1,4 +1,4 @@
-"""The one script that writes: what it does when it is sent again, late, or by the wrong one."""
+"""The script that writes: the effect of sending it again, late, or from the wrong relay."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def writer_of(server, owner="a", seconds=5.0):
 def test_a_batch_whose_response_was_lost_is_written_once(redis, server):
     writer, _ = writer_of(server)
     assert writer.write(BATCH, POSITION) is Outcome.WRITTEN
-    writer.sequence = 0  # as if no response had come
+    writer.sequence = 0  # as if no reply had arrived
     assert writer.write(BATCH, POSITION) is Outcome.AGAIN
     assert writer.sequence == 2
     assert redis.client.xlen("orders") == 2

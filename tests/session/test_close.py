@@ -1,6 +1,7 @@
-"""Closing: in every phase, from anywhere, and with everything freed.
+"""Closing in every phase and from any thread, which frees everything.
 
-That nothing is left behind is checked after each test by a fixture; that nothing hangs, by waits.
+A fixture checks after each test that nothing is left behind, and waits with timeouts check that
+nothing hangs.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def test_connecting_ends():
 
 
 class _Tell:
-    """A plugin that tells when a request is about to be sent."""
+    """A plugin that reports when a request is about to be sent."""
 
     def __init__(self, started: Signal) -> None:
         self.on_request = started
@@ -446,7 +447,7 @@ def test_a_thread_that_cannot_start_leaves_nothing(monkeypatch):
 
 
 def test_an_interrupt_while_opening_closes_the_session(server, monkeypatch):
-    # Ctrl-C reaches the main thread in the wait for the first connection.
+    # Ctrl-C interrupts the main thread while it waits for the first connection.
     def interrupted(lock: threading.Lock, timeout: float) -> bool:
         if threading.current_thread() is threading.main_thread() and timeout == math.inf:
             server.accept()
@@ -462,7 +463,7 @@ def test_an_interrupt_while_opening_closes_the_session(server, monkeypatch):
 
 @needs_posix
 def test_a_signal_just_before_a_wait_is_handled_all_the_same(server, monkeypatch):
-    # One that another thread receives does not interrupt the wait of the main thread either.
+    # A signal that another thread receives does not interrupt the wait of the main thread either.
     class ArrivedError(Exception):
         pass
 

@@ -22,14 +22,14 @@ def caller():
 
 
 class Witness:
-    """What each of the user's functions finds in its context, and on which thread."""
+    """Records the context in which each of the user's functions is called, and its thread."""
 
     def __init__(self) -> None:
         self.seen: dict[str, set[str]] = {}
         self.threads: set[str] = set()
 
     def __call__(self, name, result=None):
-        """Return a function that notes the context, and returns a result."""
+        """Return a function that records the context and returns a result."""
 
         def function(*_, **__):
             self.seen.setdefault(name, set()).add(CALLER.get())

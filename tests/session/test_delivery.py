@@ -1,4 +1,4 @@
-"""The way of events into the channel: which bytes are counted, and when."""
+"""Putting events into the channel: which bytes are counted, and when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def test_the_bytes_of_a_batch_with_room_for_a_part_of_it_are_counted_once():
     assert delivery.deliver([ServerSentEvent(each) for each in "abc"]) is False
     assert delivery.rest
     assert channel.get().data == "a"
-    # Counted twice, they would leave no room for the last event before the second was taken.
+    # If they were counted twice, there would be no room for the last event before the second is
+    # taken.
     delivery.put_rest()
     assert not delivery.rest
     assert [channel.get_nowait().data for _ in range(2)] == ["b", "c"]

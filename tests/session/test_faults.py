@@ -1,4 +1,4 @@
-"""Faults that once were there, or nearly: each as it showed itself."""
+"""Faults that existed once, or nearly did, each with its symptom."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_stream_takes_over_no_idle_connection_of_the_users_session():
 
 
 def test_a_slow_consumer_is_no_silent_server(sse_memory, sse_clock):
-    # The limit is over while the consumer takes its time, and the next event has long come.
+    # The limit expires while the consumer is busy, and the next event has already arrived.
     lost = Signal()
     with sse_memory.client(capacity=1, event_timeout=60, on_disconnect=lost) as client:
         opening = Running(lambda: client.sse(sse_memory.url))
@@ -97,7 +97,7 @@ def test_reconnecting_on_demand_ends_an_outage_that_is_over():
     course.opened()
     course.progressed()
     now[0] = 7200.0
-    course.opened()  # by session.reconnect(), which asks nobody
+    course.opened()  # by session.reconnect(), which calls no retry_if
     assert course.after(None).delay is not None
 
 
@@ -136,8 +136,8 @@ def test_a_forked_child_gets_an_error_and_leaves_the_stream_to_its_parent():
 
 
 def test_disowning_ends_the_channel_without_a_word_to_the_server(server):
-    # What a forked child does, here in the process whose connection it is. Other than in a child,
-    # the thread goes on, and may notice the end before it is disowned: it must not reconnect then.
+    # What a forked child does, here in the process that owns the connection. Unlike in a child, the
+    # thread continues, and may detect the end before it is disowned. Then it must not reconnect.
     with sse_client_for_tests(own_thread=True, reconnection_time=3600) as client:
         opening = Running(lambda: client.sse(server.url))
         exchange = server.accept()
@@ -156,7 +156,8 @@ def test_disowning_ends_the_channel_without_a_word_to_the_server(server):
         for act in acts:
             with pytest.raises(SessionClosedError, match="another process"):
                 act()
-        # There is no shutdown. The descriptor is closed on Linux, of which this is the only copy.
+        # The socket is not shut down. On Linux its descriptor is closed, which is the only copy
+        # here.
         with contextlib.suppress(ConnectionError):
             exchange.send("two")
         exchange.drop()
@@ -166,7 +167,7 @@ def test_disowning_ends_the_channel_without_a_word_to_the_server(server):
 
 
 def test_a_reader_that_goes_on_in_a_child_does_not_reconnect_there(server):
-    # As a greenlet does, which a fork copies.
+    # Like a greenlet, which a fork copies.
     server.serve([], then="drop")
     lost, disowned = Signal(), threading.Event()
 

@@ -1,7 +1,7 @@
-"""A child that was forked without Python's knowledge, as by uWSGI, and what it does with a session.
+"""A child that was forked without Python's knowledge, as by uWSGI, and its use of a session.
 
-One process opens the streams, and forks a child for each act. After each child the parent's stream
-has to go on.
+One process opens the streams, and forks a child for each action. After each child the parent's
+stream must continue.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sse_client.testing import SSEServer
 
 pytestmark = needs_fork
 
-#: Where ``quiet.py`` is.
+#: The folder of ``quiet.py``.
 HELPERS = Path(__file__).parent.parent
 
-#: What each parent begins with.
+#: The beginning of each parent's script.
 PREFACE = """
     import ctypes
     from sse_client import FileCursor
@@ -47,7 +47,8 @@ def begin(script, *arguments):
     return start(source, *arguments, HELPERS)
 
 
-#: The parent. Its arguments are the acts as JSON, and whether a thread holds each lock meanwhile.
+#: The parent. Its arguments are the actions as JSON, and whether a thread holds each lock
+#: meanwhile.
 PARENT = """
     import asyncio, gc, json, traceback, weakref
     from sse_client import SSEClientError, merge
@@ -163,7 +164,7 @@ DROP = "result = weakref.ref({0}); del {0}, stream, streams; gc.collect(); resul
 
 CLOSE_OTHERS = "[stream.close() for stream in streams]"
 
-#: What a child does, and what comes of it.
+#: The actions of a child, and their results.
 ACTS = {
     "session.incoming.get()": THEIRS,
     "session.incoming.get(timeout=20)": THEIRS,
@@ -194,7 +195,7 @@ ACTS = {
     "client.close()": None,
     "asyncio.run(client.aclose())": None,
     "with client: pass": None,
-    # A typed session decodes on the way.
+    # A typed session decodes the data when an event is taken.
     "typed.incoming.get()": THEIRS,
     "next(typed.incoming)": THEIRS,
     "typed.incoming.get_batch(5)": THEIRS,
@@ -213,7 +214,7 @@ ACTS = {
     "merge([session, typed]).close()": None,
     "next(merge([kept]))": MERGED,
     f"{DROP.format('session')}": None,
-    # A child goes on with its own streams and connections.
+    # A child continues with its own streams and connections.
     "result = client.get(url + 'plain').text": "plain",
     f"own = client.sse(url + 'own'); own.incoming.get(); {CLOSE_OTHERS}; own.reconnect(); "
     "result = own.incoming.get().data": "own",
@@ -257,13 +258,13 @@ def locks(request):
 
 @pytest.fixture(scope="module", params=[0, 2])
 def waiting(request):
-    """How many events wait in each channel at the fork."""
+    """The number of events in each channel at the fork."""
     return request.param
 
 
 @pytest.fixture(scope="module")
 def parent(locks, waiting):
-    """How the parent has ended: its status, what it and its children wrote, and its errors."""
+    """The end of the parent: its status, the output of it and its children, and its errors."""
     with Origin() as server:
         return ended(begin(PARENT, server.url, json.dumps(list(ACTS)), locks, str(waiting)))
 
@@ -370,4 +371,4 @@ def test_a_child_that_lives_on_does_not_keep_the_position_locked(server, tmp_pat
     assert process.wait(PATIENCE) == -signal.SIGKILL
     with FileCursor(path) as cursor:
         assert cursor.load() is None
-    assert ended(process) == (-signal.SIGKILL, "", "")  # once the child has ended, too
+    assert ended(process) == (-signal.SIGKILL, "", "")  # once the child has also ended

@@ -1,4 +1,4 @@
-"""The events of a response that somebody already has."""
+"""The events of a response that already exists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def get(server, **arguments):
 
 @contextmanager
 def get_in_steps(server):
-    """A response, and the exchange behind it."""
+    """A response, and its exchange."""
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(get, server)
         exchange = server.accept()
@@ -186,7 +186,7 @@ def test_a_stream_that_is_not_compressed_as_it_says_is_an_error(server):
 def test_a_read_timeout_is_an_error_after_the_events(server):
     server.serve(["one"], then="stall")
     with get(server) as response:
-        # Only now, since the timeout of the request limits the wait for the header, too.
+        # Only now, because the timeout of the request also limits the wait for the header.
         response.raw.connection.sock.settimeout(0.1)
         events = iter_events(response)
         assert next(events).data == "one"

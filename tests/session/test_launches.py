@@ -1,4 +1,4 @@
-"""Which of the streams that wait for a thread gets one next, and when."""
+"""Which waiting stream gets a thread next, and when."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def launches():
 
 @pytest.fixture
 def full(launches):
-    """Launches without a free place."""
+    """Launches at their limit."""
     for number in range(PLACES):
         launches.add(Stream("busy.example", number))
         assert launches.take(0.0).number == number

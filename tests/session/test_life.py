@@ -1,6 +1,6 @@
-"""The process's life: its exit, forks, signals and finalisers, with sessions that are open.
+"""The process: its exit, forks, signals and finalisers while sessions are open.
 
-Whatever is about the interpreter happens in a real one, started for it.
+Tests of the interpreter start a separate one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sse_client.process import disown_all, stop_all
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 
-#: Ways to end, and the status of each. The uncaught one has its own traceback, and no other.
+#: Ways to end, and the status of each. The uncaught error prints its traceback, and no other.
 ENDS = {
     "the end of the script": ("", 0),
     "sys.exit": ("sys.exit(3)", 3),
@@ -52,7 +52,7 @@ ENDS = {
     "os._exit": ("os._exit(4)", 4),
 }
 
-#: What the open session is doing meanwhile.
+#: The state of the open session.
 READING = """
 session = client.sse(url)
 assert session.incoming.get().data == "one"
@@ -93,7 +93,7 @@ socket.getaddrinfo = getaddrinfo
 in_background(lambda: client.sse("http://name.invalid/"))
 assert asked.wait(20)
 """
-#: Each of them, and a session that connects, one in a handshake of TLS and one without a response.
+#: Each of them, and a connecting session: one in a TLS handshake, and one without a response.
 ALL_OF_IT = f"""
 kept = []
 {READING}
@@ -115,7 +115,7 @@ assert input() == "go on"
 """
 
 
-#: A finaliser of urllib3 that comes too late, on interpreters that take modules apart early.
+#: A finaliser of urllib3 that runs too late in interpreters that clear modules early.
 URLLIB3_S_OWN = re.compile(
     r"Exception ignored in: <finalize object at .+?\n"
     r"(?: .*\n|Traceback .*\n)+?AttributeError: 'NoneType' object has no attribute 'Empty'\n"
@@ -152,7 +152,7 @@ def test_the_exit_ends_all_at_once(server, how):
 @pytest.mark.ci
 @pytest.mark.parametrize("how", ENDS)
 class TestExit:
-    """Each for itself, which takes a process each."""
+    """Each in its own process."""
 
     @pytest.mark.parametrize(
         "doing",
@@ -193,7 +193,7 @@ class TestExit:
         check_end(ended(process), status, how)
 
     def test_while_the_resolver_blocks(self, how):
-        # Nothing interrupts it: the thread is left to the end of the process.
+        # Nothing can interrupt it, so the thread runs until the end of the process.
         act, status = ENDS[how]
         check_end(run(f"{RESOLVING}\n{act}", "unused"), status, how)
 
@@ -410,7 +410,7 @@ class TestSignals:
         assert run(script, server.url) == (0, "closed\n", "")
 
     def test_may_send_a_request_between_any_two_steps_of_a_bearer_token(self, server):
-        # A trace function stands for the handler: like that, it runs in between on the same thread.
+        # A trace function simulates the handler: it also runs in between on the same thread.
         script = """
             import faulthandler, itertools
             faulthandler.dump_traceback_later(20, exit=True)
@@ -490,7 +490,7 @@ class TestFork:
         assert told == [theirs, theirs, "a session that has ended cannot reconnect\n", "7\n"]
 
     def test_in_the_middle_of_everything_hangs_nobody(self, server):
-        # Each lock of ours is held by another thread, which does not exist in the child.
+        # Another thread, which does not exist in the child, holds each lock of the package.
         script = """
             client.install(BearerAuth, load=lambda: "token", refresh=lambda: "token")
             session = client.sse(url)
@@ -602,7 +602,7 @@ class TestFork:
 
     def test_leaves_the_connections_of_a_session_of_the_users_alone(self, server):
         class Adapter(requests.adapters.BaseAdapter):
-            """One that has no pools."""
+            """An adapter without pools."""
 
             def close(self):
                 pass
@@ -622,7 +622,7 @@ class TestFork:
 
     def test_leaves_something_like_a_session_alone(self):
         class Session:
-            """No more than what a client needs of one."""
+            """Only the members that a client needs of a session."""
 
             def send(self, request, **settings):
                 raise AssertionError("nothing is to be sent")
@@ -634,7 +634,7 @@ class TestFork:
 
 
 def follow(url, numbers):
-    """Use a client in a process of multiprocessing: one made there, or inherited."""
+    """Use a client in a process of multiprocessing, created there or inherited."""
     with HttpClient().install(SSE) as client, client.sse(url) as session:
         for event in session.incoming:
             numbers.put(event)
@@ -785,7 +785,7 @@ class TestHooks:
 class TestFinalisers:
     @pytest.mark.parametrize("close", ["session", "client", "draining"])
     def test_may_close_in_the_middle_of_everything(self, server, close):
-        # The collector runs on whatever thread it likes, here on one that holds each lock.
+        # The garbage collector may run on any thread, here on one that holds each lock.
         server.serve(["one"], then="stall")
         with sse_client_for_tests() as client:
             session = client.sse(server.url)
@@ -859,7 +859,7 @@ class TestFinalisers:
             assert exchange.wait_closed()
 
     def test_a_session_that_is_left_to_the_end_of_the_interpreter_stays_silent(self, server):
-        # All were stopped by then, and the modules may have been taken apart.
+        # All sessions have been stopped by then, and the modules may have been cleared.
         server.serve(["one"], then="stall")
         with sse_client_for_tests() as client, client.sse(server.url) as session:
             session._lease.__del__(lambda: True)

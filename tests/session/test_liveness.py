@@ -1,4 +1,4 @@
-"""A dead connection is noticed, in each way to ask for it, and a healthy one is left alone."""
+"""A dead connection is detected in each way that can be set, and a healthy one is kept."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from support import PATIENCE, Signal, sse_client_for_tests
 from sse_client import IdleTimeoutError, StreamInterruptedError
 from sse_client.http.response_head import Arrivals
 
-#: How often something comes, in seconds, and how long nothing may.
+#: The interval between two arrivals, and the maximum silence, in seconds.
 PACE = 0.05
 LIMIT = 1.0
 
-#: So many of them take longer than the limit.
+#: This many intervals take longer than the limit.
 COUNT = int(1.5 * LIMIT / PACE)
 
 
 def paced(beat):
-    """A handler that beats time for longer than the limit, and then sends an event."""
+    """A handler that sends heartbeats for longer than the limit, and then an event."""
 
     def handle(exchange, **options):
         exchange.open(**options)
@@ -121,8 +121,8 @@ def test_the_event_timeout_holds_over_a_transport_that_is_not_of_requests(server
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_what_keep_alive_finds_dead_is_a_lost_connection(server, monkeypatch, encoding):
-    # Only the system can make a peer that answers nothing, not even probes. This is what a read
-    # says once it has given up.
+    # A test cannot create a peer that does not even reply to probes. This is the error of a read
+    # once the system has given up.
     read, lost = Arrivals.readinto, Signal()
     is_dead = Signal()
 

@@ -1,7 +1,7 @@
-"""A child that was forked while a stream was open lives on, and its parent drops the connection.
+"""A child was forked while a stream was open, and its parent drops the connection.
 
-The child has a copy of each descriptor. So the server sees the end only if the parent shuts the
-connection down before it closes its own copy.
+The child keeps running with a copy of each descriptor. So the server sees the end only if the
+parent shuts the connection down before it closes its own copy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sse_client.http.response_head import MAX_HEADER_SIZE
 
 pytestmark = needs_fork
 
-#: What the server says of the connection, which decides who closes it.
+#: What the server announces about the connection, which determines the side that closes it.
 CONNECTIONS = pytest.mark.parametrize("connection", ["keep-alive", "close"])
 
 
@@ -38,7 +38,7 @@ def origin(request, server, tls_server):
 
 
 def opened(client, server, **options):
-    """Open a stream; return the session and the server's end."""
+    """Open a stream. Return the session and the server's end."""
     opening = Running(lambda: client.sse(server.url, **options))
     exchange = server.accept()
     exchange.open()
@@ -86,7 +86,7 @@ class TestTheServerSeesTheEndOf:
     def test_a_silent_connection(self, origin, tls, limit):
         opened, forked = Signal(), threading.Event()
 
-        def hold(session):  # the limits begin after that
+        def hold(session):  # the time limits begin after that
             opened()
             assert forked.wait(PATIENCE)
 
@@ -130,7 +130,7 @@ class TestTheServerSeesTheEndOf:
             opening = Running(lambda: client.sse(origin.url, verify=tls.ca_bundle))
             exchange = origin.accept()
             with living_child(fork_by_system):
-                # The server leaves it to the client to close, whatever it says.
+                # The server leaves closing to the client, whatever it announces.
                 exchange.write_raw(
                     b"HTTP/1.1 %d Whatever\r\nConnection: %s\r\nContent-Length: 0\r\n\r\n"
                     % (status, connection.encode())
@@ -257,7 +257,7 @@ class TestTheServerSeesTheEndOf:
 
 
 class TestAParentThatIsKilled:
-    """The server sees the end of its connections although a child lives on that Python forked."""
+    """The server sees the end of its connections while a child forked by Python still runs."""
 
     script = """
         verify = sys.argv[2] if len(sys.argv) > 2 else None
@@ -273,7 +273,7 @@ class TestAParentThatIsKilled:
 
     @contextlib.contextmanager
     def parent(self, *arguments):
-        """Start the parent; give what has it fork and be killed."""
+        """Start the parent. Yield a function that makes it fork and kills it."""
         process = start(self.script, *arguments)
         assert process.stdout.readline() == "opening\n"
 
@@ -285,7 +285,7 @@ class TestAParentThatIsKilled:
         try:
             yield fork
         finally:
-            _, out, err = ended(process)  # once the child has ended, too
+            _, out, err = ended(process)  # once the child has also ended
         assert (out, err) == ("", "")
 
     def test_while_a_stream_is_open(self, origin, tls):

@@ -1,4 +1,4 @@
-"""Many streams in one loop: the order, the end, failures, and what is left of it all."""
+"""Many streams in one loop: the order, the end, failures, and cleaning up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Stream:
         await_channel(self.session.incoming, lambda: self.arrived() >= before + len(data))
 
     def arrived(self):
-        """Count the events that have come to the channel."""
+        """Return the number of events that have arrived in the channel."""
         bounds = self.session.incoming._bounds
         return bounds.put_count + bounds._refused
 
@@ -76,7 +76,7 @@ def sessions_of(streams):
 
 
 def named(streams, pairs):
-    """Tell the sessions by their numbers."""
+    """Replace the sessions by their numbers."""
     sessions = sessions_of(streams)
     return [(sessions.index(session), event.data) for session, event in pairs]
 
@@ -124,7 +124,7 @@ class TestOrder:
                     ahead = 0
                     while next(merged)[0] is fast:
                         ahead += 1
-                    # What the channel held; and one share, when an event came in just meanwhile.
+                    # The events of the channel, plus one share if another event has just arrived.
                     assert ahead <= 64 + 1
 
 
@@ -149,7 +149,7 @@ class TestWaiting:
         streams[0].end()
         streams[1].end()
         assert running.outcome() == [(1, "x")]
-        assert set(timeouts) == {None}  # it does not look again by itself
+        assert set(timeouts) == {None}  # it does not check again by itself
 
     def test_ends_when_another_thread_closes(self, streams):
         merged = merge(sessions_of(streams))
@@ -176,7 +176,7 @@ class TestWaiting:
     def test_misses_the_share_of_an_event_and_of_an_end(self, streams):
         merged = merge(sessions_of(streams))
 
-        def lose_share():  # as Ctrl-C does, or a fork, behind the step that takes it out
+        def lose_share():  # as by Ctrl-C or a fork, after the step that takes it out
             merged._touched.add(merged._shares[0])
             merged._shares[0].use()
             merged._shares.popleft()
@@ -192,7 +192,7 @@ class TestWaiting:
 
 
 def followed_with_an_interruption(sessions, at):
-    """Take all events, and raise Ctrl-C once, ahead of a line of the loop; tell whether it came."""
+    """Take all events, raise Ctrl-C before a line of the loop, and return whether it was."""
     lines = 0
 
     def count(frame, event, _arg):
@@ -247,14 +247,14 @@ def test_a_merge_that_is_dropped_by_an_ending_thread_leaves_no_trace_of_the_thre
         merged.clear()
         dropped.set()
 
-    # Started below `threading`, as a thread is that `threading` does not list any longer.
+    # Started without `threading`, like a thread that `threading` no longer lists.
     _thread.start_new_thread(drop, ())
     assert dropped.wait(PATIENCE)
     assert not [each for each in threading.enumerate() if isinstance(each, threading._DummyThread)]
 
 
 def test_a_merge_that_is_dropped_at_the_very_end_of_the_process_is_left_alone(streams):
-    # There locks of gevent cannot be used, and all sessions have been stopped.
+    # There gevent's locks cannot be used, and all sessions have been stopped.
     with merge(sessions_of(streams)) as merged:
         merged.__del__(lambda: True)
         assert states(streams) == {ReadyState.OPEN}
@@ -406,7 +406,7 @@ class TestFailures:
 
 
 class Store:
-    """A cursor that fails when it is told to."""
+    """A cursor that fails on request."""
 
     def __init__(self):
         self.saved = []
@@ -526,7 +526,7 @@ class TestRefusals:
             assert states(streams) == {ReadyState.OPEN}
             streams[1].send("x")
             assert next(merged)[1].data == "x"
-            merge([first]).close()  # the first is free again
+            merge([first]).close()  # the first session can be merged again
 
     def test_of_what_is_no_session(self, streams):
         with pytest.raises(TypeError, match="must contain SSESessions, not IncomingChannel"):

@@ -198,7 +198,7 @@ def test_may_close_the_session(client, server):
 
     with client.sse(server.url, on_request=on_request) as session:
         received = [event.data for event in session.incoming]
-    assert received in (["one"], [])  # closing drops what was not taken
+    assert received in (["one"], [])  # closing drops the events that were not taken
     assert session.error is None
     assert len(server.requests) == 1
 

@@ -1,4 +1,4 @@
-"""When to reconnect and how long to wait, on a clock that only the test moves."""
+"""When to reconnect and how long to wait, on a clock that only the test advances."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def status(code: int, retry_after: float | None = None) -> UnexpectedStatusError
 
 
 class Course:
-    """A reconnection with its clock and its chance in the test's hands."""
+    """A reconnection whose clock and random source the test controls."""
 
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
@@ -239,7 +239,7 @@ def test_an_idle_connection_is_worth_another_attempt():
 
 
 class TestConnectionsThatBreakEarly:
-    """A server that greets with an event and resets must not be asked in a loop."""
+    """If a server sends an event and resets the connection, there is no loop of requests."""
 
     def test_are_an_ordinary_loss_twice_in_a_row(self):
         course = Course()

@@ -1,4 +1,4 @@
-"""Which requests ``client.sse`` repeats, and when. The waits run on a clock that the test moves."""
+"""Which requests ``client.sse`` repeats, and when. The waits use a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_block_with_nothing_but_an_id_ends_an_outage(client, server, sse_clock
 
 
 class TestAServerThatBreaksEachConnection:
-    """It sends ``retry: 0``, greets with an event, and resets the connection."""
+    """It sends ``retry: 0`` and an event, and resets the connection."""
 
     @pytest.fixture(autouse=True)
     def greeting(self, server):

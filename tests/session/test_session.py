@@ -257,7 +257,8 @@ def test_an_unfinished_block_is_discarded_with_its_id(server):
 
 
 def test_each_connection_begins_afresh(server):
-    # A BOM at the start of each, and a pending CR that is not the next connection's LF.
+    # A BOM at the start of each connection, and a pending CR that does not concern the next one's
+    # LF.
     server.serve([b"\xef\xbb\xbfdata: a\r\r"], then="end")
     server.serve([b"\xef\xbb\xbfdata: b\n\n"], then="end")
     server.serve([b"\ndata: c\n\n"], then="end")
@@ -484,7 +485,7 @@ def test_reconnect_leaves_the_state_that_of_connecting(server):
     with sse_client_for_tests() as client:
         session = client.sse(server.url)
         session.reconnect()
-        server.accept()  # and no response
+        server.accept()  # and does not respond
         assert session.state is ReadyState.CONNECTING
 
 
@@ -520,7 +521,7 @@ def test_a_session_that_has_ended_cannot_reconnect(server):
             session.reconnect()
 
 
-# Ends that are announced, sizes, silence.
+# Announced ends, sizes, silence.
 
 
 def test_the_end_of_stream_is_an_event_that_is_not_delivered(server):
@@ -572,7 +573,7 @@ def test_silence_is_noticed(server):
     server.serve([ServerSentEvent("b", id="2")], then="stall")
     lost = Signal()
     with sse_client_for_tests(on_disconnect=lost) as client:
-        # The header has to arrive within this time, too.
+        # The header must also arrive within this time.
         session = client.sse(server.url, timeout=(10, 0.5))
         assert [session.incoming.get().data for _ in range(2)] == ["a", "b"]
         lost.await_()

@@ -19,7 +19,7 @@ def all_records(caplog):
 
 @pytest.fixture
 def records(caplog):
-    """Return what was logged at a level, or at each, as text."""
+    """Return the records of a level, or of all levels, as text."""
 
     def logged(level=None):
         return [
@@ -33,7 +33,7 @@ def records(caplog):
 
 @pytest.fixture
 def client(sse_memory, sse_clock):
-    """A client whose waits all last for ten seconds."""
+    """A client whose waits all last ten seconds."""
     with sse_memory.client(
         reconnection_time=10.0, reconnection_jitter=0.0, reconnection_backoff=1.0
     ) as client:
@@ -41,7 +41,7 @@ def client(sse_memory, sse_clock):
 
 
 def fail(server, count):
-    """Refuse the next attempts."""
+    """Let the next attempts fail."""
     for _ in range(count):
         server.respond(503)
 
@@ -195,7 +195,7 @@ class TestAnOutage:
         assert records(logging.INFO)[-1] == text
 
 
-#: The line of an event ID, and why the ID cannot be sent.
+#: The line with an event ID, and the reason that the ID cannot be sent.
 UNSENDABLE = {
     "a control character": (b"id: \x1b[2J\n", "it has a control character"),
     "one byte too many": (b"id: " + b"x" * 65537 + b"\n", "it has more than 65536 bytes"),

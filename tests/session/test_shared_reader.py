@@ -1,4 +1,4 @@
-"""The thread that many streams share: what it promises to each of them."""
+"""The thread that many streams share, and its guarantees for each of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def names() -> list[str]:
 
 
 def await_thread(*expected: str) -> None:
-    """Wait for the threads that are ending, and for those that they start until then."""
+    """Wait for the ending threads, and for those that they start before they end."""
     deadline = Deadline.after(PATIENCE)
     while (found := names()) != sorted(expected) and not deadline.has_passed:
         for thread in threading.enumerate():
@@ -59,7 +59,7 @@ def await_thread(*expected: str) -> None:
 
 
 def referred_to(root: object, kind: type) -> list[object]:
-    """The objects of a kind that an object keeps, whatever lies between but the modules."""
+    """The objects of a kind to which an object refers, even indirectly, but not through modules."""
 
     def is_of_module(value):
         is_globals = isinstance(value, dict) and "__builtins__" in value
@@ -75,7 +75,7 @@ def referred_to(root: object, kind: type) -> list[object]:
 
 
 def await_that(is_so):
-    """Wait for what no signal announces, such as the end of a turn of the shared thread."""
+    """Wait for a condition that nothing signals, such as the end of a turn of the shared thread."""
     deadline = Deadline.after(PATIENCE)
     while not is_so():
         assert not deadline.has_passed
@@ -205,7 +205,7 @@ def test_one_that_cannot_be_taken_over_leaves_no_thread(server, client, monkeypa
 
 
 class TestWithout:
-    """Where there is no shared thread, each stream has its own."""
+    """Without a shared thread, each stream has its own."""
 
     def check(self, server, client):
         stream = Stream(server, client)
@@ -256,7 +256,7 @@ class TestWithout:
 
 
 class TestAProcessThatMayStartNoMoreThreads:
-    """As a container at its limit of processes: the streams that lose their connection wait."""
+    """As in a container at its limit of processes: streams that lose their connection wait."""
 
     @pytest.fixture
     def client(self, _keep):
@@ -265,7 +265,7 @@ class TestAProcessThatMayStartNoMoreThreads:
 
     @pytest.fixture
     def limit(self, client, monkeypatch):
-        """Set once it was met, and to be cleared to lift it. It holds for the client's streams."""
+        """Set once the client's streams have reached the limit. Clearing it lifts the limit."""
         start, limit = threading.Thread.start, SimpleNamespace(met=Signal(), holds=False)
 
         def refuse(thread):
@@ -290,7 +290,7 @@ class TestAProcessThatMayStartNoMoreThreads:
         *lost, other = streams
         for stream in lost:
             stream.exchange.drop()
-        for _ in range(2):  # it tries again
+        for _ in range(2):  # another attempt
             limit.met.await_()
             limit.met.clear()
         other.exchange.send("one")
@@ -369,7 +369,7 @@ def test_a_few_threads_start_per_turn_however_fast_the_attempts_are():
 
 
 def test_after_the_end_of_the_main_thread_a_stream_waits_on_its_own_thread(server, monkeypatch):
-    """Python 3.12 starts no threads from then on."""
+    """From then on Python 3.12 starts no threads."""
     with sse_client_for_tests(reconnection_time=0.05) as client:
         plain = Stream(server, client)
         stream = Stream(server, client, on_comment=lambda *_: None)
@@ -394,11 +394,11 @@ def test_after_the_end_of_the_main_thread_a_stream_waits_on_its_own_thread(serve
 
 
 class TestAStreamThatWaitsToReconnect:
-    """It needs no thread of its own."""
+    """It does not need its own thread."""
 
     @pytest.fixture
     def lost(self, server):
-        """A stream that has lost its connection, and is to wait for a minute."""
+        """A stream that has lost its connection, and waits for a minute."""
         with sse_client_for_tests(reconnection_time=60.0, reconnection_jitter=0.0) as client:
             waits = Signal()
             stream = Stream(server, client, on_disconnect=lambda *_: waits.set())
@@ -433,7 +433,7 @@ class TestAStreamThatWaitsToReconnect:
 
     def test_goes_on_waiting_if_it_is_woken_for_nothing(self, server, lost):
         lost.session.incoming.room.ring()
-        other = Stream(server, lost.client)  # the shared thread has looked at the first one by then
+        other = Stream(server, lost.client)  # the shared thread has handled the first one by then
         other.exchange.send("one")
         assert other.next() == "one"
         assert lost.session.state is ReadyState.CONNECTING
@@ -552,7 +552,7 @@ def test_a_selector_may_wake_the_thread_for_nothing(server, client):
 
 
 def test_tls_hides_nothing_from_the_selector(tls, tls_server):
-    # Records hold 16 KiB, of which one read may leave some undecrypted.
+    # A record holds 16 KiB, of which a single read may leave a part undecrypted.
     def handle(exchange):
         exchange.open()
         for number in range(200):
@@ -568,7 +568,8 @@ def test_tls_hides_nothing_from_the_selector(tls, tls_server):
 
 @pytest.mark.parametrize("count", [1, 200], ids=["one record", "several records"])
 def test_tls_does_not_hide_what_came_in_one_record_with_the_header(tls, tls_server, count):
-    # The first event is larger than the buffer of the header, the channel has room for one event.
+    # The first event is larger than the buffer of the header, and the channel has room for one
+    # event.
     sizes = [5000, *[200] * (count - 1)]
     events = b"".join(b"data: %d %s\n\n" % (n, b"x" * size) for n, size in enumerate(sizes))
 
@@ -657,7 +658,7 @@ def test_a_failure_comes_after_what_waits_for_room(server, client):
         next(session.incoming)
 
 
-# Limits of time.
+# Time limits.
 
 
 @pytest.mark.parametrize(
@@ -672,7 +673,7 @@ def test_a_failure_comes_after_what_waits_for_room(server, client):
     ids=str,
 )
 def test_a_limit_ends_a_silent_stream(server, client, options, error, waited_for):
-    # Each of them limits the opening, too, which takes its time on a busy machine.
+    # Each of them also limits the opening, which takes some time on a busy machine.
     stream = Stream(server, client, **options)
     with pytest.raises(error) as caught:
         stream.next()
@@ -720,7 +721,7 @@ def test_a_response_that_the_user_closes_ends_like_a_stream(server, client):
 
 
 def test_a_body_without_bytes_has_ended(server, client):
-    # Though the connection stays open, for the next request.
+    # Although the connection stays open for the next request.
     stream = Stream(
         server, client, lambda exchange: exchange.open(framing="length", content_length=0)
     )
@@ -747,7 +748,7 @@ def test_a_response_that_a_child_closes_stays_open_in_its_parent(server, client,
     stream = Stream(server, client)
     stream.exchange.send("one")
     assert stream.next() == "one"
-    # What the child does, seen from within: coverage does not follow a fork.
+    # What the child does, run in this process, because coverage does not follow a fork.
     with monkeypatch.context() as patched:
         patched.setattr(arrived_body, "os", SimpleNamespace(getpid=lambda: 0))
         stream.session.response.close()
@@ -772,7 +773,7 @@ def test_it_reconnects_when_it_is_asked_to(server, capacity):
         found = []
         while "four" not in found:
             found.append(session.incoming.get(timeout=PATIENCE).data)
-    # What the old connection had not brought by then does not come.
+    # Events that the old connection had not delivered by then do not arrive.
     assert found in (["one", *rest, "four"] for rest in ([], ["two"], ["two", "three"]))
 
 
@@ -849,7 +850,7 @@ def test_a_finaliser_on_the_shared_thread_does_not_wait_for_it(server, client, m
     read = SharedReader._read
 
     def closing(self, shared_stream):
-        other.session.close(timeout=3600)  # as a finaliser does
+        other.session.close(timeout=3600)  # like a finaliser
         read(self, shared_stream)
 
     monkeypatch.setattr(SharedReader, "_read", closing)
@@ -911,7 +912,7 @@ def test_a_fault_in_one_stream_does_not_end_the_others(server, client, monkeypat
         reported.await_()
     other.exchange.send("one")
     assert other.next() == "one"
-    exchange = server.accept()  # of another attempt of the first
+    exchange = server.accept()  # of another attempt of the first stream
     exchange.open()
     exchange.send("two")
     assert stream.next() == "two"
@@ -961,7 +962,7 @@ def test_a_wait_may_last_for_weeks(server, limit):
         lost.exchange.drop()
         waits.await_()
         await_that(lambda: client._shared._timers.next_moment is not None)
-        other.exchange.send("zero")  # the shared thread waits with that timer from now on
+        other.exchange.send("zero")  # from now on the shared thread waits with that timer
         assert other.next() == "zero"
         lost.session.reconnect()
         server.accept().open()
@@ -1023,7 +1024,7 @@ def test_a_wake_for_nothing_ends_no_stream(server, client):
     stream = Stream(server, client)
     await_thread(SHARED)
     stream.exchange.send("zero")
-    assert stream.next() == "zero"  # it is in the poller
+    assert stream.next() == "zero"  # it is registered in the poller
     shared = client._shared
     poll, woken = shared._poller.poll, Signal()
 
@@ -1035,7 +1036,7 @@ def test_a_wake_for_nothing_ends_no_stream(server, client):
 
     poller = shared._poller
     shared._poller = Startled()
-    stream.exchange.send("one")  # ends the wait that is under way
+    stream.exchange.send("one")  # ends the current wait
     assert stream.next() == "one"
     woken.await_()
     assert shared._poller.poll == poll

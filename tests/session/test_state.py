@@ -1,4 +1,4 @@
-"""What the threads of a session share: the requests, and what an end leaves."""
+"""The state that the threads of a session share: requests, and the state after the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits of time of a stream: its first event, the next ones, and all of it."""
+"""The time limits of a stream: its first event, the next ones, and the whole stream."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class TestTotalTimeout:
     def test_ends_a_real_stream(self, server):
         server.handler = lambda exchange: (exchange.send("one"), exchange.stall())
         received = []
-        # On a busy machine the time may be over before the event, or even before the response.
+        # On a busy machine the time may expire before the event, or even before the response.
         with (
             sse_client_for_tests(total_timeout=0.2) as client,
             pytest.raises(TotalTimeoutError),

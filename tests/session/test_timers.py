@@ -1,4 +1,4 @@
-"""When the shared reader looks at which stream."""
+"""When the shared reader checks which stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual clock: who waits for it, who is woken, and what a session makes of it."""
+"""The manual clock: waiting for it, waking threads, and its use by a session."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def memory(clock):
 
 
 def sleeping(clock: ManualClock, deadline: float) -> tuple[Running, Doorbell]:
-    """A thread that waits for the clock, and what else wakes it."""
+    """A thread that waits for the clock, and the doorbell that also wakes it."""
     doorbell = Doorbell()
     return Running(lambda: clock.wait_until(doorbell, deadline)), doorbell
 
 
 def open_stream(memory: InMemoryServer, client: HttpClient, **arguments):
-    """A session whose stream is open, and the exchange with which the test goes on."""
+    """A session whose stream is open, and the exchange with which the test continues."""
     opening = Running(lambda: client.sse(URL, **arguments))
     exchange = memory.accept()
     exchange.open()
@@ -123,7 +123,7 @@ class TestTheClockItself:
         clock.advance(0.1)
         waiting, _ = sleeping(clock, 0.7)
         clock.wait_for_sleepers()
-        clock.advance(0.6)  # which makes 0.7 less a bit
+        clock.advance(0.6)  # which rounds 0.7 down
         waiting.outcome()
         assert clock.monotonic() == 0.7
 
@@ -154,7 +154,7 @@ class TestASession:
             waits = [clock.advance_to_next() for _ in range(8)]
             assert waits == [1, 2, 4, 8, 16, 30, 30, 120]
             clock.advance_to_next()
-            assert clock.monotonic() == 1000  # the date was written at the beginning
+            assert clock.monotonic() == 1000  # the date was computed at the beginning
             assert session.incoming.get().data == "two"
 
     def test_adds_the_jitter_that_chance_says(self):

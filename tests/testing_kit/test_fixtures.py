@@ -1,4 +1,4 @@
-"""The fixtures, as another project meets them: through the entry point, in a pytest of its own."""
+"""The fixtures as another project uses them: through the entry point, in a separate pytest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_importing_the_plugin_brings_nothing_heavy_along():
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Load our plug-in alone, by its entry point: those of others take long to import."""
+    """Load only our plugin, by its entry point, because third-party plugins take long to import."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p sse_client")
 
@@ -47,7 +47,7 @@ def test_a_pytest_that_needs_no_stream_loads_none(pytester, alone):
     pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=1)
 
 
-#: Files of tests, and how they end.
+#: Test files, and their results.
 FILES = {
     "a_test_may_ask_for_a_real_server": (
         """

@@ -1,4 +1,4 @@
-"""The server in memory: what its script makes a client see, with no socket below."""
+"""The in-memory server: what a client sees of its script, without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripted server, seen from the other end of real sockets."""
+"""The scripted server, as seen by clients with real sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from children import in_child, needs_fork
 from sse_client.event_stream.events import ServerSentEvent
 from sse_client.testing import Exchange, RecordedRequest, SSEServer
 
-# Far more than the buffers of both ends hold together.
+# Far more than the buffers of both ends hold.
 ENDLESS = b"x" * (64 * 1024 * 1024)
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -26,7 +26,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @contextlib.contextmanager
 def client(server, request=GET, context=None):
-    """A plain socket on which a request was sent."""
+    """A plain socket over which a request was sent."""
     with socket.create_connection((server.host, server.port), timeout=5) as connected:
         if context is not None:
             connected = context.wrap_socket(connected, server_hostname=server.host)  # noqa: PLW2901
@@ -541,7 +541,7 @@ class TestRequests:
         ],
     )
     def test_what_is_not_a_request_is_answered_with_a_close(self, server, request_bytes):
-        # It is a reset where something was left unread.
+        # It is a reset if data was left unread.
         with contextlib.suppress(ConnectionError), client(server, request_bytes) as connected:
             assert connected.recv(1) == b""
         assert server.requests == []
@@ -787,7 +787,7 @@ class TestTls:
         tls_server.serve(["one"], then="reset")
         with client(tls_server, context=trusting) as connected:
             read_until(connected, b"one\n\n\r\n")
-            # Below the TLS layer, which in older Pythons makes an EOF of it.
+            # Below the TLS layer, which reports it as an EOF in older versions of Python.
             with pytest.raises(ConnectionResetError):
                 socket.socket.recv(connected, 1)
 

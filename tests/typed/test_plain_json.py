@@ -1,4 +1,4 @@
-"""JSON into types of Python, without any library."""
+"""Decoding JSON into Python types, without a library."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_type_that_it_cannot_do_is_refused_at_once(wanted, message):
 
 
 class TypeAliasType:
-    """What the type statement makes, for a Python that does not know it."""
+    """The result of a type statement, for versions of Python without it."""
 
     def __init__(self, value=None):
         self.__value__ = value

@@ -1,4 +1,4 @@
-"""Typed sessions: data is decoded when its consumer takes it, and one that fails stops nobody."""
+"""Typed sessions: data is decoded when its consumer takes it, and a failure stops no consumer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Unknown:
-    """What no library can decode."""
+    """A type that no library can decode."""
 
 
 ADA = '{"name": "Ada"}'
@@ -70,7 +70,7 @@ def without(monkeypatch, *libraries):
 
 
 def taken(channel, take):
-    """Take all, errors of decoding included, in one of the ways there are."""
+    """Take all events and decoding errors, in one of the possible ways."""
     found = []
     while True:
         try:
@@ -164,7 +164,7 @@ class TestSessions:
         both = threading.Barrier(2, timeout=PATIENCE)
 
         def deserialize(wanted, data):
-            both.wait()  # no lock is held: else the other never comes
+            both.wait()  # no lock is held, otherwise the other thread never arrives
             return json.loads(data)
 
         serve(server, ["1", "2"])
@@ -359,14 +359,14 @@ class TestLibraries:
     @pytest.mark.parametrize(
         ("missing", "decoded"),
         [
-            ((), 1),  # pydantic makes an int of a string
+            ((), 1),  # pydantic converts a string to an int
             (("pydantic",), "ValidationError"),
             (("pydantic", "msgspec"), "ValueError"),
         ],
     )
     def test_are_chosen_by_what_is_installed(self, server, client, monkeypatch, missing, decoded):
         @dataclass
-        class Counted:  # another one each time, since decoders are kept
+        class Counted:  # a new type each time, because decoders are cached
             count: int
 
         without(monkeypatch, *missing)

@@ -1,6 +1,6 @@
-"""What type checkers make of sessions: checked by mypy and pyright, never run.
+"""The types of sessions, checked by mypy and pyright, never run.
 
-A line with an ignore has to be an error: both report one that is not needed.
+Each ignored line must be an error, because both report an ignore that is not needed.
 """
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
@@ -29,7 +29,7 @@ URL = "http://127.0.0.1:8080/events"
 
 @dataclass
 class Customer:
-    """A type of data."""
+    """A type of the data of events."""
 
     name: str
 
@@ -42,12 +42,12 @@ class Product:
 
 
 def data_of(session: SSESession) -> str:
-    """Take a session of plain events: the annotation needs no parameter."""
+    """Accept a session of plain events. The annotation needs no parameter."""
     return session.incoming.get().data
 
 
 def name_of(session: SSESession[TypedServerSentEvent[Customer]]) -> str:
-    """Take a typed one."""
+    """Accept a typed session."""
     return session.incoming.get().data.name
 
 
@@ -97,7 +97,7 @@ def one_type(client: HttpClient) -> None:
 
 
 def with_comments(client: HttpClient) -> None:
-    """Follow one in which some events have no data, and so no type."""
+    """Follow a stream in which some events have no data, and so no type."""
     session = client.sse(URL, types=Customer, show_comment_events=True)
     event = session.incoming.get()
     assert_type(event, TypedServerSentEvent[Customer] | ServerSentEvent)
@@ -130,19 +130,19 @@ def several(client: HttpClient) -> None:
 
 
 def values() -> None:
-    """Make events, and widen them."""
+    """Create events, and widen their types."""
     event = TypedServerSentEvent(Customer("Ada"), event="customer")
     assert_type(event, TypedServerSentEvent[Customer])
     widened(event)
 
 
 def widened(event: TypedServerSentEvent[object]) -> None:
-    """Take an event of any type of data."""
+    """Accept an event with data of any type."""
     assert_type(event.data, object)
 
 
 def options(own: Any) -> None:
-    """Give the options to the plugin."""
+    """Pass the options to the plugin."""
     SSE(types={"customer": Customer}, deserialize="json", show_retry_events=True)
     SSE(deserialize=own)
     SSE(deserialize="yaml")  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ def plugins_check_their_options(client: HttpClient) -> None:
 
 
 class Greeting:
-    """A plugin of the user's."""
+    """A user's plugin."""
 
     def __init__(self, *, greeting: str) -> None:
-        """Take an option."""
+        """Accept an option."""
