@@ -5,7 +5,7 @@ VENV   ?= .venv
 # Processes of pytest. Most tests wait, so six processes keep two processors busy.
 WORKERS ?= 6
 PYTEST ?=
-BENCH  ?= --json benchmarks/results.json --picture benchmarks/results.svg
+BENCH  ?= --json benchmarks/results.json
 MINUTES ?= 60
 FAULTS  ?= 50
 SEED   ?=

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 
@@ -36,9 +35,6 @@ def main() -> None:
     print(report.tables())
     if options.json is not None:
         options.json.write_text(report.json() + "\n", encoding="utf-8")
-    if options.picture is not None:
-        # Only now: drawing takes matplotlib, which none of the processes above should load.
-        importlib.import_module("picture").draw(report, options.picture)
 
 
 def _tell(text: str) -> None:
@@ -50,11 +46,10 @@ def _tell(text: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure sse_client against other clients.")
     parser.add_argument(
-        "--only", choices=SECTIONS, action="append", help="this section alone; can be given again"
+        "--only", choices=SECTIONS, action="append", help="only this section; repeatable"
     )
-    parser.add_argument("--quick", action="store_true", help="a first look, in under a minute")
+    parser.add_argument("--quick", action="store_true", help="a first look, in about two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them: .svg or .png")
     return parser.parse_args()
 
 
