@@ -285,11 +285,11 @@ def _contender(
 
 
 def _tables(result: LiveStreams) -> Iterator[str]:
-    pinned = "a core each" if result.pinned else "server and contender share the cores"
+    pinned = "one core each" if result.pinned else "server and contender share the cores"
     for case in result.cases:
         yield (
-            f"LIVE STREAMS: {case.streams:,}, {case.rate:g} events of {EVENT_SIZE} bytes a second "
-            f"on each; {case.rounds} rounds of {case.seconds:g} s; {pinned}\n"
+            f"LIVE STREAMS: {case.streams:,}, {case.rate:g} events of {EVENT_SIZE} bytes per "
+            f"second on each; {case.rounds} rounds of {case.seconds:g} s; {pinned}\n"
         )
         rows = [
             [
@@ -355,15 +355,17 @@ def _tell(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure live streams.")
-    parser.add_argument("--streams", type=int, default=200, metavar="N", help="0 for none")
-    parser.add_argument("--rate", type=float, default=20.0, help="events a second on each stream")
-    parser.add_argument("--seconds", type=float, default=2.0, help="that are measured in a turn")
+    parser.add_argument(
+        "--streams", type=int, default=200, metavar="N", help="number of streams; 0 for none"
+    )
+    parser.add_argument("--rate", type=float, default=20.0, help="events per second on each stream")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measured time of a turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--contender", choices=TITLES, action="append", help="this one; can be given again"
+        "--contender", choices=TITLES, action="append", help="only this contender; repeatable"
     )
     parser.add_argument(
-        "--pin", action="store_true", help="give the server and the contender a core each"
+        "--pin", action="store_true", help="pin the server and the contender to one core each"
     )
     parser.add_argument(
         "--idle", type=int, default=0, metavar="N", help="measure N idle streams, too"

@@ -162,9 +162,9 @@ def _parsing(result: Parsing) -> list[str]:
         rows.append(row)
     slower = [f"{cell.title} ({cell.chunking})" for cell in result.slower_than_a_peer()]
     parts = [
-        "PARSING: multiples of the limit, which is to decode and split each chunk (less is better)",
-        "MB/s: of the limit; floor: of a parser that knows the stream and proves nothing;",
-        "! wrong events; never: not in time; lead: best right peer by ours\n",
+        "PARSING: multiples of the limit: decoding and splitting each chunk (lower is better)",
+        "MB/s: of the limit; floor: a parser that knows the stream and checks nothing;",
+        "!: wrong events; never: not in time; lead: the best correct peer as a multiple of ours\n",
         table(["workload", "chunks", "MB/s", FLOOR, *_short(NAMES), "lead"], rows),
         *_siblings(result.siblings),
     ]
@@ -196,13 +196,13 @@ def _siblings(groups: list[Siblings]) -> list[str]:
     ]
     most = GREATEST_SIBLING_RATIO
     return [
-        f"SIBLINGS: our nanoseconds for an event, and the slowest by the fastest, at most {most}\n",
+        f"SIBLINGS: our nanoseconds per event; the slowest by the fastest must be at most {most}\n",
         table(["in common", "streams", "ratio", ""], rows),
     ]
 
 
 def _pinning(*, pinned: bool) -> str:
-    return "a core each for client and server" if pinned else "client and server share the cores"
+    return "one core each for client and server" if pinned else "client and server share the cores"
 
 
 def _whole_way(result: WholeWay) -> list[str]:
@@ -249,7 +249,7 @@ def _latency(result: Latencies) -> list[str]:
             )
         rows += [[framing.title, name, *([""] * 5), "failed"] for name in framing.wrong]
     heading = ["framing", "client", "median ms", "p99 ms", "above bare", "goal", "", ""]
-    title = "LATENCY of an event each 5 ms, " + _pinning(pinned=result.pinned)
+    title = "LATENCY with one event every 5 ms, " + _pinning(pinned=result.pinned)
     return [title + "\n", table(heading, rows)]
 
 

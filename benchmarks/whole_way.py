@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FRAMINGS = {
-    "chunks": "an HTTP chunk an event, large sends",
-    "coalesced": "64 KiB of events an HTTP chunk",
+    "chunks": "one HTTP chunk per event, large sends",
+    "coalesced": "64 KiB of events per HTTP chunk",
     "close": "close-delimited, large sends",
-    "singly": "a send an event (unranked)",
+    "singly": "one send per event (unranked)",
 }
 
 #: The goals: the processor time of a peer as a multiple of ours.
