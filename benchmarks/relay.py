@@ -164,7 +164,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("nothing moves")
+            raise TimeoutError("no progress")
         threading.Event().wait(_TICK)
 
 
@@ -256,9 +256,9 @@ def head(first: str, second: str) -> None:
 def main() -> None:
     """Measure, and print two tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS, help="in each run")
+    parser.add_argument("--events", type=int, default=EVENTS, help="events in each run")
     parser.add_argument("--fsync", default="everysec", choices=["everysec", "always", "no"])
-    parser.add_argument("--quick", action="store_true", help="one run only")
+    parser.add_argument("--quick", action="store_true", help="only one run")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {PAYLOAD} bytes an event, appendfsync {options.fsync}")
     head("workers", "streams")

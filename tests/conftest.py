@@ -31,7 +31,7 @@ PATIENCE = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--ci", action="store_true", help="run the long tests, too, as CI does")
+    parser.addoption("--ci", action="store_true", help="also run the long tests, as CI does")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -91,7 +91,7 @@ def ended(process):
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            pytest.fail(f"it hangs; it wrote {out!r} and {err!r}")
+            pytest.fail(f"it hangs; its output: {out!r} and {err!r}")
     return process.returncode, out, err
 
 

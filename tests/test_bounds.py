@@ -281,7 +281,7 @@ ONE_FOR_EACH_LIMIT = {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no system tells a peak here")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system reports no peak")
 @pytest.mark.parametrize(
     "name",
     [

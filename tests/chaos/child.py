@@ -117,14 +117,14 @@ class Child:
         """Wait until an order has been carried out, and return the time."""
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._over, PATIENCE):
-                raise TimeoutError(f"{self._command[1]}: an order was not over in {PATIENCE} s")
+                raise TimeoutError(f"{self._command[1]}: no end of an order within {PATIENCE} s")
             return self._over.pop(number)
 
     def wait_for(self, what: str) -> dict[str, Any]:
         """Wait for the report of this name."""
         with self._changed:
             if not self._changed.wait_for(lambda: what in self._reports, PATIENCE):
-                raise TimeoutError(f"{self._command[1]} was not {what} in {PATIENCE} s")
+                raise TimeoutError(f"{self._command[1]} was not {what} within {PATIENCE} s")
             return self._reports[what]
 
     def freeze(self) -> None:

@@ -231,12 +231,12 @@ class Follower:
             self._changed.notify_all()
         if number < expected:
             self.counts["doubled"] += 1
-            self._complain(f"stream {self.stream}: {number} came again, {expected} was expected")
+            self._complain(f"stream {self.stream}: {number} was repeated, {expected} was expected")
         elif number > expected:
             self.counts["lost"] += number - expected
-            self._complain(f"stream {self.stream}: {expected} to {number - 1} never came")
+            self._complain(f"stream {self.stream}: {expected} to {number - 1} never arrived")
         if (event.data, event.retry) != (data_of(number), retry_of(number)):
-            self._complain(f"stream {self.stream}: {number} is not what it was: {event!r:.300}")
+            self._complain(f"stream {self.stream}: {number} has changed: {event!r:.300}")
 
     def _judge_delay(
         self, session: SSESession, error: Exception | None, delay: float | None
@@ -249,7 +249,7 @@ class Follower:
         if isinstance(error, UnexpectedStatusError) and error.retry_after is not None:
             asked = max(asked, error.retry_after)
         if delay < asked - _TICK:
-            self._complain(f"stream {self.stream}: a wait of {delay} s, asked for were {asked} s")
+            self._complain(f"stream {self.stream}: a wait of {delay} s instead of {asked} s")
         if not self._closing:
             self._next_due = time.monotonic() + delay
 

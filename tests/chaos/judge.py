@@ -58,7 +58,7 @@ class Judge:
     def _hear_request(self, seen: _Seen, report: dict[str, Any]) -> None:
         name, session, position = seen.follower.stream, report["session"], report["position"]
         if position > seen.offered:
-            self._complain(f"stream {name}: asked for more than {position}, which never was")
+            self._complain(f"stream {name}: asked for events after {position}, a future one")
         if session == seen.session and position < seen.position:
             self._complain(f"stream {name}: went back from {seen.position} to {position}")
         if session < seen.session:

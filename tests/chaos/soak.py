@@ -22,9 +22,9 @@ def main() -> int:
     """Run, print the figures, and return 0 if nothing went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, help="the same seed gives the same faults")
-    parser.add_argument("--faults", type=int, default=0, help="at least so many")
-    parser.add_argument("--json", type=Path, help="where to write the figures, too")
+    parser.add_argument("--seed", type=int, help="repeat the faults of this seed")
+    parser.add_argument("--faults", type=int, default=0, help="the minimum number of faults")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)

@@ -87,7 +87,7 @@ class Storm:
                 self._measure()
             self._finish()
         if left := held_beyond(before):
-            self._complain(f"at the end there are {left}, at the start there were {before}")
+            self._complain(f"there are {left} at the end, and there were {before} at the start")
         gc.collect()  # so that an unclosed socket warns here, and not in another test
         self.summary.minutes = (time.monotonic() - began) / 60
         return self.summary
@@ -189,7 +189,7 @@ class Storm:
                 unnoticed = max(self.summary.longest_unnoticed, over - began)
                 self.summary.longest_unnoticed = unnoticed
             if over - began > UNNOTICED_BOUND:
-                self._complain(f"stream {name}: {over - began:.2f} s of silence went unnoticed")
+                self._complain(f"stream {name}: {over - began:.2f} s of silence were not detected")
         return over
 
     def _begin(self, name: str, fault: Fault) -> int | float:
@@ -271,7 +271,7 @@ class Storm:
     def _measure(self) -> None:
         summary = self.summary
         if beyond := held_beyond(self._bound):
-            self._complain(f"there are {beyond}, no more than {self._bound} are needed")
+            self._complain(f"there are {beyond}, but only {self._bound} are needed")
         memory = resident_memory()
         summary.last_memory = memory
         summary.peak_memory = max(summary.peak_memory, memory)

@@ -35,7 +35,7 @@ def test_an_event_that_is_lost_is_noticed(monkeypatch, certificates, seed):
         return deliver(self, batch[1:] if next(counter) == 200 else batch)
 
     monkeypatch.setattr(Delivery, "deliver", lose)
-    assert "never came" in violations(certificates, seed)
+    assert "never arrived" in violations(certificates, seed)
 
 
 def test_an_event_that_is_doubled_is_noticed(monkeypatch, certificates, seed):
@@ -47,7 +47,7 @@ def test_an_event_that_is_doubled_is_noticed(monkeypatch, certificates, seed):
         return opens(self, last_event_id, rules, **options)
 
     monkeypatch.setattr(StreamConnection, "open", go_back)
-    assert "came again" in violations(certificates, seed)
+    assert "was repeated" in violations(certificates, seed)
 
 
 def test_a_wait_that_is_too_short_is_noticed(monkeypatch, certificates, seed):
@@ -65,7 +65,7 @@ def test_a_wait_that_is_too_short_is_noticed(monkeypatch, certificates, seed):
 def test_a_wait_that_is_announced_too_short_is_noticed(monkeypatch, certificates, seed):
     delay = Reconnection._delay
     monkeypatch.setattr(Reconnection, "_delay", lambda self, error: delay(self, error) / 2)
-    assert "asked for were" in violations(certificates, seed)
+    assert " s instead of " in violations(certificates, seed)
 
 
 def test_a_socket_that_is_left_open_is_noticed(monkeypatch, certificates, seed):

@@ -14,7 +14,7 @@ from kills import Kills, kill_again_and_again
 def test_nothing_is_lost_when_the_client_is_killed(seed, tmp_path):
     kills = kill_again_and_again(seed, tmp_path, 12, 0.0)
     print(kills)
-    assert not kills.violations, f"to see it again: CHAOS_SEED={seed}\n{kills}"
+    assert not kills.violations, f"to repeat it: CHAOS_SEED={seed}\n{kills}"
     assert kills.processed > 0
     assert kills.doubled <= kills.count
 

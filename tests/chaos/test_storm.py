@@ -30,7 +30,7 @@ def test_a_storm_does_no_harm(seed, certificates, caplog, duration, least):
     with caplog.at_level(logging.WARNING):
         summary = Storm(seed, certificates).run(duration, least)
     print(summary)
-    assert not summary.violations, f"to see it again: CHAOS_SEED={seed}\n{summary}"
+    assert not summary.violations, f"to repeat it: CHAOS_SEED={seed}\n{summary}"
     assert (summary.lost, summary.doubled) == (0, 0)
 
 

@@ -14,7 +14,7 @@ import pytest
 import sse_client
 from sse_client import CursorError
 
-fcntl = pytest.importorskip("fcntl", reason="the stand-ins are made with it")
+fcntl = pytest.importorskip("fcntl", reason="the stand-ins are based on it")
 
 CURSORS = Path(sse_client.__file__).parent / "cursors"
 

@@ -170,7 +170,7 @@ def test_multiples_are_of_the_same_round(measuring):
     assert measuring.multiples({"slow": [1.0]}, "limit") == {}
 
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads clocks of Linux")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="it reads Linux's clocks")
 
 
 def run_live(tmp_path, *arguments, **options):

@@ -102,7 +102,7 @@ pytestmark = [pytest.mark.timeout(2 * PATIENCE)]
 @pytest.mark.slow
 def test_the_sdist_holds_all_that_a_clone_does(sdist):
     if not (ROOT / ".git").exists():
-        pytest.skip("this is no clone, so there is nothing to compare the sdist with")
+        pytest.skip("this is not a clone, so there is nothing to compare the sdist with")
     tracked = run("git", "ls-files", cwd=ROOT).split()
     assert tracked
     assert [name for name in tracked if name not in sdist] == []

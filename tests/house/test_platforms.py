@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1]
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="this system need not act like another"),
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux imitates other systems"),
     pytest.mark.parametrize("platform", ["darwin", "win32"]),
 ]
 

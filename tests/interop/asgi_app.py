@@ -77,7 +77,7 @@ async def numbers(request: Request) -> Response:
             for count in range(first, min(last, first + int(query.get("each", last)) - 1) + 1):
                 yield number(count) | ({"retry": int(query["retry"])} if "retry" in query else {})
             if query.get("then") == "break":
-                raise RuntimeError("the stream breaks off, as is wanted")
+                raise RuntimeError("the stream breaks off on purpose")
             if query.get("then") == "hold":
                 await asyncio.Event().wait()
         finally:
@@ -175,7 +175,7 @@ async def torn(request: Request) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         if first == 1:
             yield b"id: 1\ndata: number 1\n\nid: 2\ndata: num"
-            raise RuntimeError("the stream breaks off, as is wanted")
+            raise RuntimeError("the stream breaks off on purpose")
         yield b"id: 2\ndata: number 2\n\nid: 3\ndata: number 3\n\n"
 
     return StreamingResponse(chunks(), media_type="text/event-stream")

@@ -123,7 +123,7 @@ def ended(process):
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            pytest.fail(f"it hangs; it wrote:\n{out}\n{err}")
+            pytest.fail(f"it hangs; its output:\n{out}\n{err}")
     return process.returncode, out, OF_LOGGING.sub("", err)
 
 

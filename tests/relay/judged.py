@@ -239,7 +239,7 @@ class Run:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"nothing moves: {self.judgement}")
+                raise TimeoutError(f"no progress: {self.judgement}")
             threading.Event().wait(_TICK)
 
     def _pause(self, longest: float) -> None:
@@ -269,9 +269,9 @@ def judged_run(
 def main() -> int:
     """Run, print the figures, and return 0 if nothing was lost or repeated."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faults", type=int, default=50, help="at least so many")
-    parser.add_argument("--minutes", type=float, default=0.0, help="at least so long")
-    parser.add_argument("--seed", type=int, help="the same seed gives the same faults")
+    parser.add_argument("--faults", type=int, default=50, help="the minimum number of faults")
+    parser.add_argument("--minutes", type=float, default=0.0, help="the minimum duration")
+    parser.add_argument("--seed", type=int, help="repeat the faults of this seed")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)

@@ -346,7 +346,7 @@ def test_several_events_are_acknowledged_at_once(redis):
 
 def test_what_was_trimmed_before_it_was_read_is_counted_and_logged(redis, caplog):
     if not redis.has_lag:
-        pytest.skip("what a group has read is counted from Redis 7.0 on")
+        pytest.skip("the entries that a group has read are counted from Redis 7.0 on")
     write(redis, *range(1, 11))
     with read(redis, count=2) as incoming, read(redis, count=2) as other:
         assert take(incoming, 2) == [1, 2]

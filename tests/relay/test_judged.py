@@ -16,7 +16,7 @@ RUNS = [pytest.param(4, 2, id="short"), pytest.param(15, 3, id="long", marks=pyt
 def test_nothing_is_lost_or_doubled_whatever_is_killed(seed, tmp_path, faults, copies):
     judgement = judged_run(seed, tmp_path, faults, copies=copies)
     print(judgement)
-    assert judgement.holds, f"to see it again: CHAOS_SEED={seed}\n{judgement}"
+    assert judgement.holds, f"to repeat it: CHAOS_SEED={seed}\n{judgement}"
 
 
 def entry(number):

@@ -504,7 +504,7 @@ def test_a_check_says_what_is_wrong_and_writes_nothing(redis, server, tmp_path, 
 
 def test_a_check_names_rights_that_are_missing(redis, server, capsys, tmp_path):
     if not redis.has_lag:
-        pytest.skip("rights can be asked for from Redis 7.0 on")
+        pytest.skip("permissions can be checked from Redis 7.0 on")
     server.handler = lambda exchange: exchange.send("1", id="1")
     commands = ["+eval", "+get", "+hmget"]
     redis.client.acl_setuser("few", enabled=True, passwords="+p", keys="*", commands=commands)

@@ -88,7 +88,7 @@ def limited(redis, name, commands):
 
 def test_the_rights_on_the_page_are_enough(redis, server, rights, caplog, capsys):
     if not redis.has_lag:
-        pytest.skip("there are rights of subcommands from Redis 7.0 on")
+        pytest.skip("subcommands have permissions from Redis 7.0 on")
     server.handler = lambda exchange: (exchange.send("1", id="1"), exchange.wait_closed(20.0))
     relay = limited(redis, "relay", rights["relay"])
     worker = limited(redis, "worker", rights["worker"])

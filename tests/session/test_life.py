@@ -625,7 +625,7 @@ class TestFork:
             """Only the members that a client needs of a session."""
 
             def send(self, request, **settings):
-                raise AssertionError("nothing is to be sent")
+                raise AssertionError("nothing may be sent")
 
         session = Session()
         with HttpClient(session):

@@ -383,7 +383,7 @@ class TestFailures:
         for stream in streams:
             stream.session.close()
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where there is a fork")
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_in_a_forked_child_tell_that_the_sessions_are_the_parents(self, streams):
         with merge(sessions_of(streams)) as merged:
