@@ -16,7 +16,7 @@ def origin(http_server_address):
 
 
 def test_it_is_http_1_0_without_any_framing(client, origin):
-    with client.sse(origin.url("/numbers", last=1)) as session:
+    with client.sse(origin.url("/paced", last=2)) as session:
         assert session.response.raw.version == 10
         assert session.response.headers.keys() & {"Transfer-Encoding", "Content-Length"} == set()
 

@@ -28,7 +28,7 @@ def number(*counts):
 
 
 def test_it_is_nginx_that_answers(client, origin):
-    with client.sse(origin.url("/numbers", last=1)) as session:
+    with client.sse(origin.url("/paced", last=2)) as session:
         assert session.response.headers["Server"].startswith("nginx/")
         assert session.response.headers["Transfer-Encoding"] == "chunked"
 
