@@ -7,6 +7,7 @@ write to that pipe. When the pipe ends, the watchman kills the processes that ar
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -33,6 +34,14 @@ def start_watchman() -> None:
                 start_new_session=True,
                 bufsize=0,
             )
+            atexit.register(_end, _watchman)
+
+
+def _end(watchman: subprocess.Popen[bytes]) -> None:
+    """End the pipe, and wait for the watchman."""
+    assert watchman.stdin is not None
+    watchman.stdin.close()
+    watchman.wait()
 
 
 def _notify(sign: str, pid: int) -> None:
