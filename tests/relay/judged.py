@@ -144,19 +144,19 @@ class Run:
     # Faults. Each is over when its method returns, except for its consequences.
 
     def _relay_killed(self) -> None:
-        relay, is_owner = self._choose_relay()
+        relay, owner = self._choose_relay()
         began = time.monotonic()
         relay.kill()
-        if is_owner:
-            self._await_take_over(began)
+        if owner is not None:
+            self._await_take_over(owner, began)
         relay.start()
 
     def _relay_asleep(self) -> None:
-        relay, is_owner = self._choose_relay()
+        relay, owner = self._choose_relay()
         relay.freeze()
         began = time.monotonic()
-        if is_owner and self._rng.random() < 0.7:
-            self._await_take_over(began)
+        if owner is not None and self._rng.random() < 0.7:
+            self._await_take_over(owner, began)
         self._pause(_LONGEST_SLEEP)
         relay.thaw()
 
@@ -193,14 +193,14 @@ class Run:
 
     # The observations of the judge.
 
-    def _choose_relay(self) -> tuple[Child, bool]:
-        """Choose a relay, usually the owner. Return whether it is the owner."""
+    def _choose_relay(self) -> tuple[Child, str | None]:
+        """Choose a relay, usually the owner. Return the owner's name if it is the owner."""
         owner = self._owner()
         owners = [each for each in self.relays if each.wait_for("ready")["owner"] == owner]
         if owners and self._rng.random() < 0.7:
-            return owners[0], True
+            return owners[0], owner
         relay = self._rng.choice(self.relays)
-        return relay, relay in owners
+        return relay, owner if relay in owners else None
 
     def _owner(self) -> str:
         lease = self._client.get(f"sse-client:{{{STREAM}}}:lease")
@@ -210,9 +210,9 @@ class Run:
         writer = self._client.hget(f"sse-client:{{{STREAM}}}:state", "writer")
         return "" if writer is None else writer.decode().rpartition(" ")[0]
 
-    def _await_take_over(self, began: float) -> None:
-        before = self._writer()
-        self._await(lambda: self._writer() != before)
+    def _await_take_over(self, owner: str, began: float) -> None:
+        # Not until the writer changes: on a busy machine it may have changed before this call.
+        self._await(lambda: self._writer() != owner)
         taken = time.monotonic() - began
         self.judgement.take_overs += 1
         self.judgement.longest_take_over = max(self.judgement.longest_take_over, taken)
