@@ -16,7 +16,8 @@ from sse_client.cli.relay_running import run_relay
 from sse_client.cli.relay_status import show_status
 from sse_client.cli.request_options import token
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.lease import LEASE_TIME
+from sse_client.relay.held_lease import LEASE_TIME
+from sse_client.relay.status import read_status
 
 if TYPE_CHECKING:
     import argparse
@@ -149,7 +150,7 @@ def run(words: Sequence[str]) -> int:
 def _carry_out(options: argparse.Namespace, config: RelayConfig, server: RedisServer) -> int:
     if options.status:
         names = [each.stream for each in config.streams]
-        return show_status(server, names, as_json=options.json)
+        return show_status(server, lambda: read_status(server, names), as_json=options.json)
     if options.check:
         return check_relay(server, config, is_pool=options.config is not None)
     if options.requeue:

@@ -30,14 +30,15 @@ def check_relay(server: RedisServer, config: RelayConfig, *, is_pool: bool) -> i
     """
     status = 0
     if is_pool:
-        status = _show(f"pool {config.pool}", check_pool(server, config.pool))
+        status = show_problems(f"pool {config.pool}", check_pool(server, config.pool))
     with HttpClient().install(SSE) as client:
         for stream, problems in check_streams(client, server, config.streams):
-            status = _show(stream.stream, problems) or status
+            status = show_problems(stream.stream, problems) or status
     return status
 
 
-def _show(name: str, problems: Sequence[str]) -> int:
+def show_problems(name: str, problems: Sequence[str]) -> int:
+    """Print a line for what was checked, and one for each problem; return the exit status."""
     show(f"{'wrong' if problems else 'ok   '}  {one_line(name)}\n")
     for problem in problems:
         show(f"       {one_line(problem)}\n")

@@ -30,14 +30,14 @@ def read_config(options: argparse.Namespace) -> RelayConfig:
         return config
     try:
         stream = RelayedStream(
-            options.url or "", options.stream, _headers(options), options.max_length
+            options.url or "", options.stream, read_headers(options), options.max_length
         )
     except ValueError as error:
         raise ValueError(f"--{error}") from None  # it begins with the name: stream
     return RelayConfig((stream,))
 
 
-def _headers(options: argparse.Namespace) -> dict[str, HeaderValue]:
+def read_headers(options: argparse.Namespace) -> dict[str, HeaderValue]:
     """Return the headers of the command line."""
     headers: dict[str, HeaderValue] = dict(join_fields(options.header))
     if options.bearer_env:

@@ -13,9 +13,10 @@ from sse_client.cli.output import one_line
 from sse_client.cli.relay_config import read_config
 from sse_client.relay import RedisRelay, RelayConfig, RelayWorker
 from sse_client.relay.descriptors import prepare_descriptors
-from sse_client.relay.lease import LEASE_TIME
+from sse_client.relay.held_lease import LEASE_TIME
 from sse_client.relay.metrics import Sources, serve_metrics
 from sse_client.relay.source import address_without_secrets
+from sse_client.relay.status import read_status
 from sse_client.relay.stop_flag import StopFlag
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sse_client.relay.connection import RedisServer
+    from sse_client.relay.lifecycle import Lifecycle
+    from sse_client.relay.patience import Target
+    from sse_client.relay.status import StreamStatus
 
 logger = logging.getLogger("sse_client")
 
@@ -58,7 +62,7 @@ def run_relay(
             worker = relay = RelayWorker(
                 client, config.streams, redis=address, pool=config.pool, lease_time=lease_time
             )
-            signals = _Signals(lambda: _reload(worker, options, config))
+            signals = Signals(lambda: _reload(worker, options, config))
             streams: Callable[[], list[str]] = lambda: worker.streams  # noqa: E731  # one of two
         else:
             relay = RedisRelay(
@@ -71,13 +75,48 @@ def run_relay(
                 headers=dict(config.streams[0].headers),
                 wait_replicas=options.wait_replicas,
             )
-            signals = _Signals(None)
+            signals = Signals(None)
             streams = lambda: [options.stream]  # noqa: E731  # as above
+        run_until_signal(
+            options,
+            relay,
+            _describe(config, relay, server),
+            signals=signals,
+            target=server,
+            statuses=lambda: read_status(server, streams()),
+        )
+    return 0
+
+
+def run_until_signal(
+    options: argparse.Namespace,
+    relay: Lifecycle,
+    text: str,
+    *,
+    signals: Signals,
+    target: Target,
+    statuses: Callable[[], list[StreamStatus]],
+) -> None:
+    """Run a relay or worker until it ends or a signal arrives, and serve its metrics.
+
+    Args:
+        options: The options of the command.
+        relay: What runs.
+        text: What it does, without secrets, for standard error.
+        signals: The signals.
+        target: The target, for the metrics.
+        statuses: Reads the status of the streams from it.
+
+    Raises:
+        SSEClientError, OSError: It failed.
+        ImportError: A package is missing.
+    """
+    with contextlib.ExitStack() as stack:
         stack.enter_context(signals.handled())
         if options.metrics_port is not None:
             sources = Sources(
-                server,
-                streams,
+                target,
+                statuses,
                 figures=relay.figures,
                 trouble=lambda: relay.trouble,
                 is_alive=lambda: relay.is_running,
@@ -86,27 +125,25 @@ def run_relay(
                 serve_metrics(sources, port=options.metrics_port, host=options.metrics_host)
             )
         if not options.log_json:
-            _announce(config, relay, server)
+            print(one_line(f"relaying {text}; Ctrl-C ends it"), file=sys.stderr)
         stack.enter_context(relay)
         while not signals.is_terminated():
             if relay.wait(_LOOK):
                 break
-    return 0
 
 
-def _announce(config: RelayConfig, relay: RedisRelay | RelayWorker, server: RedisServer) -> None:
-    """Print what this process does on standard error, without secrets."""
+def _describe(config: RelayConfig, relay: RedisRelay | RelayWorker, server: RedisServer) -> str:
+    """Return what this process does, without secrets."""
     first = config.streams[0]
     count = len(config.streams)
     what = f"{count} {'stream' if count == 1 else 'streams'} of the pool {config.pool!r}"
     name = relay.name if isinstance(relay, RelayWorker) else relay.owner
     if isinstance(relay, RedisRelay):
         what = f"{address_without_secrets(first.url)} into the Redis Stream {first.stream!r}"
-    text = f"relaying {what}, {server.shown}, as {name}; Ctrl-C ends it"
-    print(one_line(text), file=sys.stderr)
+    return f"{what}, {server.shown}, as {name}"
 
 
-class _Signals:
+class Signals:
     """The requests of signals. The handlers only note them.
 
     SIGTERM ends the process. On SIGHUP it reads its configuration again. Without a configuration

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sse_client import SSEClientError
 from sse_client.cli.output import show
 from sse_client.relay.failures import describe
-from sse_client.relay.status import StreamStatus, read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sse_client.relay.connection import RedisServer
+    from sse_client.relay.patience import Target
+    from sse_client.relay.status import StreamStatus
 
 #: The exit status if a stream is not relayed.
 NOT_RELAYED = 3
@@ -26,20 +26,27 @@ _LONGEST_ID = 40
 _LONGEST_ERROR = 120
 
 
-def show_status(server: RedisServer, streams: Sequence[str], *, as_json: bool) -> int:
-    """Print a table of the streams, or a JSON array. Blocks for Redis.
+def show_status(
+    target: Target, read: Callable[[], Sequence[StreamStatus]], *, as_json: bool
+) -> int:
+    """Print a table of the streams, or a JSON array. Blocks for the target.
+
+    Args:
+        target: The target.
+        read: Reads the status of the streams from it.
+        as_json: Whether to print JSON.
 
     Returns:
         0, or 3 if there is a stream that nobody has relayed for two lease times, or whose owner
         has not reported for one.
 
     Raises:
-        SSEClientError: Redis does not reply, or refuses.
+        SSEClientError: The target does not reply, or refuses.
     """
     try:
-        statuses = read_status(server, streams)
-    except server.failures as error:
-        raise SSEClientError(f"reading from Redis failed: {describe(error)}") from error
+        statuses = read()
+    except target.failures as error:
+        raise SSEClientError(f"reading from {target.name} failed: {describe(error)}") from error
     if as_json:
         show(json.dumps([dataclasses.asdict(each) for each in statuses], indent=2) + "\n")
     else:

@@ -66,6 +66,11 @@ def _check(client: HttpClient, server: RedisServer, stream: RelayedStream) -> li
             problems.append(
                 f"it was relayed from another address before: {text_of(before).partition(' ')[0]}"
             )
+    return problems + check_source(client, stream)
+
+
+def check_source(client: HttpClient, stream: RelayedStream) -> list[str]:
+    """Return why the event stream can't be opened, if it can't. Blocks for its server."""
     try:
         client.sse(
             stream.url,
@@ -77,5 +82,5 @@ def _check(client: HttpClient, server: RedisServer, stream: RelayedStream) -> li
             cursor=None,
         ).close()
     except SSEClientError as error:
-        problems.append(describe(error))
-    return problems
+        return [describe(error)]
+    return []

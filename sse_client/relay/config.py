@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sse_client.relay.lease import LEASE_TIME
+from sse_client.relay.held_lease import LEASE_TIME
 from sse_client.relay.options import (
     check_batch_time,
     check_count,

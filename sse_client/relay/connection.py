@@ -62,7 +62,7 @@ _PASSING = re.compile(
 
 
 class RedisServer:
-    """A Redis, for any number of threads.
+    """A Redis, for any number of threads. It is a ``Target``.
 
     Args:
         redis: The address (see ``address``), or a client of redis-py.
@@ -76,8 +76,10 @@ class RedisServer:
         TypeError, ValueError: ``redis`` is neither of these; the message doesn't repeat it.
     """
 
+    name = "Redis"
+
     def __init__(self, redis: RedisAddress, user: str = "") -> None:
-        self.outage = Outage(user)
+        self.outage = Outage(user, self.name)
         library = _load_library()
         self._library = library
         self._errors = library.exceptions
@@ -305,6 +307,10 @@ class RedisServer:
         if isinstance(cause, self._errors.AuthenticationError | self._errors.AuthorizationError):
             return False
         return str(error).startswith(("Redis Cluster cannot be connected", "All slots are not"))
+
+    def length(self, stream: str) -> int:
+        """Return the number of entries of a Redis Stream. Blocks for Redis."""
+        return int(self.execute("XLEN", stream))
 
     def is_unknown_script(self, reply: object) -> bool:
         """Return whether Redis doesn't know a script that was called by its digest."""

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 from sse_client import CursorError
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.failures import describe
-from sse_client.relay.lease import (
-    LEASE_TIME,
-    Lease,
-    Wait,
-    acquire,
-    milliseconds,
-    new_owner,
-)
+from sse_client.relay.held_lease import LEASE_TIME, Wait, new_owner
+from sse_client.relay.lease import Lease, acquire, milliseconds
 from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.options import check_lease_time, check_name
 from sse_client.relay.own_process import OwnProcess

@@ -44,9 +44,9 @@ _LONGEST_REASON = 300
 
 
 class RelayError(SSEClientError):
-    """Redis refuses permanently: a wrong password, a missing right, a wrong type.
+    """Redis or NATS refuses permanently: a wrong password, a missing right, a wrong type.
 
-    No message contains the address of the Redis, because the password may be a part of it.
+    No message contains its address, because the password may be a part of it.
     """
 
 
@@ -119,6 +119,6 @@ def _missing_right(error: Exception) -> str:
     return f"{shown} on {', '.join(map(repr, keys))}" if keys else shown
 
 
-def refused(error: Exception) -> RelayError:
-    """Return the error for a permanent failure."""
-    return RelayError(f"Redis refuses: {describe(error)}")
+def refused(error: Exception, target: str) -> RelayError:
+    """Return the error for a permanent failure of the target with this name."""
+    return RelayError(f"{target} refuses: {describe(error)}")

@@ -20,7 +20,7 @@ from sse_client import ChannelClosed
 from sse_client.relay.claims import MARGIN, Member
 from sse_client.relay.connection import RedisServer
 from sse_client.relay.consumer_group import BLOCK, CLAIM_AFTER, COUNT, GroupOptions, GroupReader
-from sse_client.relay.lease import new_owner
+from sse_client.relay.held_lease import new_owner
 from sse_client.relay.options import check_claim_after, check_count, check_name
 from sse_client.relay.own_process import OwnProcess
 from sse_client.relay.patience import Interrupted, Patience

@@ -1,4 +1,4 @@
-"""Leases: who may write, for how long, and how a lease is renewed.
+"""Leases in Redis: who may write, for how long, and how a lease is renewed.
 
 A lease expires ``lease_time`` after its last renewal, by Redis's own clock. No code compares the
 clocks of two machines. No code concludes from the local time that a lease is still held: every
@@ -9,60 +9,14 @@ paused virtual machine) is refused, however late it arrives.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
-import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer, text_of
 from sse_client.relay.failures import describe
+from sse_client.relay.held_lease import HeldLease, Position, Wait
 from sse_client.relay.options import key_of
 from sse_client.relay.scripts import ACQUIRE, RELEASE, RENEW
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 logger = logging.getLogger("sse_client")
-
-#: The time after which a lease expires unless it is renewed, in seconds. A take-over takes this
-#: time at most. If Redis is unavailable for longer, a healthy relay has to take its lease again.
-LEASE_TIME = 10.0
-
-
-@dataclass(frozen=True)
-class Position:
-    """The position of a stream.
-
-    Attributes:
-        id: The last event ID of the last entry, None if there is none.
-        within: The number of consecutive entries that have this ID.
-        sequence: The number of entries that were ever written.
-    """
-
-    id: str | None = None
-    within: int = 0
-    sequence: int = 0
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Another owner holds the lease.
-
-    Attributes:
-        seconds: The time until it expires, unless it is renewed.
-        source: The identity of the source that is relayed under it; ``""`` if it is unknown.
-    """
-
-    seconds: float
-    source: str = ""
-
-
-def new_owner() -> str:
-    """Return a unique name: host, process and a random part."""
-    host = "".join(each for each in socket.gethostname() if each.isalnum() or each in "-.")
-    return f"{host}:{os.getpid()}:{secrets.token_hex(6)}"
 
 
 def milliseconds(seconds: float) -> int:
@@ -70,30 +24,17 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-class Lease:
-    """A lease that is held, or was. Thread-safe.
+class Lease(HeldLease):
+    """A lease in Redis that is held, or was. Thread-safe.
 
-    Attributes:
-        name: The name of the stream or cursor that it guards.
-        text: Its value in Redis: the owner and the token.
-        seconds: The time after which it expires unless it is renewed.
-        position: The position when it was taken.
-        before: The identity of the source that was relayed before; ``""`` if it is unknown.
-        lost: Set when Redis has reported that it is no longer held.
+    Its text is its value in Redis: the owner and the token.
     """
 
     def __init__(
         self, server: RedisServer, name: str, text: str, seconds: float, position: Position
     ) -> None:
+        super().__init__(name, text, seconds, position)
         self._server = server
-        self.name = name
-        self.text = text
-        self.seconds = seconds
-        self.position = position
-        self.before = ""
-        self.lost = threading.Event()
-        #: Called once, on the thread that notices the loss.
-        self.on_lost: Callable[[], object] = lambda: None
 
     @property
     def key(self) -> str:
@@ -113,12 +54,6 @@ class Lease:
     def renewal(self) -> tuple[list[str], list[object]]:
         """Return the keys and arguments of the script that renews it."""
         return [self.key], [self.text, milliseconds(self.seconds)]
-
-    def lose(self) -> None:
-        """Note that it is no longer held, and call ``on_lost``."""
-        if not self.lost.is_set():
-            self.lost.set()
-            self.on_lost()
 
     def release(self) -> None:
         """Release it if it is still held. One round trip. After a failure it expires by itself."""

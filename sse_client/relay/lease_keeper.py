@@ -1,4 +1,4 @@
-"""Renewing all leases of a process together.
+"""Renewing all leases of a process in Redis together.
 
 Threads: a ``LeaseKeeper`` has one daemon thread, which renews all its leases every third of the
 lease time. In a cluster it starts one more per master for each round, so that a master that does
@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer, key_of_command
 from sse_client.relay.failures import describe
+from sse_client.relay.keeper import Keeper
+from sse_client.relay.lease import Lease
 from sse_client.relay.scripts import RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sse_client.relay.lease import Lease
-
 logger = logging.getLogger("sse_client")
 
-_RENEWALS = 3
 
-
-class LeaseKeeper:
+class LeaseKeeper(Keeper[Lease]):
     """Renews leases until they are dropped. Thread-safe; ``close`` ends its threads.
 
     Args:
@@ -42,51 +40,20 @@ class LeaseKeeper:
         seconds: float,
         reports: Callable[[], Sequence[Sequence[object]]] = tuple,
     ) -> None:
+        super().__init__(seconds)
         self._server = server
-        self._pause = seconds / _RENEWALS
         self._reports = reports
-        self._lock = threading.Lock()
-        self._leases: set[Lease] = set()
-        self._stopping = threading.Event()
-        # Daemon: Redis may hang when the interpreter exits.
-        self._thread = threading.Thread(target=self._run, name="sse-client:leases", daemon=True)
         #: The threads of single masters. Only the keeper's thread uses this until it has ended.
         self._rounds: dict[str, threading.Thread] = {}
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def keep(self, lease: Lease) -> None:
-        """Renew this lease from now on."""
-        with self._lock:
-            self._leases.add(lease)
-
-    def drop(self, lease: Lease) -> None:
-        """No longer renew this lease."""
-        with self._lock:
-            self._leases.discard(lease)
-
     def close(self, timeout: float) -> None:
         """End the threads, and wait for them for ``timeout`` seconds at most."""
-        self._stopping.set()
-        if self._thread.ident is None or self._thread is threading.current_thread():
-            return
         deadline = time.monotonic() + timeout
-        self._thread.join(timeout)
+        super().close(timeout)
         for thread in list(self._rounds.values()):
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._pause):
-            try:
-                self._round()
-            except Exception as error:  # noqa: BLE001  # the next round tries again
-                self._log(error)
-
-    def _round(self) -> None:
-        with self._lock:
-            leases = list(self._leases)
+    def _renew_all(self, leases: list[Lease]) -> None:
         renewals = self._server.commands_of(RENEW, [lease.renewal() for lease in leases])
         commands = [*renewals, *self._reports()]
         masters = self._server.by_master([key_of_command(command) for command in commands])
@@ -116,10 +83,6 @@ class LeaseKeeper:
             self._renew(leases, commands)
         except Exception as error:  # noqa: BLE001  # as above
             self._log(error)
-
-    def _log(self, error: Exception) -> None:
-        # Redis will report whether they are lost; until then no script writes under a lost one.
-        logger.info("leases could not be renewed: %s", describe(error))
 
     def _renew(self, leases: Sequence[Lease], commands: Sequence[Sequence[object]]) -> None:
         """Renew all leases in one round trip, because there may be hundreds, and send the reports.

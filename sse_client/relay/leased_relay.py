@@ -6,29 +6,23 @@ import contextlib
 import enum
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sse_client import ChannelClosed
 from sse_client.relay.descriptors import is_out_of_descriptors
 from sse_client.relay.patience import Interrupted, Patience
 from sse_client.relay.progress import RelayState
 from sse_client.relay.stop_flag import StopFlag
-from sse_client.relay.writer import (
-    CONNECTION_OPENED,
-    BatchReader,
-    Outcome,
-    RepeatFilter,
-    StreamWriter,
-)
+from sse_client.relay.writer import CONNECTION_OPENED, BatchReader, Outcome, RepeatFilter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sse_client import SSESession
-    from sse_client.relay.connection import RedisServer
-    from sse_client.relay.lease import Lease, Position
+    from sse_client.relay.held_lease import HeldLease, Position
+    from sse_client.relay.patience import Target
     from sse_client.relay.progress import Progress
-    from sse_client.relay.writer import Batch, WriteOptions
+    from sse_client.relay.writer import Batch, BatchWriter, WriteOptions
 
     #: Opens the stream after an ID, and reports each connection and each loss to the relay.
     OpenStream = Callable[[str, "LeasedRelay"], SSESession]
@@ -42,7 +36,7 @@ class End(enum.Enum):
 
     STREAM_ENDED = "the stream ended"
     LOST = "the lease is held by another relay, or has expired"
-    MOVED = "Redis is at another position than this relay"
+    MOVED = "the target is at another position than this relay"
     STOPPED = "it was stopped"
     UNREACHABLE = "the stream could not be opened"
 
@@ -50,37 +44,37 @@ class End(enum.Enum):
 class LeasedRelay:
     """Relays one stream while one lease is held. Any thread may stop it.
 
-    Either one thread calls ``run``; or ``prepare`` opens the stream, and a ``SharedWriter`` writes
-    for it.
-
     The lock guards the session and whether it is still needed, and is only held briefly. It is
     reentrant, because a signal handler may call ``stop`` on the thread that it interrupts.
 
     Args:
-        server: The Redis.
+        target: The system into which it writes.
         lease: The lease.
         open_stream: Opens the stream.
         options: How entries are written.
         progress: The figures.
+        writer: Writes the batches.
         attempts: How many attempts in a row to open the stream may fail before it ends; None for no
             limit.
     """
 
     def __init__(
         self,
-        server: RedisServer,
-        lease: Lease,
+        target: Target,
+        lease: HeldLease,
         open_stream: OpenStream,
         options: WriteOptions,
         progress: Progress,
         *,
+        writer: BatchWriter,
         attempts: int | None = None,
     ) -> None:
-        self._server = server
+        self._target = target
         self._lease = lease
         self._open_stream = open_stream
         self._options = options
         self._progress = progress
+        self._writer = writer
         self._attempts = attempts
         #: The number of consecutive failed attempts to open the stream.
         self._failures = 0
@@ -95,7 +89,6 @@ class LeasedRelay:
         #: Created by ``prepare``.
         self._repeats: RepeatFilter
         self._reader: BatchReader
-        self._writer: StreamWriter
         lease.on_lost = self.stop
 
     @property
@@ -110,7 +103,7 @@ class LeasedRelay:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """End it: close the session, and end any wait for Redis. Does not wait for its thread."""
+        """End it: close the session, and end any wait. Does not wait for its thread."""
         self._stopping.set()
         self._is_settled.set()
         with self._lock:
@@ -147,7 +140,7 @@ class LeasedRelay:
 
         Raises:
             SSEClientError: The stream has ended with this error. All events before it are written.
-            RelayError: Redis refuses.
+            RelayError: The target refuses.
         """
         try:
             return self._relay() if self.prepare() else self.end()
@@ -175,13 +168,6 @@ class LeasedRelay:
         self._repeats = RepeatFilter(
             last_event_id, within, resends_unnumbered=options.resends_unnumbered
         )
-        self._writer = StreamWriter(
-            self._server,
-            self._lease,
-            source=options.source,
-            max_length=options.max_length,
-            wait_replicas=options.wait_replicas,
-        )
         self._reader = BatchReader(
             session.incoming,
             self._repeats,
@@ -197,42 +183,15 @@ class LeasedRelay:
         if session is not None:
             session.close(timeout=0.0)
 
-    # For a ``SharedWriter``, once the relay is prepared.
-
-    @property
-    def lease(self) -> Lease:
-        """The lease."""
-        return self._lease
-
-    def take(self, now: float) -> Batch | None:
-        """Return the next batch, or None if there is nothing to write; see ``BatchReader``."""
-        batch = self._reader.take_waiting(now)
-        if batch is None:
-            return None
-        self._progress.repeated += batch.repeated
-        return batch if batch.count else None
-
-    def call(self, batch: Batch) -> tuple[list[str], list[Any]]:
-        """Return the keys and arguments of the script that writes the batch taken last."""
-        return self._writer.call(batch, self._repeats)
-
-    def redis_fails(self, error: Exception | None) -> None:
-        """Note a temporary failure of Redis, or with None that it is over."""
-        self._progress.redis_fails(error)
-
-    def wrote(self, batch: Batch, outcome: Outcome) -> End | None:
-        """Note the outcome of the batch taken last; return why relaying ends, if it does."""
-        self._writer.note(batch, outcome)
-        return self._note(batch, outcome)
-
     def _compare(self, position: Position) -> None:
-        """Warn if Redis has fewer entries than were written before: it has lost some."""
+        """Warn if the target has fewer entries than were written before: it has lost some."""
         written = self._progress.sequence
         if position.sequence < written:
             logger.warning(
-                "%r: Redis has lost %d entries and goes back to the position %r; events "
+                "%r: %s has lost %d entries and goes back to the position %r; events "
                 "that the server still has are written again",
                 self._lease.name,
+                self._target.name,
                 written - position.sequence,
                 position.id,
             )
@@ -242,8 +201,8 @@ class LeasedRelay:
 
     def _warn_of_entries(self) -> None:
         """Warn if there is a stream but no position: it was deleted, or others write there."""
-        with contextlib.suppress(*self._server.failures):
-            if self._server.execute("XLEN", self._lease.name):
+        with contextlib.suppress(*self._target.failures):
+            if self._target.length(self._lease.name):
                 logger.warning(
                     "%r holds entries, but no position is known: relaying starts after %r",
                     self._lease.name,
@@ -286,7 +245,7 @@ class LeasedRelay:
         return outcome
 
     def _relay(self) -> End:
-        patience = Patience(self._server, self._stopping, self._progress.redis_fails)
+        patience = Patience(self._target, self._stopping, self._progress.target_fails)
         while True:
             try:
                 batch = self._reader.take()
@@ -309,8 +268,9 @@ class LeasedRelay:
             return End.LOST
         if outcome is Outcome.MOVED:
             logger.warning(
-                "%r: Redis is not at the position of this relay (%d entries, last ID %r)",
+                "%r: %s is not at the position of this relay (%d entries, last ID %r)",
                 self._lease.name,
+                self._target.name,
                 self._writer.sequence,
                 self._progress.last_event_id,
             )

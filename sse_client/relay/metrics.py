@@ -1,8 +1,8 @@
 """Metrics for Prometheus, and the health of a process (extra ``metrics``).
 
-The figures are read from Redis for each scrape, so all processes of a pool show all streams:
+The figures are read from the target for each scrape, so all processes of a pool show all streams:
 ``max by (stream)`` is correct, whichever of them are alive. A process that holds a lease shows its
-own figures of that stream instead, even while Redis is unavailable.
+own figures of that stream instead, even while the target is unavailable.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 from wsgiref import simple_server
 
-from sse_client.relay.status import read_status
+from sse_client.relay.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sse_client.relay.connection import RedisServer
+    from sse_client.relay.patience import Target
     from sse_client.relay.status import OwnFigures, StreamStatus
 
 #: How long closing waits for the thread that serves, in seconds.
@@ -27,7 +27,7 @@ _CLOSE_TIMEOUT = 2.0
 
 _FIGURES = (
     ("counter", "sse_relay_entries", "Entries that were ever written.", "written"),
-    ("gauge", "sse_relay_length", "Entries that the Redis Stream holds.", "length"),
+    ("gauge", "sse_relay_length", "Entries that the stream holds.", "length"),
     ("gauge", "sse_relay_lag", "Entries that the slowest consumer group has not read.", "lag"),
     (
         *("counter", "sse_relay_trimmed"),
@@ -38,17 +38,18 @@ _FIGURES = (
     ("gauge", "sse_relay_unheld", "Whether nobody has relayed it for two lease times.", "unheld"),
 )
 
-#: Figures of which the owner has newer values than Redis.
+#: Figures of which the owner has newer values than the target.
 _OWN = (
     ("sse_relay_waiting", "Events that arrived and are not written yet.", "waiting"),
     ("sse_relay_rate", "Entries per second, between two reports.", "rate"),
     ("sse_relay_errors", "Lost connections and failures of the last owner.", "errors"),
 )
 
-STATES = (
-    *("nobody", "starting", "standby", "connecting", "relaying"),
-    *("waiting for redis", "failed", "closed"),
-)
+
+def states_of(target: str) -> list[str]:
+    """Return all states of a stream, for the target with this name."""
+    states = ("nobody", "starting", "standby", "connecting", "relaying")
+    return [*states, Progress.waiting_for(target), "failed", "closed"]
 
 
 _UNAVAILABLE = "503 Service Unavailable"
@@ -58,43 +59,45 @@ class Sources:
     """The sources of the figures of a process.
 
     Args:
-        server: The Redis.
-        streams: Returns the names of the Redis Streams.
-        figures: Returns the figures of the streams that this process relays, without Redis.
+        target: The target.
+        statuses: Reads the status of the streams from the target.
+        figures: Returns the figures of the streams that this process relays, without the target.
         trouble: Returns why this process can't work at the moment, ``""`` if it can.
         is_alive: Returns whether it runs.
     """
 
     def __init__(
         self,
-        server: RedisServer,
-        streams: Callable[[], Iterable[str]],
+        target: Target,
+        statuses: Callable[[], list[StreamStatus]],
         *,
         figures: Callable[[], dict[str, OwnFigures]] = dict,
         trouble: Callable[[], str] = str,
         is_alive: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.server = server
-        self.streams = streams
+        self.target = target
+        self.statuses = statuses
         self.figures = figures
         self.trouble = trouble
         self.is_alive = is_alive
 
 
 class _Collector:
-    """Reads the figures from Redis for each scrape."""
+    """Reads the figures from the target for each scrape."""
 
     def __init__(self, library: Any, sources: Sources) -> None:  # noqa: ANN401  # a module
         self._library = library
         self._sources = sources
 
     def collect(self) -> Iterator[Any]:
-        """Yield the figures of all streams; if Redis is unavailable, those of this process."""
-        up = self._library.GaugeMetricFamily("sse_relay_redis_up", "Whether Redis replies.")
-        server = self._sources.server
+        """Yield the figures of all streams; if the target is unavailable, those of this process."""
+        target = self._sources.target
+        up = self._library.GaugeMetricFamily(
+            f"sse_relay_{target.name.lower()}_up", f"Whether {target.name} replies."
+        )
         try:
-            statuses = read_status(server, self._sources.streams())
-        except server.failures:
+            statuses = self._sources.statuses()
+        except target.failures:
             up.add_metric([], 0)
             yield up
             yield from self._current([])
@@ -122,7 +125,7 @@ class _Collector:
         yield owners
 
     def _current(self, statuses: Iterable[StreamStatus]) -> Iterator[Any]:
-        """Yield the figures of which the owner has newer values than Redis."""
+        """Yield the figures of which the owner has newer values than the target."""
         known: dict[str, StreamStatus | OwnFigures] = {each.stream: each for each in statuses}
         known.update(self._sources.figures())
         gauge = self._library.GaugeMetricFamily
@@ -133,13 +136,13 @@ class _Collector:
             yield family
         states = gauge("sse_relay_state", "The state of its owner.", labels=["stream", "state"])
         for stream, figures in known.items():
-            for state in STATES:
+            for state in states_of(self._sources.target.name):
                 states.add_metric([stream, state], figures.state == state)
         yield states
 
 
 class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
-    """A thread for each request, so that one that waits for Redis does not delay the others."""
+    """A thread for each request, so that one that waits for the target does not delay others."""
 
     daemon_threads = True
 

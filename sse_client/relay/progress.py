@@ -15,7 +15,7 @@ class RelayState(enum.Enum):
     STANDBY = "standby"  # another relay holds the lease
     CONNECTING = "connecting"  # it holds the lease, and opens the stream
     RELAYING = "relaying"
-    WAITING = "waiting for redis"
+    WAITING = "waiting for redis"  # or for another target, see ``Progress.shown_state``
     FAILED = "failed"
     CLOSED = "closed"
 
@@ -25,7 +25,7 @@ _ALIVE = frozenset(
 )
 _OVER = frozenset({RelayState.FAILED, RelayState.CLOSED})
 
-#: The states that may follow each state. Redis may fail, and reply again, at any time.
+#: The states that may follow each state. The target may fail, and reply again, at any time.
 MOVES: dict[RelayState, frozenset[RelayState]] = {
     **dict.fromkeys(_ALIVE, _ALIVE | _OVER),
     **dict.fromkeys(_OVER, frozenset()),
@@ -58,16 +58,21 @@ class RelayStatistics:
 
 
 class Progress:
-    """The current state and figures. Thread-safe: only one thread writes each figure."""
+    """The current state and figures. Thread-safe: only one thread writes each figure.
 
-    def __init__(self) -> None:
+    Args:
+        target: The name of the target.
+    """
+
+    def __init__(self, target: str = "Redis") -> None:
+        self._target = target
         self._lock = threading.Lock()  # guards the two states
         self._state = RelayState.STANDBY
         self._after_waiting = RelayState.STANDBY
         self.written = self.batches = self.repeated = self.leases = 0
-        self.losses = self.redis_errors = 0
+        self.losses = self.target_errors = 0
         self.failures = 0
-        #: The number of entries that were ever written, as Redis reported last.
+        #: The number of entries that were ever written, as the target reported last.
         self.sequence = 0
         self.last_error = ""
         self.last_event_id: str | None = None
@@ -77,10 +82,21 @@ class Progress:
         """The current state."""
         return self._state
 
+    @property
+    def shown_state(self) -> str:
+        """The current state in words."""
+        state = self._state
+        return self.waiting_for(self._target) if state is RelayState.WAITING else state.value
+
+    @staticmethod
+    def waiting_for(target: str) -> str:
+        """Return the state in words in which a relay waits for the target with this name."""
+        return f"waiting for {target.lower()}"
+
     def move(self, state: RelayState) -> None:
         """Change the state; no other method does. A final state does not change.
 
-        While the relay waits for Redis, this sets the state to which it returns afterwards.
+        While the relay waits for the target, this sets the state to which it returns afterwards.
         """
         with self._lock:
             if state not in MOVES[self._state]:
@@ -97,10 +113,10 @@ class Progress:
             else:
                 self._state = state
 
-    def redis_fails(self, error: Exception | None) -> None:
-        """Note a temporary failure of Redis, or with None that it is over."""
+    def target_fails(self, error: Exception | None) -> None:
+        """Note a temporary failure of the target, or with None that it is over."""
         if error is not None:
-            self.redis_errors += 1
+            self.target_errors += 1
             self.last_error = describe(error)
             self.move(RelayState.WAITING)
             return
@@ -134,12 +150,12 @@ class Progress:
             repeated=self.repeated,
             leases=self.leases,
             losses=self.losses,
-            redis_errors=self.redis_errors,
+            redis_errors=self.target_errors,
             last_error=self.last_error,
             last_event_id=self.last_event_id,
         )
 
     @property
     def errors(self) -> int:
-        """The number of failures, of the stream and of Redis."""
-        return self.losses + self.redis_errors + self.failures
+        """The number of failures, of the stream and of the target."""
+        return self.losses + self.target_errors + self.failures

@@ -24,24 +24,16 @@ What can go wrong, and what protects against it:
 What it can't protect against: a Redis that evicts keys (a ``maxmemory-policy`` other than
 ``noeviction``) or is flushed forgets positions. With a server that doesn't resume there is nothing
 to ask for.
-
-Threads: the relay's own (or the caller's, in ``run``), one that renews the lease, one while a
-stream is being opened, and the reader of the session. All state is in ``Progress`` and in Redis.
-``_lock`` guards the current ``LeasedRelay``, and is not held across any call.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.failures import describe
-from sse_client.relay.lease import LEASE_TIME, Lease, Wait, acquire, new_owner
+from sse_client.relay.held_lease import LEASE_TIME, new_owner
+from sse_client.relay.lease import Lease, acquire
 from sse_client.relay.lease_keeper import LeaseKeeper
-from sse_client.relay.leased_relay import End, LeasedRelay
-from sse_client.relay.lifecycle import Lifecycle
 from sse_client.relay.options import (
     check_batch_time,
     check_count,
@@ -49,11 +41,9 @@ from sse_client.relay.options import (
     check_name,
     check_replicas,
 )
-from sse_client.relay.patience import Interrupted, Patience
-from sse_client.relay.progress import Progress, RelayState, RelayStatistics
-from sse_client.relay.source import StreamSource, warn_of_another
-from sse_client.relay.status import OwnFigures, StatusReport
-from sse_client.relay.writer import BATCH_EVENTS, WriteOptions
+from sse_client.relay.single_relay import SingleRelay
+from sse_client.relay.source import StreamSource
+from sse_client.relay.writer import BATCH_EVENTS, StreamWriter, WriteOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,17 +51,10 @@ if TYPE_CHECKING:
     from sse_client import HttpClient
     from sse_client.plugins.sse_config import StreamArguments
     from sse_client.relay.connection import RedisAddress
-
-logger = logging.getLogger("sse_client")
-
-#: How many times per lease time a standby looks for the lease: its holder may release it early.
-_LOOKS = 3
-
-#: How long ``close`` waits for the relay's threads, in seconds.
-_CLOSE_TIMEOUT = 2.0
+    from sse_client.relay.held_lease import Wait
 
 
-class RedisRelay(Lifecycle):
+class RedisRelay(SingleRelay[Lease]):
     """Relays one event stream into one Redis Stream; any number of relays may run for it.
 
     One of them holds the lease and relays, and the others stand by. One of these takes over within
@@ -134,147 +117,32 @@ class RedisRelay(Lifecycle):
         wait_replicas: int = 0,
         **arguments: Unpack[StreamArguments],
     ) -> None:
-        super().__init__("sse-client:relay")
-        self._source = StreamSource(client, url, arguments)
-        self._stream = check_name("stream", stream)
+        event_stream = StreamSource(client, url, arguments)
+        check_name("stream", stream)
         check_count("max_length", max_length, optional=True)
         check_count("batch_events", batch_events)
         check_batch_time(batch_time)
         check_lease_time(lease_time)
-        self._lease_time = lease_time
-        self._options = WriteOptions(
-            source=self._source.shown if source is None else source,
+        options = WriteOptions(
+            source=event_stream.shown if source is None else source,
             max_length=max_length,
             batch_events=batch_events,
             batch_time=batch_time,
             resends_unnumbered=resends_unnumbered,
-            begin_after=self._source.begin_after,
+            begin_after=event_stream.begin_after,
             wait_replicas=check_replicas(wait_replicas),
         )
-        self._owner = new_owner()
-        self._server = RedisServer(redis, self._owner)
-        self._progress = Progress()
-        self._report = StatusReport(self._stream, self._owner, self._progress, lease_time)
-        self._keeper = LeaseKeeper(self._server, lease_time, self._reports)
-        self._leased_relay: LeasedRelay | None = None
-        self._runner: threading.Thread | None = None
-
-    def __repr__(self) -> str:
-        """Name the Redis Stream and the state."""
-        return f"<RedisRelay {self._stream!r} {self.state.value}>"
-
-    @property
-    def state(self) -> RelayState:
-        """The current state."""
-        return self._progress.state
-
-    @property
-    def owner(self) -> str:
-        """Its name in leases and in the status: host, process and a random part."""
-        return self._owner
-
-    @property
-    def error(self) -> Exception | None:
-        """Why it failed, None if it has not."""
-        return self._error
-
-    @property
-    def statistics(self) -> RelayStatistics:
-        """The current figures, as a copy."""
-        return self._progress.statistics()
-
-    def figures(self) -> dict[str, OwnFigures]:
-        """Return the figures of the stream by name, if it holds the lease. Does not ask Redis."""
-        relay = self._leased_relay
-        return {} if relay is None else {self._stream: self._report.figures(relay.waiting)}
-
-    @property
-    def trouble(self) -> str:
-        """Why it can't work at the moment, ``""`` if it can."""
-        if self.state is RelayState.WAITING:
-            return f"waiting for redis: {self._progress.last_error}"
-        return "" if self.is_running else "not running"
-
-    def run(self) -> None:
-        """Relay on the calling thread. Blocks until the stream ends or ``close`` is called.
-
-        Raises:
-            SSEClientError: The stream has ended with this error. All events before it are written.
-            RelayError: Redis refuses permanently.
-            RuntimeError: It was started before.
-            SessionClosedError: It belongs to the process from which this one was forked.
-        """
-        self._begin()
-        self._run()
-        if self._error is not None:
-            raise self._error
-
-    def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:
-        """End it: close the stream and release the lease. Idempotent, from any thread.
-
-        Does nothing in a forked child.
-
-        The next holder of the lease receives the events that have arrived and are not written.
-
-        Args:
-            timeout: How long to wait for its threads, in seconds. They end at once unless Redis
-                hangs. If the first connection to the server hangs, its thread ends later: when it
-                is opened, or after its ``timeout=``.
-        """
-        if not self._process.is_current:
-            return
-        if not self._stop():
-            self._finish()
-            return
-        with self._lock:
-            relay = self._leased_relay
-        if relay is not None:
-            relay.stop()
-        # Not on the thread that runs it: a signal handler may have interrupted ``run``.
-        if threading.current_thread() is self._runner:
-            return
-        if self._over.wait(timeout) and self._thread.ident is not None:
-            self._thread.join(timeout)
-
-    def _run(self) -> None:
-        self._runner = threading.current_thread()
-        try:
-            self._keeper.start()
-            self._hold_leases()
-        except Interrupted:
-            pass
-        except Exception as error:  # noqa: BLE001  # kept for ``error`` and ``run``
-            if not self._stopping.is_set():
-                self._error = error
-                self._progress.failed(error)
-        finally:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._progress.move(RelayState.CLOSED if self._error is None else RelayState.FAILED)
-        self._keeper.close(_CLOSE_TIMEOUT)
-        if self._error is not None:
-            logger.error("the relay into %r failed: %s", self._stream, describe(self._error))
-            self._report.send(self._server)
-        self._server.close()
-        self._over.set()
-
-    def _hold_leases(self) -> None:
-        """Take the lease whenever it is free, and relay under it, until the stream ends."""
-        patience = Patience(self._server, self._stopping, self._progress.redis_fails)
-        warned = ""
-        while not self._stopping.is_set():
-            reply = patience.ask(self._acquire)
-            other = reply.source if isinstance(reply, Wait) else reply.before
-            if other != warned:  # once for each of them
-                warned = other
-                warn_of_another(self._stream, self._source.identity, other)
-            if isinstance(reply, Wait):
-                self._progress.move(RelayState.STANDBY)
-                self._stopping.wait(min(reply.seconds + 0.001, self._lease_time / _LOOKS))
-                continue
-            if self._serve(reply) is End.STREAM_ENDED:
-                return
+        owner = new_owner()
+        self._server = RedisServer(redis, owner)
+        super().__init__(
+            event_stream,
+            stream,
+            owner=owner,
+            target=self._server,
+            keeper=LeaseKeeper(self._server, lease_time, self._reports),
+            options=options,
+            lease_time=lease_time,
+        )
 
     def _acquire(self) -> Lease | Wait:
         return acquire(
@@ -285,24 +153,11 @@ class RedisRelay(Lifecycle):
             source=self._source.identity,
         )
 
-    def _serve(self, lease: Lease) -> End:
-        """Relay under the lease, and release it."""
-        self._progress.leases += 1
-        relay = LeasedRelay(self._server, lease, self._source.open, self._options, self._progress)
-        with self._lock:
-            self._leased_relay = relay
-        if self._stopping.is_set():
-            relay.stop()
-        self._keeper.keep(lease)
-        try:
-            end = relay.run()
-        finally:
-            self._keeper.drop(lease)
-            lease.release()
-            with self._lock:
-                self._leased_relay = None
-        logger.info("%r: no longer relaying: %s", self._stream, end.value)
-        return end
+    def _writer(self, lease: Lease) -> StreamWriter:
+        return StreamWriter(self._server, lease, self._options)
+
+    def _failed(self) -> None:
+        self._report.send(self._server)
 
     def _reports(self) -> list[list[object]]:
         relay = self._leased_relay

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sse_client.relay.connection import RedisServer
-    from sse_client.relay.leased_relay import LeasedRelay
+    from sse_client.relay.shared_relay import SharedRelay
     from sse_client.relay.writer import Batch
 
 logger = logging.getLogger("sse_client")
@@ -48,7 +48,7 @@ _ROUND_BYTES = 4 * BATCH_BYTES
 class _Job:
     """A stream for which the thread writes."""
 
-    relay: LeasedRelay
+    relay: SharedRelay
     finish: Callable[[End | Exception], object]
     batch: Batch | None = None
     retry_at: float = 0.0
@@ -108,7 +108,7 @@ class SharedWriter:
         self._is_closing = False
         self._thread: threading.Thread | None = None
 
-    def add(self, relay: LeasedRelay, finish: Callable[[End | Exception], object]) -> None:
+    def add(self, relay: SharedRelay, finish: Callable[[End | Exception], object]) -> None:
         """Write for an open stream until it ends, and then release its lease.
 
         Args:
@@ -206,16 +206,16 @@ class SharedWriter:
         """Note the reply to a batch; return why the relay ends, if it does."""
         if isinstance(reply, Exception):
             if not self._server.passes(reply):
-                return refused(reply)
+                return refused(reply, self._server.name)
             self._server.outage.fails(job, describe(reply))
-            job.relay.redis_fails(reply)
+            job.relay.target_fails(reply)
             job.is_failing = True
             job.retry_at = time.monotonic() + job.delay * random.uniform(0.5, 1.0)  # noqa: S311
             job.delay = min(2 * job.delay, patience.LONGEST_DELAY)
             return None
         self._server.outage.replies(job)
         if job.is_failing:
-            job.relay.redis_fails(None)
+            job.relay.target_fails(None)
             job.is_failing, job.delay = False, patience.FIRST_DELAY
         batch, job.batch = job.batch, None
         assert batch is not None
@@ -234,6 +234,6 @@ class SharedWriter:
             logger.info("leases could not be released, and will expire: %s", describe(error))
         for job, end in ended:
             self._server.outage.gives_up(job)
-            job.relay.redis_fails(None)
+            job.relay.target_fails(None)
             job.relay.close_session()
             job.finish(end)

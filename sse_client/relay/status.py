@@ -1,4 +1,7 @@
-"""The status of streams: the holders of leases write it into Redis, and others read it there."""
+"""The status of streams: the holders of leases write it into the target, and others read it there.
+
+``read_status`` reads it from Redis.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnFigures:
-    """The figures that the holder of a lease knows without Redis.
+    """The figures that the holder of a lease knows without the target.
 
     Attributes:
         state: The state of the relay.
@@ -68,23 +71,26 @@ class StatusReport:
         """
         progress = self._progress
         return OwnFigures(
-            progress.state.value, waiting, self._rate, progress.errors, progress.last_error
+            progress.shown_state, waiting, self._rate, progress.errors, progress.last_error
         )
 
-    def command(self, waiting: int) -> list[object]:
-        """Return the command that reports, and measure the rate since the last report."""
+    def fields(self, waiting: int) -> dict[str, object]:
+        """Return the report by field, and measure the rate since the last one."""
         written, now = self._progress.written, time.monotonic()
         if self._before is not None and now > self._before[0]:
             self._rate = (written - self._before[1]) / (now - self._before[0])
         self._before = now, written
         figures = self.figures(waiting)
-        report: dict[str, object] = {
+        return {
             "owner": self._owner,
             "lease_time": milliseconds(self._lease_time),
             **vars(figures),
             "rate": f"{figures.rate:.1f}",
         }
-        words = [word for pair in report.items() for word in pair]
+
+    def command(self, waiting: int) -> list[object]:
+        """Return the command that reports to Redis; see ``fields``."""
+        words = [word for pair in self.fields(waiting).items() for word in pair]
         # The text of the script, because a pipeline can't send it after a NOSCRIPT.
         return ["EVAL", REPORT.text, 1, self._key, *words]
 
@@ -99,10 +105,10 @@ class StatusReport:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """The status of one stream in Redis.
+    """The status of one stream in the target.
 
     Attributes:
-        stream: The key of the Redis Stream.
+        stream: The name of the stream.
         owner: The holder of the lease, None if nobody holds it.
         state: The state of the owner when it last reported; ``starting`` if it has not reported
             yet, ``nobody`` if there is no owner.

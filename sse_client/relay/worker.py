@@ -28,8 +28,9 @@ import time
 from typing import TYPE_CHECKING
 
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.lease import LEASE_TIME, milliseconds
-from sse_client.relay.lease import new_owner as new_name
+from sse_client.relay.held_lease import LEASE_TIME
+from sse_client.relay.held_lease import new_owner as new_name
+from sse_client.relay.lease import milliseconds
 from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.lifecycle import Lifecycle
 from sse_client.relay.options import check_lease_time, check_name, key_of

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from sse_client import SSEClientError
 from sse_client.relay.failures import describe, refused
-from sse_client.relay.lease import Lease, Wait, acquire
-from sse_client.relay.leased_relay import End, LeasedRelay
+from sse_client.relay.held_lease import Wait
+from sse_client.relay.lease import Lease, acquire
+from sse_client.relay.leased_relay import End
 from sse_client.relay.options import check_name
 from sse_client.relay.progress import Progress, RelayState
+from sse_client.relay.shared_relay import SharedRelay
 from sse_client.relay.source import StreamSource, warn_of_another
 from sse_client.relay.status import OwnFigures, StatusReport
-from sse_client.relay.writer import WriteOptions
+from sse_client.relay.writer import StreamWriter, WriteOptions
 
 if TYPE_CHECKING:
     from sse_client import HttpClient
@@ -70,7 +72,7 @@ class WorkerStream:
     ) -> None:
         self.name = check_name("stream", stream.stream)
         self.definition = stream
-        self.relay: LeasedRelay | None = None
+        self.relay: SharedRelay | None = None
         self._server = server
         self._keeper = keeper
         self._worker = worker
@@ -133,7 +135,7 @@ class WorkerStream:
 
     def refuse(self, failure: Exception) -> None:
         """Rest, because Redis refuses a command that concerns only this stream."""
-        self._fail(refused(failure))
+        self._fail(refused(failure, self._server.name))
         self._resting_until = time.monotonic() + REST
 
     def stop(self) -> None:
@@ -149,12 +151,13 @@ class WorkerStream:
 
     def _begin(self, lease: Lease) -> None:
         self._progress.leases += 1
-        relay = LeasedRelay(
+        relay = SharedRelay(
             self._server,
             lease,
             self._source.open,
             self._options,
             self._progress,
+            writer=StreamWriter(self._server, lease, self._options),
             attempts=ATTEMPTS,
         )
         thread = threading.Thread(
@@ -173,7 +176,7 @@ class WorkerStream:
             return
         self._thread = thread
 
-    def _serve(self, relay: LeasedRelay, lease: Lease) -> None:
+    def _serve(self, relay: SharedRelay, lease: Lease) -> None:
         end: End | Exception
         try:
             if self._writers is None:

@@ -23,11 +23,12 @@ from __future__ import annotations
 import enum
 import queue
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sse_client import ServerSentEvent
 from sse_client.relay.connection import text_of
-from sse_client.relay.lease import Position, milliseconds
+from sse_client.relay.held_lease import Position
+from sse_client.relay.lease import milliseconds
 from sse_client.relay.scripts import WRITE
 
 if TYPE_CHECKING:
@@ -227,8 +228,25 @@ class BatchReader:
             batch.repeated += 1
 
 
+class BatchWriter(Protocol):
+    """Writes batches and the position. For one thread.
+
+    A batch may be sent any number of times, for example after a lost reply, and is written once.
+    """
+
+    @property
+    def sequence(self) -> int:
+        """The number of entries that were ever written."""
+
+    def write(self, batch: Batch, repeats: RepeatFilter) -> Outcome:
+        """Write a batch. Blocks for the system.
+
+        ``repeats`` has admitted the last event of the batch, and no later one.
+        """
+
+
 class StreamWriter:
-    """Writes batches and the position under a lease. For one thread.
+    """Writes batches and the position into Redis under a lease. For one thread.
 
     The script itself compares and increases the sequence number. So a batch may be sent any number
     of times, for example after a lost reply, and is written once.
@@ -238,16 +256,13 @@ class StreamWriter:
         self,
         server: RedisServer,
         lease: Lease,
-        *,
-        source: str,
-        max_length: int | None,
-        wait_replicas: int = 0,
+        options: WriteOptions,
     ) -> None:
         self._server = server
         self._lease = lease
-        self._source = source
-        self._max_length: Any = "" if max_length is None else max_length
-        self._wait_replicas = wait_replicas
+        self._source = options.source
+        self._max_length: Any = "" if options.max_length is None else options.max_length
+        self._wait_replicas = options.wait_replicas
         self.sequence = lease.position.sequence
 
     def call(self, batch: Batch, repeats: RepeatFilter) -> tuple[list[str], list[Any]]:

@@ -212,7 +212,7 @@ def test_a_replica_that_refuses_is_left_for_a_new_connection(monkeypatch, error)
 def test_who_waits_for_redis_no_longer_does_not_say_so():
     progress, stopping = Progress(), threading.Event()
     server = connection_module.RedisServer("redis://127.0.0.1:1")
-    patience = patience_module.Patience(server, stopping, progress.redis_fails)
+    patience = patience_module.Patience(server, stopping, progress.target_fails)
     progress.move(RelayState.RELAYING)
     stopping.set()
     with pytest.raises(patience_module.Interrupted):
@@ -299,7 +299,7 @@ def test_a_client_without_one_pool_of_connections_is_left_alone():
     assert server.execute("PING") == ("PING",)
 
 
-def test_the_log_says_once_that_redis_fails_and_once_that_it_is_over(
+def test_the_log_says_once_that_target_fails_and_once_that_it_is_over(
     redis, relay, numbered, caplog
 ):
     with caplog.at_level(logging.INFO, "sse_client"):
@@ -315,7 +315,7 @@ def test_the_log_says_once_that_redis_fails_and_once_that_it_is_over(
 
 
 def test_an_outage_is_logged_for_all_that_wait(caplog):
-    outage = Outage("me")
+    outage = Outage("me", "Redis")
     outage.fails("one", "no")
     outage.fails("two", "no")
     outage.replies("one")
@@ -334,7 +334,7 @@ def test_an_outage_is_logged_for_all_that_wait(caplog):
 
 
 def test_an_outage_that_another_thread_has_ended_is_not_ended_again(caplog):
-    outage = Outage("")
+    outage = Outage("", "Redis")
 
     class Late(set):
         def discard(self, who):

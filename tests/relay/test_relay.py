@@ -27,12 +27,19 @@ from sse_client.relay import RedisRelay, RelayError, RelayState
 from sse_client.relay import connection as connection_module
 from sse_client.relay import redis_relay as relay_module
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.lease import Wait, acquire
+from sse_client.relay.held_lease import Wait
+from sse_client.relay.lease import acquire
 from sse_client.relay.leased_relay import End, LeasedRelay
 from sse_client.relay.progress import Progress
 from sse_client.relay.scripts import WRITE
 from sse_client.relay.stop_flag import StopFlag
-from sse_client.relay.writer import CONNECTION_OPENED, BatchReader, RepeatFilter, WriteOptions
+from sse_client.relay.writer import (
+    CONNECTION_OPENED,
+    BatchReader,
+    RepeatFilter,
+    StreamWriter,
+    WriteOptions,
+)
 
 LEASE = 0.6
 
@@ -418,17 +425,17 @@ def test_an_end_behind_nothing_but_a_new_connection_is_the_end():
 
 def test_what_is_over_stays_over_and_waiting_remembers_where_it_was():
     progress = Progress()
-    progress.redis_fails(None)
+    progress.target_fails(None)
     progress.move(RelayState.CONNECTING)
-    progress.redis_fails(OSError())
-    progress.redis_fails(OSError())
+    progress.target_fails(OSError())
+    progress.target_fails(OSError())
     progress.move(RelayState.RELAYING)
     assert progress.state is RelayState.WAITING
-    progress.redis_fails(None)
+    progress.target_fails(None)
     assert progress.state is RelayState.RELAYING
     progress.move(RelayState.CLOSED)
     progress.move(RelayState.STANDBY)
-    progress.redis_fails(OSError())
+    progress.target_fails(OSError())
     assert progress.state is RelayState.CLOSED
 
 
@@ -501,11 +508,18 @@ def test_a_stream_that_opens_just_when_its_relay_is_closed_is_dropped(redis, num
 
         opened = []
         lease = acquire(server, "orders", "a", 5.0)
-        relay = LeasedRelay(server, lease, open_and_stop, WriteOptions("x"), progress)
+        relay = under(server, lease, open_and_stop, progress)
         relay._is_settled = Settled(relay)
         assert relay.run() is End.STOPPED
         assert all(session.state is ReadyState.CLOSED for session in opened)
     server.close()
+
+
+def under(server, lease, open_stream, progress):
+    """A relay under a lease."""
+    options = WriteOptions("x")
+    writer = StreamWriter(server, lease, options)
+    return LeasedRelay(server, lease, open_stream, options, progress, writer=writer)
 
 
 class Settled(StopFlag):
@@ -525,7 +539,7 @@ def test_what_an_attempt_that_was_left_alone_comes_to_changes_no_state(redis, nu
     numbered.ends = False
     with sse_client_for_tests() as client, client.sse(numbered.url) as session:
         lease = acquire(server, "orders", "a", 5.0)
-        relay = LeasedRelay(server, lease, client.sse, WriteOptions("x"), progress)
+        relay = under(server, lease, client.sse, progress)
         relay.stop()
         relay.opened(session)
         relay.disconnected(session, OSError())
@@ -553,7 +567,7 @@ def test_what_opens_after_ctrl_c_is_dropped(redis, numbered):
     sessions = []
     with sse_client_for_tests() as client:
         lease = acquire(server, "orders", "a", 5.0)
-        relay = LeasedRelay(server, lease, open_later, WriteOptions("x"), Progress())
+        relay = under(server, lease, open_later, Progress())
         relay._is_settled = Interrupting(relay)
         with pytest.raises(KeyboardInterrupt):
             relay.run()

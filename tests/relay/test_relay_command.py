@@ -127,7 +127,7 @@ def test_a_file_that_has_changed_in_its_streams_alone_needs_no_restart(tmp_path,
 
 
 def test_a_terminal_that_is_closed_ends_a_relay_without_a_file():
-    signals = relay_running._Signals(None)
+    signals = relay_running.Signals(None)
     with signals.handled():
         assert not signals.is_terminated()
         os.kill(os.getpid(), signal.SIGHUP)
@@ -136,7 +136,7 @@ def test_a_terminal_that_is_closed_ends_a_relay_without_a_file():
 
 def test_a_system_without_sighup_has_sigterm(monkeypatch):
     monkeypatch.delattr(signal, "SIGHUP")
-    signals = relay_running._Signals(None)
+    signals = relay_running.Signals(None)
     with signals.handled():
         os.kill(os.getpid(), signal.SIGTERM)
         wait_for(signals.is_terminated)
@@ -294,7 +294,9 @@ def test_the_figures_are_served_for_prometheus(redis, numbered, quiet):
     with (
         sse_client_for_tests() as client,
         RedisRelay(client, numbered.url, redis=redis.url, stream="orders", lease_time=0.3),
-        serve_metrics(Sources(server, lambda: ["orders", "unowned"]), port=0) as port,
+        serve_metrics(
+            Sources(server, lambda: read_status(server, ["orders", "unowned"])), port=0
+        ) as port,
     ):
         wait_for(lambda: redis.client.xlen("orders") == 6)
 
@@ -337,7 +339,7 @@ def test_while_redis_fails_nobody_says_that_it_goes_well(redis, numbered, capsys
         serve_metrics(
             Sources(
                 server,
-                lambda: ["orders"],
+                lambda: read_status(server, ["orders"]),
                 figures=worker.figures,
                 trouble=lambda: worker.trouble,
                 is_alive=lambda: worker.is_running,
@@ -586,10 +588,9 @@ def test_wrong_usage_is_told_without_what_was_typed(capsys, words, said):
     assert "secret" not in shown
 
 
-def test_a_worker_says_what_it_begins_with(capsys):
+def test_a_worker_says_what_it_begins_with():
     config = mock.Mock(streams=[mock.Mock(), mock.Mock()], pool="news")
     worker = mock.Mock(spec=RelayWorker)
     worker.name = "vm:7"
-    relay_running._announce(config, worker, mock.Mock(shown="127.0.0.1:6379"))
-    said = "relaying 2 streams of the pool 'news', 127.0.0.1:6379, as vm:7; Ctrl-C ends it\n"
-    assert capsys.readouterr().err == said
+    text = relay_running._describe(config, worker, mock.Mock(shown="127.0.0.1:6379"))
+    assert text == "2 streams of the pool 'news', 127.0.0.1:6379, as vm:7"

@@ -22,7 +22,8 @@ from sse_client import parse_event_stream
 from sse_client.cli.relay import _check_usage, _parser
 from sse_client.relay import load_config
 from sse_client.relay.connection import RedisServer
-from sse_client.relay.metrics import STATES, Sources, serve_metrics
+from sse_client.relay.metrics import Sources, serve_metrics, states_of
+from sse_client.relay.status import read_status
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "relay"
 
@@ -49,7 +50,7 @@ def metrics(redis):
     server = RedisServer(redis.url)
     with (
         closing(server),
-        serve_metrics(Sources(server, lambda: ["orders"]), port=0) as port,
+        serve_metrics(Sources(server, lambda: read_status(server, ["orders"])), port=0) as port,
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response,
     ):
         text = response.read().decode()
@@ -66,7 +67,7 @@ def test_alerts_and_panels_ask_for_metrics_that_there_are(metrics, documents):
     found = {name for text in asked for name in re.findall(r"sse_relay_\w+", text)}
     assert found <= metrics
     states = {state for text in asked for state in re.findall(r'state="([^"]+)"', text)}
-    assert states <= set(STATES)
+    assert states <= set(states_of("Redis"))
     assert all(rule["annotations"]["summary"] for rule in rules)
     assert len({panel["id"] for panel in panels}) == len(panels)
 

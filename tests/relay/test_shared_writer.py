@@ -150,7 +150,7 @@ class Relay:
     def call(self, batch):
         return ["a", "b", "c"], []
 
-    def redis_fails(self, error):
+    def target_fails(self, error):
         self.failures.append(error)
 
     def close_session(self):

@@ -382,6 +382,7 @@ def test_a_process_without_descriptors_leaves_a_stream_at_once(redis, server):
     lease = acquire(connection, "one", "a", LEASE)
     relay = LeasedRelay(
         *(connection, lease, None, None, Progress()),
+        writer=None,
         attempts=5,
     )
     relay.disconnected(None, None)

@@ -12,7 +12,14 @@ from sse_client.relay.connection import RedisServer
 from sse_client.relay.lease import acquire
 from sse_client.relay.lease_keeper import LeaseKeeper
 from sse_client.relay.scripts import RENEW
-from sse_client.relay.writer import Batch, BatchReader, Outcome, RepeatFilter, StreamWriter
+from sse_client.relay.writer import (
+    Batch,
+    BatchReader,
+    Outcome,
+    RepeatFilter,
+    StreamWriter,
+    WriteOptions,
+)
 
 BATCH = Batch([b"message", b"one", b"1", b"message", b"two", b"2"])
 POSITION = RepeatFilter("2", 1)
@@ -27,7 +34,7 @@ def server(redis):
 
 def writer_of(server, owner="a", seconds=5.0):
     lease = acquire(server, "orders", owner, seconds)
-    return StreamWriter(server, lease, source="x", max_length=None), lease
+    return StreamWriter(server, lease, WriteOptions("x")), lease
 
 
 def test_a_batch_whose_response_was_lost_is_written_once(redis, server):
