@@ -1,4 +1,4 @@
-"""``sse-client relay``: relays event streams into Redis Streams, and shows their status."""
+"""``sse-client relay``: relays event streams into Redis Streams or NATS, and shows their status."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sse_client.cli.relay_check import check_relay
 from sse_client.cli.relay_config import read_config
 from sse_client.cli.relay_letters import requeue_letters, show_letters
 from sse_client.cli.relay_log import set_up_log
+from sse_client.cli.relay_nats import run_nats
 from sse_client.cli.relay_running import run_relay
 from sse_client.cli.relay_status import show_status
 from sse_client.cli.request_options import token
@@ -28,30 +29,46 @@ if TYPE_CHECKING:
 _ENDED = 0
 _FAILED = 1
 
-#: The variable for the address of Redis, which others can see on the command line.
+#: The variables for the addresses of Redis and NATS, which others can see on the command line.
 _ENVIRONMENT = "REDIS_URL"
+_NATS_ENVIRONMENT = "NATS_URL"
+
+#: The options that only concern Redis.
+_ONLY_REDIS = ("redis", "config", "max_length", "wait_replicas", "dead_letters", "requeue")
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="sse-client relay",
         usage="sse-client relay [option ...] (--stream NAME URL | --config FILE)\n"
+        "       sse-client relay --nats ADDRESS [option ...] --stream NAME URL\n"
         "       sse-client relay (--status | --check | --dead-letters | --requeue ID) ...",
-        description="Relay event streams into Redis Streams, each event exactly once. You can run "
-        "several relays. For a single stream, one relays it and the others stand by. With "
-        "--config, they share the streams of the file.",
+        description="Relay event streams into Redis Streams, or one into NATS JetStream, each "
+        "event exactly once. You can run several relays. For a single stream, one relays it and "
+        "the others stand by. With --config, they share the streams of the file.",
         epilog="Exit status: 0 the stream has ended, or SIGTERM, 1 failed, 2 wrong usage, "
         "3 --status found a stream that is not relayed, 130 Ctrl-C.",
     )
     parser.add_argument("url", metavar="URL", nargs="?", type=values.url)
     what = parser.add_argument_group("streams")
-    what.add_argument("--stream", metavar="NAME", help="the key of the Redis Stream")
+    what.add_argument(
+        "--stream",
+        metavar="NAME",
+        help="the key of the Redis Stream, or the name of the stream in JetStream",
+    )
     what.add_argument(
         "--config", metavar="FILE", type=values.existing_path, help="many streams, in TOML"
     )
     how = parser.add_argument_group("relaying")
     how.add_argument(
         "--redis", metavar="ADDRESS", help=f"the address of Redis; by default ${_ENVIRONMENT}"
+    )
+    how.add_argument(
+        "--nats",
+        metavar="ADDRESS|@FILE",
+        type=values.text_or_file,
+        help=f"relay into NATS; by default ${_NATS_ENVIRONMENT}, unless ${_ENVIRONMENT} is set. "
+        "Excludes --config, --max-length, --wait-replicas, --dead-letters and --requeue",
     )
     how.add_argument(
         "--lease-time",
@@ -132,6 +149,13 @@ def run(words: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse(words)
     _check_usage(parser, options)
+    nats = _nats_address(options)
+    if nats:
+        try:
+            return run_nats(options, nats)
+        except ImportError as error:
+            complain(str(error))
+            return _FAILED
     try:
         config = read_config(options)
         server = RedisServer(_address(options, config))
@@ -162,6 +186,9 @@ def _carry_out(options: argparse.Namespace, config: RelayConfig, server: RedisSe
 
 
 def _check_usage(parser: Parser, options: argparse.Namespace) -> None:
+    for name in _ONLY_REDIS if _nats_address(options) else ():
+        if getattr(options, name):
+            parser.error(f"--{name.replace('_', '-')} is not available with NATS")
     if (options.config is None) == (options.stream is None):
         parser.error("give either --stream or --config")
     own = (
@@ -182,8 +209,20 @@ def _check_usage(parser: Parser, options: argparse.Namespace) -> None:
         parser.error("the address of the event stream is missing")
 
 
+def _nats_address(options: argparse.Namespace) -> str:
+    """Return the address of NATS, ``""`` if the target is Redis."""
+    if options.nats:
+        return str(options.nats)
+    if options.redis or options.config or os.environ.get(_ENVIRONMENT):
+        return ""
+    return os.environ.get(_NATS_ENVIRONMENT, "")
+
+
 def _address(options: argparse.Namespace, config: RelayConfig) -> str:
     address = options.redis or config.redis or os.environ.get(_ENVIRONMENT)
     if not address:
-        raise ValueError(f"the address of Redis is missing: give --redis, or set {_ENVIRONMENT}")
+        raise ValueError(
+            "the address of Redis or NATS is missing: give --redis or --nats, or set "
+            f"{_ENVIRONMENT} or {_NATS_ENVIRONMENT}"
+        )
     return str(address)

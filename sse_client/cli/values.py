@@ -181,6 +181,14 @@ def content(text: str) -> bytes:
         raise argparse.ArgumentTypeError(f"cannot read this file: {reason}") from None
 
 
+def text_or_file(text: str) -> str:
+    """Convert a text, or ``@`` and the path of a file with that text, such as a secret."""
+    try:
+        return content(text).decode().strip()
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8") from None
+
+
 def whole_number(least: int, most: int = 10**18 - 1) -> Callable[[str], int]:
     """Return a function that converts a whole number in this range."""
     limit = f"of at least {least}" if most >= 10**18 - 1 else f"from {least} to {most}"
