@@ -1,19 +1,18 @@
-"""Judges the experiment with NATS JetStream: several relays, all of which fail again and again.
+"""Several relays into one stream of JetStream, all of which fail again and again.
 
-``python benchmarks/nats_judge.py --faults 50`` starts servers, relays and an origin of numbered
-events, kills and pauses them at random, and compares the messages with the events. The events and
-the verdict are those of the judge of the relay into Redis. ``--guard message-id`` and ``--guard
-none`` show that the judge finds duplicates. ``--rate-only`` measures how fast a backlog is written.
+``python judged_nats.py --faults 50`` starts servers, relays and an origin of numbered events, kills
+and pauses them at random, and compares the messages with the events. The events and the verdict are
+those of the judge of the relay into Redis. ``--unconditional`` shows that the judge finds
+duplicates. ``--rate-only`` measures how fast a backlog is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import base64
 import contextlib
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,21 +21,23 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 HERE = Path(__file__).parent
-TESTS = HERE.parent / "tests"
-sys.path += [str(TESTS / "relay"), str(TESTS / "chaos"), str(TESTS)]
+sys.path += [str(HERE.parent), str(HERE.parents[1] / "chaos"), str(HERE.parents[1])]
 
-import nats  # noqa: E402  # after the path
-from child import Child, Ports  # noqa: E402
+from child import Child, Ports  # noqa: E402  # after the path
+from commands import MISSING, find_nats_server  # noqa: E402
 from judged import Judgement  # noqa: E402
-from nats.js import api  # noqa: E402
-from nats_relay import GUARDS, ID, LEASES  # noqa: E402
 from processes import Process  # noqa: E402
 
+from sse_client.relay.jetstream.bucket import BUCKET, Bucket  # noqa: E402
+from sse_client.relay.jetstream.connection import NatsServer  # noqa: E402
+from sse_client.relay.jetstream.failures import NatsError  # noqa: E402
+from sse_client.relay.jetstream.lease import read_value  # noqa: E402
+from sse_client.relay.jetstream.stream import ID, read_headers  # noqa: E402
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -60,12 +61,12 @@ class Cluster:
     """
 
     def __init__(self, folder: Path, ports: Ports, size: int) -> None:
-        server = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
+        server = find_nats_server()
         if server is None:
-            raise FileNotFoundError("nats-server is not installed (on Debian: apt install it)")
+            raise FileNotFoundError(MISSING["nats-server"])
         clients = [ports.take() for _ in range(size)]
         routes = [ports.take() for _ in range(size)]
-        self.addresses = [f"nats://127.0.0.1:{port}" for port in clients]
+        self.address = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
         self._commands = []
         for number in range(size):
             command = [server, "--jetstream", "--addr", "127.0.0.1", "--port", str(clients[number])]
@@ -107,85 +108,65 @@ class Cluster:
 
 
 class JetStream:
-    """JetStream for a program that blocks: an event loop on a thread."""
+    """The judge's view of JetStream.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._cluster = cluster
-        self._connection: Any = None
-        self._stream: Any = None
+    Args:
+        cluster: The servers.
+        is_atomic: Whether the stream allows atomic batches, if its server has them.
+    """
 
-    def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  # any result
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
+    def __init__(self, cluster: Cluster, *, is_atomic: bool) -> None:
+        self._replicas = cluster.size
+        self._is_atomic = is_atomic
+        self._server = NatsServer(cluster.address)
+        self._bucket = Bucket(self._server, BUCKET)
 
-    def set_up(self, window: float) -> None:
-        """Create the stream and the bucket of the leases, once the servers are ready."""
-        self._call(self._set_up(window))
-
-    async def _set_up(self, window: float) -> None:
-        self._connection = await nats.connect(
-            self._cluster.addresses,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,
-            error_cb=_ignore,
-        )
-        self._stream = self._connection.jetstream(timeout=2.0)
-        replicas = self._cluster.size
+    def _ask(self, what: str, **question: object) -> dict[str, Any]:
+        """Send a request until JetStream replies: a stream may have no leader for some seconds."""
+        deadline = time.monotonic() + PATIENCE
         while True:
-            with contextlib.suppress(nats.errors.Error, asyncio.TimeoutError):
-                await self._stream.create_key_value(
-                    bucket=LEASES, ttl=LEASE_TIME, replicas=replicas
-                )
-                await self._stream.add_stream(
-                    name=STREAM,
-                    subjects=[STREAM],
-                    num_replicas=replicas,
-                    duplicate_window=window,
-                    storage=api.StorageType.FILE,
-                )
-                return
-            await asyncio.sleep(_TICK)
+            try:
+                return self._server.ask(what, **question)
+            except NatsError:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(_TICK)
+
+    def set_up(self) -> None:
+        """Create the stream, once the servers are ready."""
+        self._ask(
+            f"STREAM.CREATE.{STREAM}",
+            name=STREAM,
+            subjects=[STREAM],
+            num_replicas=self._replicas,
+            allow_atomic=self._is_atomic,
+        )
 
     def length(self) -> int:
         """The number of messages, -1 if JetStream does not reply."""
-        try:
-            return int(self._call(self._stream.stream_info(STREAM)).state.messages)
-        except (nats.errors.Error, asyncio.TimeoutError):
-            return -1
+        with contextlib.suppress(NatsError):
+            return self._server.length(STREAM)
+        return -1
 
     def owner(self) -> str:
-        """The process ID of the relay that holds the lease, ``""`` if there is none."""
-        try:
-            bucket = self._call(self._stream.key_value(LEASES))
-            found: bytes = self._call(bucket.get(STREAM)).value
-        except (nats.errors.Error, asyncio.TimeoutError):
-            return ""
-        return found.decode().rpartition(":")[0]
+        """The relay that holds the lease, ``""`` if there is none."""
+        with contextlib.suppress(NatsError):
+            return str(read_value(self._bucket.get(STREAM)).get("owner", ""))
+        return ""
 
     def messages(self) -> list[tuple[str, str]]:
         """All messages, as pairs of ID and data."""
-        return list(self._call(self._read()))
-
-    async def _read(self) -> list[tuple[str, str]]:
-        info = await self._stream.stream_info(STREAM)
-        reading = await self._stream.subscribe(STREAM, ordered_consumer=True)
         found = []
-        for _ in range(info.state.messages):
-            message = await reading.next_msg(timeout=10.0)
-            found.append((unquote(message.headers[ID]), message.data.decode()))
+        length = self._ask(f"STREAM.INFO.{STREAM}")["state"]["messages"]
+        for number in range(1, length + 1):
+            message = self._ask(f"STREAM.MSG.GET.{STREAM}", seq=number)["message"]
+            data = base64.b64decode(message["data"]).decode()
+            found.append((read_headers(message)[ID], data))
         return found
 
     def close(self) -> None:
-        """Close the connection and end the loop."""
-        self._call(self._connection.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-
-async def _ignore(_: Exception) -> None:
-    """Leave it to whoever waits for a reply."""
+        """Close the connection."""
+        self._server.close()
 
 
 class Run:
@@ -195,8 +176,7 @@ class Run:
         self.judgement = Judgement(options.seed)
         self._rng = random.Random(options.seed)
         self._cluster = cluster
-        self._jetstream = JetStream(cluster)
-        self._window = options.window
+        self._jetstream = JetStream(cluster, is_atomic=not options.no_atomic)
         port = ports.take()
         rate = 1e6 if options.rate_only else RATE
         epoch = time.monotonic()
@@ -204,18 +184,21 @@ class Run:
         self.origin = Child("origin.py", origin)
         relay = {
             "url": f"http://127.0.0.1:{port}/events?stream=1&framing=chunked",
-            "servers": cluster.addresses,
+            "nats": cluster.address,
             "stream": STREAM,
-            "guard": options.guard,
-            "lease_time": 0.0 if options.no_lease else LEASE_TIME,
+            "conditional": not options.unconditional,
+            "lease_time": LEASE_TIME,
         }
-        script = str(HERE / "nats_relay.py")
-        self.relays = [Child(script, relay) for _ in range(1 if options.rate_only else 3)]
+        buckets = [f"{BUCKET}-{number}" if options.no_lease else BUCKET for number in range(3)]
+        script = str(HERE / "jetstream_process.py")
+        self.relays = [Child(script, {**relay, "bucket": bucket}) for bucket in buckets]
+        if options.rate_only:
+            del self.relays[1:]
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """Run all processes."""
-        self._jetstream.set_up(self._window)
+        self._jetstream.set_up()
         with contextlib.ExitStack() as stack:
             stack.callback(self._jetstream.close)
             for process in (self.origin, *self.relays):
@@ -321,9 +304,9 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     parser.add_argument("--servers", type=int, default=1, help="1, or 3 with three replicas")
-    parser.add_argument("--guard", choices=GUARDS, default=GUARDS[0])
+    parser.add_argument("--unconditional", action="store_true", help="write without conditions")
     parser.add_argument("--no-lease", action="store_true", help="all relays write at once")
-    parser.add_argument("--window", type=float, default=120.0, help="of duplicates, in seconds")
+    parser.add_argument("--no-atomic", action="store_true", help="without atomic batches")
     parser.add_argument("--rate-only", action="store_true", help="measure, without faults")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
