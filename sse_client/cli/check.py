@@ -57,10 +57,7 @@ def run(words: Sequence[str]) -> int:
             return _check(session, arguments)
         except requests.RequestException as error:
             cause = _cause_of(error)
-            # The message of an error of requests may contain the address.
-            is_shown = not isinstance(cause, requests.RequestException) and str(cause)
-            reason = str(cause) if is_shown else type(cause).__name__
-            message = f"no response from {shown_url(arguments.url)}: {reason}"
+            message = f"no response from {shown_url(arguments.url)}: {_reason(cause)}"
             raise ConnectionFailedError(message) from cause
 
 
@@ -108,6 +105,8 @@ def _session(arguments: argparse.Namespace) -> requests.Session:
 
 def _check(session: requests.Session, arguments: argparse.Namespace) -> int:
     request = _request(arguments)
+    if sys.stderr.isatty():
+        complain(f"observing the stream for {arguments.duration:g} s")
     first = observe(session, arguments.url, request, arguments.duration)
     if not is_stream(first.response):
         return _report_refusal(first, arguments)
@@ -204,6 +203,14 @@ def _show(
         show(json.dumps(as_json(name, findings, first), ensure_ascii=False, indent=2) + "\n")
     else:
         show(as_text(name, findings, first, has_colours=has_colours(sys.stdout)))
+
+
+def _reason(cause: BaseException) -> str:
+    if isinstance(cause, requests.TooManyRedirects):
+        return "too many redirects"
+    # The message of an error of requests may contain the address.
+    is_shown = not isinstance(cause, requests.RequestException) and str(cause)
+    return str(cause) if is_shown else type(cause).__name__
 
 
 def _cause_of(error: BaseException) -> BaseException:

@@ -41,6 +41,9 @@ _NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_L
 _EXPIRED = {9, 10}
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}
 
+#: The part of a message that names an option which the command does not have.
+_LIBRARY_ADVICE = re.compile(r" \(the option content_types admits others\)")
+
 #: The responses of servers to HTTP on a port for HTTPS.
 _WANTS_HTTPS = re.compile(b"HTTP request.{0,40}HTTPS|client sent an HTTP request", re.IGNORECASE)
 
@@ -66,7 +69,8 @@ def report(error: BaseException, name: str = "") -> int:
         error: The error.
         name: The name of the stream, if there are several.
     """
-    complain(f"{name}: {error}" if name else str(error))
+    message = _LIBRARY_ADVICE.sub("", str(error))
+    complain(f"{name}: {message}" if name else message)
     cause = error.last_cause if isinstance(error, ReconnectionExhaustedError) else None
     source = cause or error
     if isinstance(source, UnexpectedStatusError | UnexpectedContentTypeError):

@@ -70,7 +70,7 @@ class Opener:
             return self._client.sse(url, **request_arguments(self._arguments), **chosen)
         except SessionClosedError:
             if self._is_over.is_set():
-                message = "there was no response within --max-time"
+                message = "no stream could be opened within --max-time"
                 raise ConnectionFailedError(message) from None
             if self.is_closed:
                 raise BrokenPipeError from None  # the reader of the output has gone

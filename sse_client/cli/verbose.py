@@ -91,7 +91,9 @@ def shown_url(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "(an address that cannot be parsed)"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    host = parts.netloc.rpartition("@")[2]
+    # A Location may be only a path.
+    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path
 
 
 def http_version(response: requests.Response) -> str:

@@ -98,6 +98,8 @@ def printable_cause(error: BaseException) -> BaseException | None:
 
 def reason_of(error: BaseException) -> str:
     """Return a short reason, without any secret."""
+    if isinstance(root_cause(error), requests.TooManyRedirects):
+        return "too many redirects"
     cause = printable_cause(error)
     return type(root_cause(error)).__name__ if cause is None else f"{cause}"
 

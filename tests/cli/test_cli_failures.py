@@ -72,7 +72,10 @@ def test_a_refusal_shows_the_beginning_of_the_body(server, capsys, body, shown):
 
 def test_a_response_that_is_not_a_stream_shows_its_body_too(server, capsys):
     server.respond(200, {"Content-Type": "text/html"}, body="<h1>Log in</h1>")
-    assert errors_of(capsys, 4, server.url)[-1] == "  <h1>Log in</h1>"
+    assert errors_of(capsys, 4, server.url) == [
+        f"sse-client: {server.url} responded with text/html, not with text/event-stream",
+        "  <h1>Log in</h1>",
+    ]
 
 
 def test_the_last_refusal_of_several_is_shown(server, capsys):
@@ -189,7 +192,7 @@ def test_verbose_shows_both_headers_losses_and_the_end(server, capsys):
         "* connection 1 is open",
         "> Last-Event-ID: 1",
         "< HTTP/1.1 302 Found",
-        "< Location: :///x",
+        "< Location: /x",
         "< HTTP/1.1 204 No Content",
         "< Set-Cookie: [hidden]",
         "* the stream has ended",

@@ -183,7 +183,7 @@ def test_a_time_limit_that_is_not_reached_says_nothing(server, capsys):
 
 def test_no_response_within_the_time_limit_is_a_failure(server, capsys):
     assert follow(server.url, "--max-time", "0.01") == 3
-    assert capsys.readouterr() == ("", "sse-client: there was no response within --max-time\n")
+    assert capsys.readouterr() == ("", "sse-client: no stream could be opened within --max-time\n")
 
 
 def test_a_client_that_somebody_else_closes_is_a_failure(server, monkeypatch, capsys):

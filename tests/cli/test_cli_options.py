@@ -419,7 +419,7 @@ def test_what_fails_because_all_were_closed_is_not_reported():
 def test_no_response_of_several_streams_within_the_time_is_a_failure(server, capsys):
     assert follow("--max-time", "0.05", server.url_for("/a"), server.url_for("/b")) == 3
     errors = capsys.readouterr().err.splitlines()
-    expected = "there was no response within --max-time"
+    expected = "no stream could be opened within --max-time"
     assert sorted(errors) == [f"sse-client: a: {expected}", f"sse-client: b: {expected}"]
 
 

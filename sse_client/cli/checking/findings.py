@@ -133,7 +133,7 @@ def _about_buffering(observation: Observation) -> Iterator[Finding]:
     elif len(facts.bursts) > 1 and facts.events:
         average = len(facts.events) / len(facts.bursts)
         text = f"{timing}. {_count(len(facts.events), 'event')} arrived in {len(facts.bursts)} "
-        text += f"bursts, {average:.2g} on average. Nothing seems to buffer the stream."
+        text += f"bursts, on average {average:.2g} per burst. Nothing seems to buffer the stream."
         yield Finding("buffering", "ok", text)
     else:
         text = f"{timing}. There was a single burst, so buffering cannot be judged for certain."
@@ -216,10 +216,10 @@ def _about_lines(facts: StreamFacts) -> Iterator[Finding]:
     if not facts.invalid_count:
         yield Finding("lines", "ok", "All lines are valid.")
         return
-    shown = "; ".join(
-        f"line {line.number}, {one_line(line.text)!r}: {line.reason}" for line in facts.invalid
+    shown = " ".join(
+        f"Line {line.number}, {one_line(line.text)!r}: {line.reason}." for line in facts.invalid
     )
-    text = f"{_count(facts.invalid_count, 'line')} {_are(facts.invalid_count)} invalid. {shown}."
+    text = f"{_count(facts.invalid_count, 'line')} {_are(facts.invalid_count)} invalid. {shown}"
     yield Finding("lines", "problem", text)
 
 
@@ -234,7 +234,7 @@ def _about_retry(facts: StreamFacts) -> Iterator[Finding]:
 
 
 def _about_end(observation: Observation) -> Iterator[Finding]:
-    after = f"after {observation.duration:.3g} s"
+    after = f"after {round(observation.duration, 2):g} s"
     if observation.end == "end":
         text = f"The server ended the stream {after}. Browsers then reconnect."
         yield Finding("end", "note", text)

@@ -23,8 +23,9 @@ def describe_ids(ids: Sequence[str], count_with_id: int) -> tuple[_Level, str]:
     if not count_with_id:
         return "warning", "The events have no IDs, so a client that reconnects misses events."
     if count_with_id < len(ids):
-        text = f"Only {count_with_id} of {len(ids)} events have an ID, so others may be repeated."
-        return "warning", text
+        have = "has" if count_with_id == 1 else "have"
+        text = f"Only {count_with_id} of {len(ids)} events {have} an ID, so a client that "
+        return "warning", f"{text}reconnects may get the others again."
     return _describe_own_ids([each for each in ids if each])
 
 
