@@ -175,6 +175,11 @@ def test_an_extra_brings_what_it_is_for(installed, tmp_path, module):
     run(installed, "-c", f"import {module}", cwd=tmp_path)
 
 
+def test_the_project_has_the_address_of_the_specification():
+    lines = SETUP["metadata"]["project_urls"].split("\n")
+    assert "Specification = https://html.spec.whatwg.org/multipage/server-sent-events.html" in lines
+
+
 def test_each_extra_is_for_users():
     assert set(SETUP["options.extras_require"]) == set(EXTRAS)
 
