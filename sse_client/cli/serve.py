@@ -47,8 +47,8 @@ def parser() -> Parser:
     made = Parser(
         prog="sse-client serve",
         usage="sse-client serve --replay FILE [option ...]",
-        description="Serve a recorded stream, such as sse-client record writes, on every path, "
-        "and print the address. A client that sends Last-Event-ID continues after that event. A "
+        description="Serve a recording of sse-client record on every path, and print the "
+        "address. A client that sends Last-Event-ID continues after that event. A "
         "client that has all events gets status 204, and one with an unknown ID gets 410.",
         epilog="Ctrl-C and SIGTERM end it. Exit status: 0 ended, 1 failed, 2 wrong usage, "
         "130 Ctrl-C.",

@@ -158,7 +158,7 @@ class _Token(AuthBase):
 
 
 class _Call:
-    """One call of ``load`` or ``refresh``, for which any number of threads may wait."""
+    """One call to ``load`` or ``refresh``, for which any number of threads may wait."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -116,7 +116,7 @@ class SSEConfig:
             within ``first_event_timeout`` (or ``event_timeout`` if that is None) and within the
             read part of ``timeout``, or within 300 seconds if none of these is set. The time that
             consumers and hooks take does not count.
-        total_timeout: The maximum time of the whole stream, from the call of ``sse``, including all
+        total_timeout: The maximum time of the whole stream, from the call to ``sse``, including all
             connections and waits. Afterwards ``TotalTimeoutError`` is raised after the events that
             have arrived. None means no limit.
         counts_as_event: A function that is called with each event and selects those that reset

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Telemetry(Plugin):
     """Reports spans and metrics of a client's streams: ``client.install(Telemetry)``.
 
-    Each stream has a span of the kind CLIENT, from the call of ``sse`` to the end of the session.
+    Each stream has a span of the kind CLIENT, from the call to ``sse`` to the end of the session.
     It is a child of the span that was current at that call. Connections and their losses are events
     of the span. The spans of an instrumentation of requests become its children. The metrics cost
     nothing per event. Attributes and metrics have the names of OpenTelemetry's semantic
