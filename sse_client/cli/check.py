@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -188,7 +189,10 @@ def _cors(
 def _report_refusal(first: Observation, arguments: argparse.Namespace) -> int:
     """Report that the response is not an event stream."""
     status, kind = first.response.status_code, first.response.headers.get("Content-Type")
-    text = f"It is not an event stream: {status}, {one_line(kind) if kind else 'no content type'}."
+    shown = one_line(kind) if kind else "no content type"
+    if status == HTTPStatus.NO_CONTENT:
+        shown = "which tells clients not to reconnect"
+    text = f"It is not an event stream: {status}, {shown}."
     _show([Finding("stream", "problem", text)], arguments, None)
     for line in excerpt(first.body, is_truncated=False):
         complain_in_detail(line)

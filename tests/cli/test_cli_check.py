@@ -108,6 +108,10 @@ def test_an_invalid_line_is_explained(line, reason):
     assert reason in found.text
 
 
+def test_lines_are_not_judged_if_none_arrived():
+    assert [each for each in findings_of(observed()) if each.about == "lines"] == []
+
+
 def test_only_the_first_invalid_lines_are_shown():
     text = finding("lines", (0.0, b"x\n" * 9)).text
     assert text.startswith("9 lines are invalid.")
@@ -390,6 +394,13 @@ def test_a_redirect_is_named(server, capsys):
     server.handler = numbered
     assert follow("check", server.url_for("/x")) == 0
     assert f"The request was redirected to {server.url}y." in capsys.readouterr().out
+
+
+def test_a_204_is_explained(server, capsys):
+    server.respond(204)
+    assert follow("check", server.url) == 4
+    text = "It is not an event stream: 204, which tells clients not to reconnect."
+    assert text in capsys.readouterr().out
 
 
 def test_redirects_in_a_loop_are_named(server, capsys):

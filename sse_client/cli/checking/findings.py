@@ -213,6 +213,8 @@ def _about_events(facts: StreamFacts) -> Iterator[Finding]:
 
 
 def _about_lines(facts: StreamFacts) -> Iterator[Finding]:
+    if not facts.size:
+        return
     if not facts.invalid_count:
         yield Finding("lines", "ok", "All lines are valid.")
         return
