@@ -54,6 +54,10 @@ def add_request_options(parser: Parser) -> None:
         action="append",
         help="a body: text, @FILE, or @- for standard input",
     )
+    # Browsers write it if they copy a request as a command line of curl.
+    body.add_argument(
+        "--data-raw", type=os.fsencode, action="append", dest="data", help=argparse.SUPPRESS
+    )
     body.add_argument(
         "--json-body", metavar="DATA", type=values.content, help="a body in JSON, as for -d"
     )
@@ -72,7 +76,10 @@ def add_request_options(parser: Parser) -> None:
         help="send the bearer token in this variable",
     )
     # Options of curl without an effect here, so that its command lines work unchanged.
-    for names in (("-N", "--no-buffer"), ("-L", "--location"), ("-s", "--silent"), ("-S",)):
+    for names in (
+        *(("-N", "--no-buffer"), ("-L", "--location"), ("-s", "--silent"), ("-S", "--show-error")),
+        *(("-f", "--fail", "--fail-with-body"), ("--compressed",)),
+    ):
         request.add_argument(*names, action="store_true", dest="ignored", help=argparse.SUPPRESS)
     _add_connection_options(parser)
 

@@ -105,6 +105,7 @@ def test_headers_may_be_in_a_file(server, tmp_path):
 def test_a_command_for_curl_can_be_used_as_it_is(server, capsys):
     server.serve(["one"], then="stall")
     words = ["-sSN", "-L", "-k", "-m", "60", "--max-events", "1", "--no-buffer", "--location"]
+    words += ["--show-error", "-f", "--fail", "--fail-with-body", "--compressed"]
     assert follow(*words, server.url, "--silent") == 0
     assert capsys.readouterr().out == "one\n"
     assert follow("--no-bufer", server.url) == 2

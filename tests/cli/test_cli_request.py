@@ -44,6 +44,7 @@ def body(tmp_path):
         (["-d", "x", "-X", "PUT"], ("PUT", b"x", FORM)),
         (["-d", "x", "-H", "content-type: text/plain"], ("POST", b"x", "text/plain")),
         (["-d", "@{body}"], ("POST", BODY, FORM)),
+        (["--data-raw", "@a"], ("POST", b"@a", FORM)),
         (["--json-body", "[1]"], ("POST", b"[1]", "application/json")),
         (["--json-body", "@{body}"], ("POST", BODY, "application/json")),
     ],
