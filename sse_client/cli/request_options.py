@@ -43,6 +43,15 @@ def add_request_options(parser: Parser) -> None:
         help="a header 'Name: value', or @FILE; repeatable",
     )
     request.add_argument(
+        "-b",
+        "--cookie",
+        metavar="NAME=VALUE",
+        type=values.cookies,
+        action="append",
+        dest="header",
+        help="cookies, separated by ';'; repeatable",
+    )
+    request.add_argument(
         "-A", "--user-agent", metavar="TEXT", type=values.header_value, help="the User-Agent"
     )
     body = request.add_mutually_exclusive_group()
@@ -158,12 +167,13 @@ def proxies(arguments: argparse.Namespace) -> dict[str, str] | None:
 
 
 def join_fields(fields: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
-    """Join headers of the same name (RFC 9110, section 5.3)."""
+    """Join headers of the same name (RFC 9110, section 5.3; cookies: RFC 6265, section 5.4)."""
     names: dict[str, str] = {}
     headers: dict[str, bytes] = {}
     for given, value in fields:
         name = names.setdefault(given.lower(), given)
-        headers[name] = headers[name] + b", " + value if name in headers else value
+        separator = b"; " if name.lower() == "cookie" else b", "
+        headers[name] = headers[name] + separator + value if name in headers else value
     return headers
 
 

@@ -97,6 +97,14 @@ def _field(line: bytes) -> tuple[str, bytes]:
     return shown, value.strip(b" \t")
 
 
+def cookies(text: str) -> list[tuple[str, bytes]]:
+    """Convert cookies into the header field that sends them."""
+    if "=" not in text or _NOT_IN_VALUES.search(text):
+        message = "must have the form NAME=VALUE; files of cookies are not read"
+        raise argparse.ArgumentTypeError(message)
+    return [("Cookie", os.fsencode(text))]
+
+
 def credentials(text: str) -> tuple[str, str]:
     """Convert a user and a password. Prompt for a missing password on the terminal."""
     user, colon, password = text.partition(":")

@@ -55,6 +55,27 @@ def test_the_request_is_the_one_asked_for(server, body, words, sent):
     assert (request.method, request.body, request.headers.get("Content-Type")) == sent
 
 
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        (["-b", "a=1; b=ä"], "a=1; b=ä"),
+        (["--cookie", "a=1", "-b", "b=2"], "a=1; b=2"),
+        (["-b", "a=1", "-H", "cookie: b=2"], "a=1; b=2"),
+    ],
+    ids=str,
+)
+def test_cookies_are_sent(server, words, sent):
+    assert sent_by(server, *words).headers["Cookie"] == sent
+
+
+@pytest.mark.parametrize("text", [SECRET, "", f"a={SECRET}\n"])
+def test_what_is_not_a_cookie_is_wrong_usage(capsys, text):
+    assert follow("http://a/", "-b", text) == 2
+    errors = capsys.readouterr().err
+    assert "-b/--cookie: must have the form NAME=VALUE; files of cookies are not read" in errors
+    assert SECRET not in errors
+
+
 def test_the_data_may_come_from_standard_input(server, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from\nstdin\n")))
     assert sent_by(server, "-d", "@-").body == b"from\nstdin\n"
