@@ -232,7 +232,7 @@ class JetStreamStream:
 
 def read_headers(message: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers of a message, as JetStream's API replies it."""
-    _, *lines = base64.b64decode(message.get("hdrs", "")).decode().split("\r\n")
+    _, *lines = base64.b64decode(message.get("hdrs", "")).decode(errors="replace").split("\r\n")
     return {
         name: value.strip()
         for name, colon, value in (line.partition(":") for line in lines)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import socket
 
 import pytest
+from numbered_server import wait_for
 
 from sse_client.relay.failures import RelayError
 from sse_client.relay.jetstream import stream as stream_module
@@ -348,6 +350,23 @@ def test_a_message_of_another_program_is_refused():
             message["hdrs"] = base64.b64encode(headers).decode()
         with pytest.raises(RelayError, match="its last message is not one of a relay"):
             jetstream.last()
+
+
+def test_headers_that_are_not_utf_8_are_those_of_another_program(nats, jetstream):
+    headers = b"NATS/1.0\r\nName: \xff\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", nats.port)) as connection:
+        lines = connection.makefile("rwb")
+        lines.write(b'CONNECT {"verbose": false, "headers": true}\r\n')
+        sizes = len(headers), len(headers) + 1
+        lines.write(b"HPUB %s %d %d\r\n" % (jetstream.subject.encode(), *sizes))
+        lines.write(headers + b"x\r\nPING\r\n")
+        lines.flush()
+        assert lines.readline().startswith(b"INFO ")
+        assert lines.readline() == b"PONG\r\n"
+        lines.close()
+    wait_for(lambda: nats.length(jetstream.name) == 1)
+    with pytest.raises(RelayError, match="its last message is not one of a relay"):
+        jetstream.last()
 
 
 def test_a_name_that_is_no_subject_is_refused():
