@@ -184,6 +184,8 @@ class JetStreamStream:
             found.append("it copies the messages of another stream")
         if config.get("sealed"):
             found.append("it is sealed")
+        if config.get("no_ack"):
+            found.append("it has no_ack, so no write gets a reply")
         if not state["messages"] and state["last_seq"]:
             found.append("its messages were deleted, and the position with them")
         return found

@@ -310,6 +310,7 @@ def test_the_limits_of_the_stream_count_too(nats, stream, option):
         ({"subjects": ["one.>"]}, "it must have a single subject without wildcards"),
         ({"subjects": ["one.a", "one.b"]}, "it must have a single subject without wildcards"),
         ({"sealed": True}, "it is sealed"),
+        ({"no_ack": True}, "it has no_ack, so no write gets a reply"),
         ({"sources": [{"name": "other"}]}, "it copies the messages of another stream"),
     ],
 )
