@@ -7,7 +7,7 @@ address, because the password may be a part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 NATS_PORT = 4222
 
@@ -29,6 +29,16 @@ class ServerAddress:
     url: str
     shown: str
     is_encrypted: bool
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """User and password, or the token, for nats-py, which does not decode those of a URL."""
+        parts = urlsplit(self.url)
+        if parts.username is None:
+            return {}
+        if parts.password is None:
+            return {"token": unquote(parts.username)}
+        return {"user": unquote(parts.username), "password": unquote(parts.password)}
 
     def __repr__(self) -> str:
         """Show no user info."""

@@ -306,6 +306,7 @@ class NatsServer:
                     error_cb=complained,
                     disconnected_cb=link.lost,
                     closed_cb=link.lost,
+                    **server.credentials,
                     **options,
                 ),
                 2 * TIMEOUT,

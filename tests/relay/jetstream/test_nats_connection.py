@@ -154,6 +154,22 @@ def test_a_refusal_of_password_or_right_is_permanent(guarded):
     assert "$js.api.info" in str(error).lower()
 
 
+@pytest.mark.parametrize(
+    ("option", "user"),
+    [
+        ('user: "ü@", password: "a/b:%,"', "%C3%BC%40:a%2Fb%3A%25%2C"),
+        ('token: "a/b:%,"', "a%2Fb%3A%25%2C"),
+    ],
+)
+def test_user_password_and_token_may_be_percent_encoded(tmp_path, option, user):
+    config = tmp_path / "nats.conf"
+    config.write_text(f"authorization {{{option}}}", encoding="utf-8")
+    process = NatsProcess(tmp_path / "store", "--config", str(config))
+    process.nats = NatsServer(process.url.replace("//", f"//{user}@"))
+    with process:
+        assert "streams" in process.nats.ask("INFO")
+
+
 def test_a_server_without_jetstream_is_waited_for(tmp_path):
     with NatsProcess(tmp_path, jetstream=False) as process:
         error = failure_of(process.url)
