@@ -48,6 +48,12 @@ _HEADERS_SIZE = len("NATS/1.0\r\n\r\n")
 #: The size that conditions and IDs may add to a message, in bytes.
 _CONDITION_SIZE = 128
 
+#: The maximum size of the headers of a message, in bytes. JetStream has no option for it.
+_LONGEST_HEADERS = 65_535
+
+#: The maximum length of an ID in an error.
+_LONGEST_ID = 100
+
 
 class MessageWriter:
     """Writes batches after a position. For one thread.
@@ -155,20 +161,35 @@ class MessageWriter:
         Raises:
             RelayError: The first one is too large.
         """
-        option, limit = self._stream.size_limit()
         is_batch = self._stream.batching is not Batching.SINGLE and not self._is_careful
         rest = self._messages[self._written :]
         for index, (data, headers) in enumerate(rest):
-            size = _size(data, headers)
-            if size > limit:
+            problem = self._problem(data, headers)
+            if problem:
                 if index:
                     return rest[: index if is_batch else 1]
                 raise RelayError(
-                    f"the event with the ID {headers[ID]!r} is too large for the stream "
-                    f"{self._stream.name!r}: its message takes {size:,} bytes, and {option} "
-                    f"allows {limit:,}; raise that option, and start the relay again"
+                    f"the event with the ID {headers[ID][:_LONGEST_ID]!r} is too large for the "
+                    f"stream {self._stream.name!r}: {problem}"
                 )
         return rest if is_batch else rest[:1]
+
+    def _problem(self, data: bytes, headers: dict[str, str]) -> str:
+        """Return why a message is too large, ``""`` if it is not."""
+        option, limit = self._stream.size_limit()
+        header_size = _size(headers)
+        size = len(data) + header_size
+        if size > limit:
+            return (
+                f"its message takes {size:,} bytes, and {option} allows {limit:,}; raise that "
+                "option, and start the relay again"
+            )
+        if header_size > _LONGEST_HEADERS:
+            return (
+                f"its type and its ID take {header_size:,} bytes in the headers, and JetStream "
+                f"allows {_LONGEST_HEADERS:,}"
+            )
+        return ""
 
     def _conditional(self, messages: Sequence[Message], first: int) -> list[Message]:
         """Return messages with the condition that they follow this sequence number."""
@@ -203,7 +224,7 @@ class MessageWriter:
         return True
 
 
-def _size(data: bytes, headers: dict[str, str]) -> int:
-    """Return the size of a message with its headers, and some bytes for its condition."""
+def _size(headers: dict[str, str]) -> int:
+    """Return the size of the headers of a message, and some bytes for its condition."""
     names = sum(len(name) + len(value) + _HEADER_SIZE for name, value in headers.items())
-    return len(data) + names + _HEADERS_SIZE + _CONDITION_SIZE
+    return names + _HEADERS_SIZE + _CONDITION_SIZE

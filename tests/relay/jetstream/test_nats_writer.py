@@ -281,6 +281,28 @@ def test_an_event_that_is_too_large_is_named_after_those_before_it(nats, jetstre
     assert nats.ids(jetstream.name) == ["1", "2"]
 
 
+def test_an_event_whose_headers_are_too_large_is_named_after_those_before_it(nats, jetstream):
+    large = "x" * 65_535
+    text = (
+        rf"^the event with the ID '{'x' * 100}' is too large for the stream '{jetstream.name}': "
+        r"its type and its ID take 65,\d\d\d bytes in the headers, and JetStream allows 65,535$"
+    )
+    with pytest.raises(RelayError, match=text):
+        write(writer_of(jetstream), batch_of("1", "2", large, "3"), RepeatFilter("3", 1))
+    assert nats.ids(jetstream.name) == ["1", "2"]
+
+
+def test_an_event_with_the_largest_headers_is_written(nats, jetstream):
+    for size in range(65_200, 65_536, 8):
+        batch = batch_of("x" * size)
+        try:
+            writer_of(jetstream).write(batch, RepeatFilter("x" * size, 1))
+        except RelayError:
+            break
+        written = size
+    assert jetstream.last().id == "x" * written
+
+
 @pytest.mark.parametrize("option", ["max_msg_size", "max_bytes"])
 def test_the_limits_of_the_stream_count_too(nats, stream, option):
     config = {"name": stream, "subjects": [stream], option: 2000}
