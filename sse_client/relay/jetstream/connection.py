@@ -24,6 +24,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sse_client.relay.jetstream.address import parse_addresses
+from sse_client.relay.jetstream.event_loop import DaemonEventLoop
 from sse_client.relay.jetstream.failures import (
     NatsError,
     from_complaint,
@@ -203,7 +204,7 @@ class NatsServer:
                 coroutine.close()
                 raise _closed()
             if self._thread is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = DaemonEventLoop()
                 # Daemon: it must not delay the exit of the interpreter.
                 self._thread = threading.Thread(
                     target=self._run, name="sse-client:nats", daemon=True

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import ssl
+import subprocess
 import sys
 import time
 
@@ -15,6 +16,7 @@ import trustme
 from canaries import CANARY
 from nats_process import NatsProcess
 from numbered_server import wait_for
+from processes import Process
 from support import PATIENCE, Running
 from tables import each_of
 
@@ -40,6 +42,26 @@ authorization {
     }
   ]
 }
+"""
+
+
+#: A program that ends while the name of a server is being resolved, which never ends.
+HANGING_RESOLVER = """
+import socket, threading
+from sse_client.relay.jetstream.connection import NatsServer
+
+def hang(*arguments, **options):
+    print("resolving", flush=True)
+    resolving.set()
+    threading.Event().wait()
+
+resolving = threading.Event()
+socket.getaddrinfo = hang
+server = NatsServer("nats://nats.invalid")
+threading.Thread(target=lambda: server.ask("INFO"), daemon=True).start()
+resolving.wait()
+server.close()
+print("closed", flush=True)
 """
 
 
@@ -209,6 +231,24 @@ def test_closing_ends_an_attempt_to_connect(own_nats):
     wait_for(server._connecting.locked)
     server.close()
     assert str(asking.outcome()) == "the connection is closed"
+
+
+def test_a_resolver_that_hangs_does_not_delay_the_exit(nats):
+    process = Process(
+        [sys.executable, "-c", HANGING_RESOLVER], stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    try:
+        shown, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert shown.split() == [b"resolving", b"closed"]
+
+
+def test_a_name_is_resolved(nats):
+    server = NatsServer(nats.url.replace("127.0.0.1", "localhost"))
+    assert "streams" in server.ask("INFO")
+    server.close()
+    assert str(failure_of("nats://nats.invalid")).endswith("(nats.invalid:4222)")
 
 
 def test_a_server_that_is_frozen_is_left(own_nats, short_timeouts):
