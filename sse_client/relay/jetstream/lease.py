@@ -94,11 +94,19 @@ class BucketLease(HeldLease):
     def release(self) -> None:
         """Release it if it is still held. After a failure it expires by itself."""
         try:
-            found = self._bucket.get(self.name)
-            if self._is_mine(found):
-                self._bucket.delete(self.name, found.revision)
+            try:
+                self._delete()
+            except NatsError as error:
+                if error.code not in UNMET:
+                    raise
+                self._delete()  # the keeper has just renewed it
         except NatsError as error:
             logger.info("a lease could not be released, and will expire: %s", error)
+
+    def _delete(self) -> None:
+        found = self._bucket.get(self.name)
+        if self._is_mine(found):
+            self._bucket.delete(self.name, found.revision)
 
     def _put(self, revision: int) -> None:
         claim = self._claim

@@ -137,6 +137,23 @@ def test_a_lease_that_cannot_be_released_expires(bucket, caplog):
     assert "a lease could not be released, and will expire: no reply" in caplog.text
 
 
+def test_a_lease_is_released_although_it_is_renewed_at_the_same_time(bucket):
+    class Renewing(Bucket):
+        """Whose value is renewed after it is read for the first time."""
+
+        def get(self, key):
+            found = super().get(key)
+            while renewals:
+                renewals.pop()()
+            return found
+
+    lease = take(bucket)
+    lease._bucket = Renewing(bucket._server, bucket._name)
+    renewals = [lease.renew]
+    lease.release()
+    assert bucket.get("orders").value is None
+
+
 def test_it_expires_without_a_renewal(nats, stream):
     bucket = Bucket(nats.nats, f"leases-{stream}")
     bucket.prepare(0.2, 1)
