@@ -27,6 +27,7 @@ from sse_client.relay.jetstream.address import parse_addresses
 from sse_client.relay.jetstream.event_loop import DaemonEventLoop
 from sse_client.relay.jetstream.failures import (
     NatsError,
+    NoRespondersError,
     from_complaint,
     from_exception,
     from_reply,
@@ -254,7 +255,7 @@ class NatsServer:
             failure = found
         exchange.cancel()
         if type(failure).__name__ == "NoRespondersError":  # of nats-py
-            raise NatsError(f"JetStream is not available ({link.server.shown})", passes=True)
+            raise NoRespondersError(link.server.shown)
         link.fail(from_exception(failure, link.server.shown))
         await link.close()
         raise link.failed.result()

@@ -51,6 +51,13 @@ class NatsError(SSEClientError):
         self.code = code
 
 
+class NoRespondersError(NatsError):
+    """Nobody subscribes to the subject: JetStream is not available, or the stream is gone."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(f"JetStream is not available ({server})", passes=True)
+
+
 def parse_reply(reply: bytes) -> dict[str, Any]:
     """Return the content of a reply of JetStream.
 

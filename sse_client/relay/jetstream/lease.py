@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sse_client.relay.held_lease import HeldLease, Position, Wait
-from sse_client.relay.jetstream.failures import UNMET, NatsError
+from sse_client.relay.jetstream.failures import UNMET, NatsError, NoRespondersError
 from sse_client.relay.keeper import Keeper
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class BucketLease(HeldLease):
         try:
             self._put(self._revision)
         except NatsError as error:
-            if error.code not in UNMET:
+            if error.code not in UNMET and not isinstance(error, NoRespondersError):
                 raise
-            # The reply to the last renewal may have been lost.
+            # The reply to the last renewal may have been lost, or the bucket may be deleted.
             found = self._bucket.get(self.name)
             if self._is_mine(found):
                 self._revision = found.revision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nats_process import LEASE
+from nats_process import LEASE, NatsProcess
 from numbered_server import wait_for
 
 from sse_client.relay.failures import RelayError
@@ -127,6 +127,22 @@ def test_a_lease_that_is_gone_is_lost(bucket, taken):
     lease.release()
     if taken:
         assert read_value(bucket.get("orders"))["lease"] == other.text, "it is not released"
+
+
+def test_a_lease_whose_bucket_is_deleted_is_lost(nats, bucket):
+    lease = take(bucket)
+    nats.nats.ask(f"STREAM.DELETE.KV_{bucket._name}")
+    lease.renew()
+    assert lease.lost.is_set()
+
+
+def test_a_lease_is_not_lost_while_jetstream_is_not_available(tmp_path, bucket):
+    lease = take(bucket)
+    with NatsProcess(tmp_path, jetstream=False) as without:
+        lease._bucket = Bucket(without.nats, bucket._name)
+        with pytest.raises(NatsError, match="JetStream is not available"):
+            lease.renew()
+    assert not lease.lost.is_set()
 
 
 def test_a_lease_that_cannot_be_released_expires(bucket, caplog):

@@ -92,6 +92,19 @@ def test_a_server_that_restarts_loses_nothing(own_nats, stream, numbered, relay_
     assert f"{relay.owner}: NATS fails, waiting for it: NatsError: " in caplog.text
 
 
+def test_a_bucket_that_is_deleted_is_created_again(nats, stream, numbered, relay_to):
+    numbered.offer(3)
+    bucket = f"leases-{stream}"
+    with relay_to(nats, stream, numbered.url, bucket=bucket) as relay:
+        wait_for(lambda: relay.statistics.written == 3)
+        nats.nats.ask(f"STREAM.DELETE.KV_{bucket}")
+        wait_for(lambda: relay.statistics.leases == 2)
+        numbered.offer(6)
+        wait_for(lambda: relay.statistics.written == 6)
+        assert read_value(Bucket(nats.nats, bucket).get(stream))["owner"] == relay.owner
+    assert nats.ids(stream) == numbers(6)
+
+
 def test_a_server_that_is_frozen_loses_nothing(
     own_nats, stream, numbered, relay_to, short_timeouts
 ):
