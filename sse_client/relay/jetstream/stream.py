@@ -41,6 +41,11 @@ _PLAIN = string.punctuation.replace("%", "")
 #: The bytes that a stored message takes besides its subject, its headers and its data, rounded up.
 _STORED_SIZE = 64
 
+#: The window for duplicates of a new stream, in nanoseconds. JetStream holds the IDs of the
+#: messages of this time in memory, with more than 200 bytes for each. The conditions only need the
+#: ID of the last message.
+_WINDOW = 1_000_000_000
+
 #: The valid names of a stream, which are also valid as a subject and as the key in a bucket.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -136,6 +141,7 @@ class JetStreamStream:
             storage="file",
             discard="old",
             num_replicas=1,
+            duplicate_window=_WINDOW,
             allow_atomic=True,  # older servers than 2.12 ignore it
         )
 

@@ -10,7 +10,7 @@ from numbered_server import wait_for
 
 from sse_client.relay.failures import RelayError
 from sse_client.relay.jetstream import stream as stream_module
-from sse_client.relay.jetstream.failures import NatsError
+from sse_client.relay.jetstream.failures import UNMET, NatsError
 from sse_client.relay.jetstream.stream import (
     Batching,
     JetStreamStream,
@@ -259,6 +259,42 @@ def test_the_rest_of_a_batch_is_refused_with_its_first_message(nats, jetstream):
     other.write(batch_of("1"), RepeatFilter("1", 1))
     assert late.write(batch_of("1", "2", "3"), RepeatFilter("3", 1)) is Outcome.MOVED
     assert nats.ids(jetstream.name) == ["1"]
+
+
+class Repeating:
+    """A stream of which a test may send all messages again."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self.copies = []
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def publish(self, messages):
+        self.copies += messages
+        return self._stream.publish(messages)
+
+
+def test_late_copies_are_refused_without_the_window_for_duplicates(nats, jetstream):
+    repeating = Repeating(jetstream)
+    writer = writer_of(repeating)
+    for ids in (["1", "2", "3"], ["4", "5"], ["6"]):
+        assert write(writer, batch_of(*ids), RepeatFilter(ids[-1], 1)) is Outcome.WRITTEN
+        for data, headers in repeating.copies:
+            if "Nats-Batch-Id" in headers:
+                continue  # without the rest of its batch, it is not a message
+            # Without its ID JetStream can't recognise it as a duplicate.
+            rest = {name: value for name, value in headers.items() if name != "Nats-Msg-Id"}
+            with pytest.raises(NatsError) as caught:
+                jetstream.publish([(data, rest)])
+            assert caught.value.code in UNMET
+    assert nats.ids(jetstream.name) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_jetstream_does_not_hold_the_ids_of_many_messages(nats, stream):
+    config = JetStreamStream(nats.nats, stream).create()["config"]
+    assert config["duplicate_window"] == 1_000_000_000
 
 
 def test_a_position_that_is_another_message_or_gone_is_noticed(nats, jetstream):
