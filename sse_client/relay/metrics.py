@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from wsgiref import simple_server
 
+from sse_client.relay.failures import RelayError
 from sse_client.relay.progress import Progress
 
 if TYPE_CHECKING:
@@ -95,9 +96,11 @@ class _Collector:
         up = self._library.GaugeMetricFamily(
             f"sse_relay_{target.name.lower()}_up", f"Whether {target.name} replies."
         )
+        # RelayError: a stream that can't be used counts as a failure.
+        failures: tuple[type[Exception], ...] = (RelayError, *target.failures)
         try:
             statuses = self._sources.statuses()
-        except target.failures:
+        except failures:
             up.add_metric([], 0)
             yield up
             yield from self._current([])

@@ -225,6 +225,22 @@ def test_the_metrics_show_that_nats_fails():
         assert "sse_relay_nats_up 0.0" in get(f"http://127.0.0.1:{port}/metrics")
 
 
+def test_the_metrics_of_a_stream_that_cannot_be_used_are_those_of_the_process(
+    nats, stream, numbered, relay_to
+):
+    pytest.importorskip("prometheus_client")
+    numbered.offer(2)
+    with relay_to(nats, stream, numbered.url) as started:
+        wait_for(lambda: started.statistics.written == 2)
+        config = nats.nats.ask(f"STREAM.INFO.{stream}")["config"]
+        nats.nats.ask(f"STREAM.UPDATE.{stream}", **{**config, "max_age": 10**12})
+        statuses = lambda: [read_status(nats.nats, stream)]  # noqa: E731  # for a single use
+        with serve_metrics(Sources(nats.nats, statuses, figures=started.figures), port=0) as port:
+            page = get(f"http://127.0.0.1:{port}/metrics")
+    assert "sse_relay_nats_up 0.0" in page
+    assert f'sse_relay_waiting{{stream="{stream}"}} 0.0' in page
+
+
 def get(url):
     with urllib.request.urlopen(url, timeout=PATIENCE) as response:
         return response.read().decode()
