@@ -130,4 +130,6 @@ class JetStreamRelay(SingleRelay[BucketLease]):
 
     def _current_figures(self) -> dict[str, object]:
         relay = self._leased_relay
-        return self._report.fields(0 if relay is None else relay.waiting)
+        if relay is None:  # the lease is just being taken
+            return {**self._report.fields(0), "state": "starting"}
+        return self._report.fields(relay.waiting)

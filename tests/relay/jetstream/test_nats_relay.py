@@ -13,7 +13,7 @@ from sse_client.relay import RelayState
 from sse_client.relay.failures import RelayError
 from sse_client.relay.held_lease import Wait
 from sse_client.relay.jetstream.bucket import BUCKET, Bucket
-from sse_client.relay.jetstream.lease import read_value
+from sse_client.relay.jetstream.lease import BucketLease, read_value
 from sse_client.relay.jetstream.relay import JetStreamRelay
 from sse_client.relay.jetstream.stream import JetStreamStream, LastMessage
 
@@ -59,6 +59,16 @@ def test_another_relay_takes_over(nats, stream, numbered, relay_to):
             assert owner == second.owner
     assert nats.ids(stream) == numbers(5)
     assert read_value(Bucket(nats.nats, BUCKET).get(stream)) == {}
+
+
+def test_a_relay_that_has_just_taken_the_lease_is_starting(nats, stream, numbered, relay_to):
+    relay = relay_to(nats, stream, numbered.url)
+    lease = relay._acquire()
+    assert isinstance(lease, BucketLease)
+    value = read_value(Bucket(nats.nats, BUCKET).get(stream))
+    assert (value["owner"], value["state"]) == (relay.owner, "starting")
+    lease.release()
+    relay.close()
 
 
 def test_a_relay_that_was_overtaken_continues_after_the_other(
