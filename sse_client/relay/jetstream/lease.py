@@ -68,7 +68,6 @@ class BucketLease(HeldLease):
         except NatsError as error:
             if error.code not in UNMET:
                 raise
-            # The reply to an earlier attempt may be lost, but its text is not known here.
             return False
         return True
 
@@ -126,7 +125,7 @@ class BucketKeeper(Keeper[BucketLease]):
 
 
 def acquire(bucket: Bucket, claim: Claim, seconds: float) -> BucketLease | Wait:
-    """Take the lease if it is free. Blocks.
+    """Take the lease if it is free, or this relay's own. Blocks.
 
     Args:
         bucket: The bucket, which is prepared.
@@ -134,7 +133,9 @@ def acquire(bucket: Bucket, claim: Claim, seconds: float) -> BucketLease | Wait:
         seconds: The time after which it expires unless it is renewed.
     """
     found = bucket.get(claim.stream)
-    if found.value is None:
+    # The reply to an earlier attempt of this relay, or to its release, may have been lost.
+    is_own = str(read_value(found).get("lease", "")).startswith(f"{claim.owner} ")
+    if found.value is None or is_own:
         lease = BucketLease(bucket, claim, seconds)
         if lease.take(found.revision):
             return lease

@@ -93,6 +93,18 @@ def test_a_failure_is_not_taken_for_a_lease_of_another(bucket):
         Bucket(Silent(), "leases").get("orders")
 
 
+def test_a_relay_takes_its_own_lease_if_the_reply_was_lost(bucket):
+    with pytest.raises(NatsError):
+        acquire(Failing(bucket, put="later"), claim(), 60.0)
+    assert isinstance(acquire(bucket, claim("b"), 60.0), Wait)
+    lost = take(bucket)
+    lease = take(bucket)
+    lost.renew()
+    assert lost.lost.is_set()
+    lease.renew()
+    assert not lease.lost.is_set()
+
+
 def test_renewing_writes_the_figures(bucket):
     figures = {"written": 1}
     lease = acquire(bucket, Claim("orders", "a", "", lambda: figures), 60.0)
