@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sse_client.relay.failures import RelayError
-from sse_client.relay.jetstream.failures import NO_MESSAGE, NO_STREAM, NatsError
+from sse_client.relay.jetstream.failures import NAME_IN_USE, NO_MESSAGE, NO_STREAM, NatsError
 from sse_client.relay.jetstream.stream import read_headers
 
 if TYPE_CHECKING:
@@ -85,20 +85,29 @@ class Bucket:
         if problem:
             raise RelayError(problem)
         if problem is None:
-            life = round(seconds * _NANOSECONDS)
-            self._server.ask(
-                f"STREAM.CREATE.{self._stream}",
-                name=self._stream,
-                subjects=[f"$KV.{self._name}.>"],
-                max_msgs_per_subject=1,
-                max_age=life,
-                duplicate_window=min(life, _LONGEST_WINDOW * _NANOSECONDS),
-                discard="new",
-                storage="file",
-                allow_rollup_hdrs=True,
-                deny_delete=True,
-                num_replicas=replicas,
-            )
+            try:
+                self._create(seconds, replicas)
+            except NatsError as error:
+                if error.code != NAME_IN_USE:
+                    raise
+                # Another relay has just created it, perhaps with another number of replicas.
+                self.prepare(seconds, replicas)
+
+    def _create(self, seconds: float, replicas: int) -> None:
+        life = round(seconds * _NANOSECONDS)
+        self._server.ask(
+            f"STREAM.CREATE.{self._stream}",
+            name=self._stream,
+            subjects=[f"$KV.{self._name}.>"],
+            max_msgs_per_subject=1,
+            max_age=life,
+            duplicate_window=min(life, _LONGEST_WINDOW * _NANOSECONDS),
+            discard="new",
+            storage="file",
+            allow_rollup_hdrs=True,
+            deny_delete=True,
+            num_replicas=replicas,
+        )
 
     def get(self, key: str) -> Entry:
         """Return the value of a key."""

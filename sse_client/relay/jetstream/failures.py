@@ -29,6 +29,9 @@ _EXISTS = 10058
 NO_STREAM = 10059
 NO_MESSAGE = 10037
 
+#: JetStream's code of a new stream whose name another stream has, with another configuration.
+NAME_IN_USE = 10058
+
 #: JetStream's codes of a write whose condition is not met: the last sequence number, the last
 #: message ID, and an atomic batch of which it has lost messages or the beginning.
 UNMET = frozenset({10071, 10164, 10070, 10176})

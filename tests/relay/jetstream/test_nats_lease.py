@@ -220,6 +220,27 @@ def test_all_relays_must_have_the_same_lease_time(bucket):
     bucket.prepare(60.0, 1)
 
 
+class LateBucket(Bucket):
+    """A bucket that another relay creates after this one has looked for it."""
+
+    found = None
+
+    def problem(self, seconds):
+        found, self.found = self.found, super().problem(seconds)
+        return found
+
+
+def test_two_relays_may_create_the_bucket_at_the_same_time(nats, stream, bucket):
+    # A single server permits one replica only, so another option differs.
+    config = nats.nats.ask(f"STREAM.INFO.KV_{bucket._name}")["config"]
+    nats.nats.ask(f"STREAM.UPDATE.KV_{bucket._name}", **{**config, "description": "another"})
+    LateBucket(nats.nats, bucket._name).prepare(60.0, 1)
+    with pytest.raises(RelayError, match="which must be the lease time of all relays"):
+        LateBucket(nats.nats, bucket._name).prepare(5.0, 1)
+    with pytest.raises(NatsError, match="replicas"):
+        LateBucket(nats.nats, f"other-{stream}").prepare(60.0, 99)
+
+
 def test_a_bucket_that_cannot_be_read_is_not_created(stream):
     class Refusing:
         def ask(self, what, **_):
