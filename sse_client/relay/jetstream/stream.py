@@ -186,6 +186,8 @@ class JetStreamStream:
             found.append("it has a max_age, which would delete the position")
         if len(subjects) != 1 or {"*", ">"} & set(subjects[0].split(".")):
             found.append("it must have a single subject without wildcards")
+        if config.get("subject_transform"):
+            found.append("it has a subject_transform, so the position is not found")
         if config.get("mirror") or config.get("sources"):
             found.append("it copies the messages of another stream")
         if config.get("sealed"):

@@ -367,6 +367,7 @@ def test_the_limits_of_the_stream_count_too(nats, stream, option):
         ({"retention": "interest"}, "its retention is 'interest', but must be 'limits'"),
         ({"subjects": ["one.>"]}, "it must have a single subject without wildcards"),
         ({"subjects": ["one.a", "one.b"]}, "it must have a single subject without wildcards"),
+        ({"subject_transform": {"dest": "two"}}, "so the position is not found"),
         ({"sealed": True}, "it is sealed"),
         ({"no_ack": True}, "it has no_ack, so no write gets a reply"),
         ({"sources": [{"name": "other"}]}, "it copies the messages of another stream"),
