@@ -15,27 +15,34 @@ if TYPE_CHECKING:
 #: The identifier of the main thread. It is wrong in a child that another thread has forked.
 _MAIN_THREAD = threading.main_thread().ident
 
-#: The main thread's first and longest single wait for a lock, in seconds.
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+#: The main thread's first and longest single wait, in seconds.
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+
+
+def must_wait_in_steps() -> bool:
+    """Return whether the calling thread must wait in steps to handle signals.
+
+    Only the main thread handles signals. On Windows a signal does not interrupt a wait for a lock.
+    Elsewhere it does not interrupt any wait if it arrives while the thread releases the
+    interpreter's lock to begin the wait. So the main thread waits in steps: a short one first, then
+    up to a second each.
+    """
+    return threading.get_ident() == _MAIN_THREAD
 
 
 def acquire(lock: threading.Lock, timeout: float) -> bool:
     """Acquire a lock within ``timeout`` seconds, and let signals be handled in the meantime.
 
-    Only the main thread handles signals. On Windows a signal does not interrupt a wait for a lock.
-    Elsewhere it does not if it arrives while the thread releases the interpreter's lock to begin
-    the wait. So the main thread waits in steps: a short one first, then up to a second each.
-
     Returns:
         Whether it was acquired.
     """
-    if threading.get_ident() == _MAIN_THREAD:
-        longest = _FIRST_WAIT
+    if must_wait_in_steps():
+        longest = FIRST_WAIT
         while timeout > longest:
             if lock.acquire(timeout=longest):
                 return True
             timeout -= longest
-            longest = min(2 * longest, _LONGEST_WAIT)
+            longest = min(2 * longest, LONGEST_WAIT)
     if timeout > threading.TIMEOUT_MAX:
         return lock.acquire()
     return lock.acquire(timeout=max(0.0, timeout))

@@ -67,6 +67,19 @@ class Bounds:
         """The number of events dropped for lack of room."""
         return self.pushed_out + self._refused
 
+    def admit_into_empty(self, count: int, size: int) -> bool:
+        """Admit a whole batch of ``size`` bytes and count it, if the empty queue has room for it.
+
+        The queue is empty before most events, because consumers usually keep up.
+        """
+        if count > self._capacity or size > self.capacity_bytes:
+            return False
+        self.put_count += count
+        self._batches = [(self.put_count, size)] if size else []
+        self._first_batch = 0
+        self._batch_bytes = size
+        return True
+
     def admit(
         self, events: Sequence[ServerSentEvent], size: int
     ) -> tuple[Sequence[ServerSentEvent], Sequence[ServerSentEvent]]:
@@ -74,12 +87,6 @@ class Bounds:
 
         With ``"drop_oldest"``, make room first.
         """
-        if not self._events and len(events) <= self._capacity and size <= self.capacity_bytes:
-            # All earlier events have been taken, as is usual while consumers keep up.
-            self._batches = [(self.put_count + len(events), size)] if size else []
-            self._first_batch = 0
-            self._batch_bytes = size
-            return events, ()
         # If the bytes are exceeded, no event is admitted unless the queue is empty.
         self._forget_taken_batches()
         free = self._capacity - len(self._events)

@@ -36,10 +36,11 @@ from sse_client.errors import SSEClientError
 from sse_client.process import disown_if_forked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from typing_extensions import TypeVar  # which knows defaults
 
+    from sse_client.channel.waiting import Watcher
     from sse_client.cursors.keeper import PositionKeeper
     from sse_client.event_stream.events import ServerSentEvent
 
@@ -116,8 +117,7 @@ class IncomingChannel(queue.Queue[E]):
         self._error: Exception | None = None
         self._is_disowned = False
         self._bounds = Bounds(self._events, capacity, capacity_bytes, overflow)
-        #: Called with ``available()`` whenever that grows.
-        self._watcher: Callable[[int], None] | None = None
+        self._watcher: Watcher | None = None
         #: The numbers, in put order, of the events that users put in. Only with a keeper.
         self._own: deque[int] | None = None
 
@@ -257,8 +257,10 @@ class IncomingChannel(queue.Queue[E]):
         try:
             while True:
                 self._is_unchecked = self._takes_lock
-                with contextlib.suppress(IndexError):
-                    return self._take_or_raise_end()
+                if self._ended or self._events:
+                    with contextlib.suppress(IndexError):
+                        return self._take_or_raise_end()
+                self._notify_of_room()  # Ctrl-C may have prevented the previous consumer's call
                 if not self._takers.wait(self._has_news, deadline):
                     raise queue.Empty  # noqa: TRY301  # this must also pass on the wake-up
         except BaseException:
@@ -392,11 +394,8 @@ class IncomingChannel(queue.Queue[E]):
         # The same error may be raised several times, so its traceback must not grow.
         raise self._error.with_traceback(None)
 
-    def watch(self, watcher: Callable[[int], None] | None) -> None:
-        """Call a function whenever ``available()`` grows, or no longer with None. Never blocks.
-
-        The function is called with ``available()``, on any thread. It must return at once, because
-        the mutex is held.
+    def watch(self, watcher: Watcher | None) -> None:
+        """Report to a watcher whenever ``available()`` grows, or no longer with None. Never blocks.
 
         Raises:
             ValueError: There is already a watcher.
@@ -410,7 +409,8 @@ class IncomingChannel(queue.Queue[E]):
 
     def _notify_watcher(self) -> None:
         if self._watcher is not None:
-            self._watcher(self.available())
+            self._watcher.update(self.available())
+            self._watcher.wake()
 
     def available(self) -> int:
         """Return the number of events, plus one if the channel has ended. Never blocks."""
@@ -471,17 +471,37 @@ class IncomingChannel(queue.Queue[E]):
         with self._mutex:
             if self._ended:
                 raise ChannelClosed
-            bounds = self._bounds
-            pushed_out = bounds.pushed_out
-            accepted, rest = bounds.admit(events, size)
-            if bounds.pushed_out != pushed_out:
-                self._finish_tasks(bounds.pushed_out - pushed_out)
-            if accepted:
-                self._append(accepted)
-            if not rest or bounds.refuse(rest):
+            queue = self._events
+            count = len(events)
+            if queue or not self._bounds.admit_into_empty(count, size):
+                return self._offer_to_filled(events, size)
+            self._is_unchecked = True
+            queue.extend(events)
+            self.unfinished_tasks += count
+            if self._takers.wakes:
+                self._takers.wake(count)
+            watcher = self._watcher
+            if watcher is None:
                 return ()
-            self._waiters.ring_at_half()
-            return rest
+            watcher.update(count)
+        watcher.wake()  # without the mutex
+        return ()
+
+    def _offer_to_filled(
+        self, events: Sequence[ServerSentEvent], size: int
+    ) -> Sequence[ServerSentEvent]:
+        """Do the same if there may not be room for all of them. Requires the mutex."""
+        bounds = self._bounds
+        pushed_out = bounds.pushed_out
+        accepted, rest = bounds.admit(events, size)
+        if bounds.pushed_out != pushed_out:
+            self._finish_tasks(bounds.pushed_out - pushed_out)
+        if accepted:
+            self._append(accepted)
+        if not rest or bounds.refuse(rest):
+            return ()
+        self._waiters.ring_at_half()
+        return rest
 
     def append_arrived(self, events: Sequence[ServerSentEvent]) -> None:
         """Put in the last events of the stream even if there is no room. Never blocks."""
@@ -498,8 +518,7 @@ class IncomingChannel(queue.Queue[E]):
         self.unfinished_tasks += count
         if self._takers.wakes:
             self._takers.wake(count)
-        if self._watcher is not None:
-            self._watcher(len(self._events) + self._ended)
+        self._notify_watcher()
 
     # The end.
 

@@ -19,7 +19,7 @@ import queue
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sse_client.clock import acquire
 
@@ -125,6 +125,20 @@ class WaitList:
             if not woken.done() or woken.cancelled():
                 with self._mutex:
                     self.leave(wake)
+
+
+class Watcher(Protocol):
+    """Follows the number of events of a channel, to take them in order with those of others."""
+
+    def update(self, available: int) -> None:
+        """Record the number of events, plus one if the channel has ended.
+
+        Called on any thread with the channel's mutex held, so it must return at once.
+        """
+
+    @property
+    def wake(self) -> Callable[[], object]:
+        """Wakes the consumer. Called after one or more calls of ``update``."""
 
 
 async def next_turn() -> None:

@@ -79,8 +79,9 @@ class ArrivedBody:
             data = self._receive(READ_SIZE)
             self._raise_if_aborted()
             if data:
-                body = self._decoder.feed(data)
-                self.has_ended = self._decoder.has_ended
+                decoder = self._decoder
+                body = decoder.feed(data)
+                self.has_ended = decoder.has_ended
                 return body or (b"" if self.has_ended else None)
             if data is not None and not self._is_closed:
                 self._decoder.finish()

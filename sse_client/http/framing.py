@@ -20,6 +20,9 @@ _CR = 13
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 
+# Creating the slice for each chunk would cost as much as slicing it.
+_LAST_TWO = slice(-2, None)
+
 #: More digits than the size of any chunk that a single read returns.
 _MAX_USUAL_DIGITS = 8
 
@@ -98,6 +101,8 @@ class ChunkDecoder:
         self.has_last_chunk = False
         self.has_ended = False
         self._error: ProtocolError | None = None
+        #: Whether the next byte begins a chunk.
+        self._is_between_chunks = True
         self._left = 0  # the rest of the current chunk, including the line end after it
         self._line = b""  # the beginning of an unfinished line
         self._trailers_size = 0
@@ -109,28 +114,31 @@ class ChunkDecoder:
             ProtocolError: The framing is malformed. Valid bytes before the error are returned
                 first, and the next call raises it.
         """
+        if self._is_between_chunks and data[_LAST_TWO] == b"\r\n":
+            # A chunk of a live stream usually arrives alone.
+            end = data.find(b"\r\n", 0, _MAX_USUAL_DIGITS)
+            digits = data[:end]
+            if end > 0 and not digits.strip(_HEX_DIGITS):
+                size = int(digits, 16)
+                if size and size == len(data) - end - 4:
+                    return data[end + 2 : -2]
         if self._error is not None:
             raise self._error
         if self.has_ended:
             return b""
-        if not self._left and not self._line:
-            # A chunk of a live stream usually arrives alone.
-            end = data.find(b"\r\n")
-            size = data[:end]
-            if 0 < end < _MAX_USUAL_DIGITS and not size.strip(_HEX_DIGITS):
-                start, stop = end + 2, len(data) - 2
-                if int(size, 16) == stop - start > 0 and data[stop:] == b"\r\n":
-                    return data[start:stop]
         parts: list[bytes] = []
         if self._line:
             data = self._line + data
             self._line = b""
+        self._is_between_chunks = False
         try:
             self._take_apart(data, parts)
         except ProtocolError as error:
             if not parts:
                 raise
             self._error = error
+        else:
+            self._is_between_chunks = not (self._left or self._line or self.has_last_chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def finish(self) -> None:

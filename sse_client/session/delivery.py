@@ -66,7 +66,7 @@ class Delivery:
         self._may_drop = channel.overflow != "block"
         #: The events that have no room yet.
         self.rest: Sequence[ServerSentEvent] = ()
-        #: The size in the stream of the next events to deliver, in bytes.
+        #: The size in the stream of the next events to deliver, in bytes. Set before each batch.
         self.undelivered_bytes = 0
 
     def deliver(self, batch: list[ServerSentEvent]) -> bool:
@@ -81,7 +81,10 @@ class Delivery:
         """
         is_end, is_error = self._is_end, self._is_error
         if is_end is None and is_error is None:
-            self._put_new(batch)
+            statistics = self._statistics  # as in ``_put_new``, without a call
+            statistics.events += len(batch)
+            statistics.last_event_at = self._clock.time()
+            self._put(batch)
             return False
         count = 0
         try:
@@ -122,16 +125,16 @@ class Delivery:
         if channel is None:
             raise ChannelClosed
         request = self._state.request
-        if request is not Request.NONE and request is not Request.RECONNECT:
+        if request and request is not Request.RECONNECT:
             if request is Request.DRAIN:
                 channel.append_arrived(events)
             raise ConnectionAborted
         rest = channel.offer(events, self.undelivered_bytes)
-        if not rest or len(rest) < len(events):
-            self.undelivered_bytes = 0
         if self._may_drop:
             self._statistics.dropped = channel.dropped
         if rest:
+            if len(rest) < len(events):
+                self.undelivered_bytes = 0
             if self._timekeeper.total_left == 0.0:
                 channel.append_arrived(rest)
                 raise self._timekeeper.total_error()

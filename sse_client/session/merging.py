@@ -23,9 +23,10 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Generic
 
 from sse_client.channel.incoming import ChannelClosed
-from sse_client.clock import Deadline, Doorbell
+from sse_client.clock import Deadline
 from sse_client.errors import CursorError, DeserializationError, SSEClientError
 from sse_client.process import CLOSE_TIMEOUT, disown_if_forked
+from sse_client.session.merge_bell import LockBell, MergeBell, new_merge_bell
 from sse_client.session.sse_session import SSESession
 
 if TYPE_CHECKING:
@@ -75,8 +76,14 @@ class _Source:
     before it takes an event, so that an event that arrives in between gets its own share.
     """
 
+    # There is one per session, and each event uses it.
+    __slots__ = (
+        *("_backlog", "_granted", "_has_begun", "_shares", "keeps_position", "session", "used"),
+        "wake",
+    )
+
     def __init__(
-        self, session: SSESession[Any], shares: deque[_Source], doorbell: Doorbell
+        self, session: SSESession[Any], shares: deque[_Source], wake: Callable[[], object]
     ) -> None:
         self.session = session
         self.keeps_position = session.incoming.keeper is not None
@@ -87,23 +94,25 @@ class _Source:
         self._backlog = 0
         self._has_begun = False
         self._shares = shares
-        self._doorbell = doorbell
+        #: Wakes the consumer.
+        self.wake = wake
 
-    def update(self, count: int) -> None:
+    def update(self, available: int) -> None:
         """Add shares up to the number of events and the end."""
-        more = due = count - self._granted + self.used
+        more = available - self._granted + self.used
+        if more == 1 and self._has_begun:  # the usual event of a live stream
+            self._shares.append(self)
+            self._granted += 1
+            return
         has_begun, self._has_begun = self._has_begun, True
         if more <= 0:
             return
-        if not has_begun:
-            self._backlog = more - 1
-            due = 1
-        if due == 1:  # the usual event of a live stream
-            self._shares.append(self)
+        if has_begun:
+            self._shares.extend(repeat(self, more))
         else:
-            self._shares.extend(repeat(self, due))
+            self._shares.append(self)
+            self._backlog = more - 1
         self._granted += more
-        self._doorbell.ring()
 
     def use(self) -> None:
         """Record that a share is about to be taken out."""
@@ -129,17 +138,17 @@ class MergedSessions(Generic[E_co]):
     def __init__(self, sessions: Iterable[SSESession[E_co]]) -> None:
         self._sources: list[_Source] = []
         self._shares: deque[_Source] = deque()
-        self._doorbell = Doorbell()
+        self._bell: MergeBell = new_merge_bell()
         self._in_hand: _Source | None = None
         #: The sources of which a share was taken since the last wait.
         self._touched: set[_Source] = set()
         #: The sources that have not ended.
         self._open: set[_Source] = set()
-        sources = [_Source(session, self._shares, self._doorbell) for session in sessions]
+        sources = [_Source(session, self._shares, self._bell.ring) for session in sessions]
         watched: list[_Source] = []
         try:
             for source in sources:
-                source.session.incoming.watch(source.update)
+                source.session.incoming.watch(source)
                 watched.append(source)
         except BaseException:  # also Ctrl-C, otherwise none of them could be merged again
             _leave(watched)
@@ -159,7 +168,12 @@ class MergedSessions(Generic[E_co]):
         """
         if self._in_hand is not None:
             self._finish(self._in_hand)
-        while (source := self._next_share()) is not None:
+        shares = self._shares
+        while shares or self._wait_for_shares():
+            source = shares[0]
+            self._touched.add(source)
+            source.use()
+            shares.popleft()
             if source not in self._open:
                 continue
             if source.keeps_position:
@@ -193,6 +207,7 @@ class MergedSessions(Generic[E_co]):
         for source in self._sources:
             source.session.close(deadline.seconds_left())
         _leave(self._sources)
+        self._bell = LockBell()  # frees any descriptor; nothing waits any longer
 
     def __enter__(self) -> MergedSessions[E_co]:
         """Return itself."""
@@ -226,30 +241,29 @@ class MergedSessions(Generic[E_co]):
         except CursorError as error:
             raise _failure(source, error) from error
 
-    def _next_share(self) -> _Source | None:
-        """Wait for the next share. Return None when all sessions have ended."""
-        while True:
-            try:
-                source = self._shares[0]
-            except IndexError:
-                for source in self._touched & self._open:
-                    if source.session.incoming.available():
-                        return source  # its share was lost
-                self._touched.clear()
+    def _wait_for_shares(self) -> bool:
+        """Wait for the next share. Return False when all sessions have ended."""
+        while not self._shares:
+            for source in self._touched & self._open:
+                if source.session.incoming.available():
+                    source.give_back()  # its share was lost
+            self._touched.clear()
+            if not self._shares:
                 if not self._open:
-                    return None
+                    return False
                 disown_if_forked()
-                self._doorbell.wait()
-            else:
-                self._touched.add(source)
-                source.use()
-                self._shares.popleft()
-                return source
+                self._bell.wait_unless(self._shares)
+        return True
 
 
 def _leave(sources: Iterable[_Source]) -> None:
     for source in sources:
         source.session.incoming.watch(None)
+        source.wake = _wake_nobody
+
+
+def _wake_nobody() -> None:
+    """Replace the bell, which may have a descriptor, after the merge has ended."""
 
 
 def _failure(source: _Source, error: Exception) -> SessionFailedError:

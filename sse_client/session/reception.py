@@ -50,7 +50,8 @@ class Reception:
 
     __slots__ = (
         *("_batch", "_began", "_buffer", "_clock", "_failure", "_on_first_event"),
-        *("_statistics", "_timekeeper", "delivery", "has_ended", "has_progressed", "parser"),
+        *("_statistics", "_timekeeper", "_times_events", "delivery", "has_ended", "has_progressed"),
+        "parser",
     )
 
     def __init__(  # noqa: PLR0917  # each step uses all of them
@@ -69,6 +70,7 @@ class Reception:
         self.has_progressed = False
         self.delivery = delivery
         self._timekeeper = timekeeper
+        self._times_events = timekeeper.times_events
         self._clock = clock
         self._on_first_event = on_first_event
         self._buffer = buffer
@@ -97,13 +99,15 @@ class Reception:
             Exception: An error that ends the connection or the stream, from the parser, the channel
                 or a user's function.
         """
-        self._statistics.bytes += len(chunk)
+        size = len(chunk)
+        parser = self.parser
+        self._statistics.bytes += size
         # Heartbeats are not counted as a part of the event that follows them.
-        self.delivery.undelivered_bytes = self.parser.unfinished_size + len(chunk)
+        self.delivery.undelivered_bytes = parser.unfinished_size + size
         if self._buffer.is_on:
             self._buffer.add(chunk)
         try:
-            events = self.parser.feed(chunk)
+            events = parser.feed(chunk)
             if events:
                 self._deliver(events)
         except Exception as error:
@@ -119,7 +123,7 @@ class Reception:
         if not self.has_progressed:
             self.has_progressed = True
             self._on_first_event()
-        if self._timekeeper.times_events:
+        if self._times_events:
             self._batch, self._began = events, self._clock.monotonic()
         self.has_ended = self.delivery.deliver(events)
         if self._batch and not self.delivery.rest:

@@ -207,7 +207,8 @@ class SharedReader:
     def _run(self) -> None:
         while True:
             try:
-                self._turn()
+                while self._count:
+                    self._turn()
             except Exception:  # noqa: BLE001  # a fault in one stream must not end the others
                 details = (*sys.exc_info(), threading.current_thread())
                 threading.excepthook(threading.ExceptHookArgs(details))
@@ -224,15 +225,21 @@ class SharedReader:
         poller, receiver = self._poller, self._wake_receiver
         assert poller is not None, "the thread runs"
         assert receiver is not None, "the thread runs"
-        streams = self._streams
-        for descriptor, _ in poller.poll(self._timeout()):
-            stream = streams.get(descriptor)
+        timers, launches = self._timers, self._launches
+        is_busy = self._unread or self._poked or timers.heap or launches.waiting
+        for descriptor, _ in poller.poll(self._timeout() if is_busy else None):
+            stream = self._streams.get(descriptor)
             if stream is not None:
                 self._read(stream)
             else:
                 with contextlib.suppress(BlockingIOError):  # a spurious wake-up is harmless
                     receiver.recv(4096)
                 self._is_waking = False
+        if self._unread or self._poked or timers.heap or launches.waiting:
+            self._finish_turn()
+
+    def _finish_turn(self) -> None:
+        """Do everything except reading from descriptors that are ready."""
         if self._unread:
             unread, self._unread = self._unread, []
             for stream in unread:
@@ -240,7 +247,7 @@ class SharedReader:
                     self._read(stream)
         while self._poked:
             self._look_at_poked(self._poked.popleft())
-        if self._timers.next_moment is not None:
+        if self._timers.heap:
             self._look_at_late()
         if self._launches.waiting:
             self._launch()

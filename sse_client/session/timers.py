@@ -36,20 +36,20 @@ class Timers(Generic[T]):
 
     def __init__(self) -> None:
         #: The numbers decide between equal moments.
-        self._heap: list[tuple[float, int, Timer]] = []
+        self.heap: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._cancelled = 0
 
     @property
     def next_moment(self) -> float | None:
         """The earliest moment, None without a timer. That of a cancelled timer may be earlier."""
-        return self._heap[0][0] if self._heap else None
+        return self.heap[0][0] if self.heap else None
 
     def set(self, stream: T, moment: float) -> None:
         """Set the timer of a stream, in place of an earlier one."""
         self.cancel(stream)
         stream.timer = timer = Timer(moment, stream)
-        heapq.heappush(self._heap, (moment, next(self._numbers), timer))
+        heapq.heappush(self.heap, (moment, next(self._numbers), timer))
 
     def cancel(self, stream: T) -> None:
         """Remove the timer of a stream, if it has one."""
@@ -58,15 +58,15 @@ class Timers(Generic[T]):
             return
         timer.stream = None
         self._cancelled += 1
-        if self._cancelled > len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2].stream is not None]
-            heapq.heapify(self._heap)
+        if self._cancelled > len(self.heap) // 2:
+            self.heap = [entry for entry in self.heap if entry[2].stream is not None]
+            heapq.heapify(self.heap)
             self._cancelled = 0
 
     def take(self, now: float) -> T | None:
         """Remove the earliest timer that is due, and return its stream. None if none is due."""
-        while self._heap and self._heap[0][0] <= now:
-            stream: T | None = heapq.heappop(self._heap)[2].stream
+        while self.heap and self.heap[0][0] <= now:
+            stream: T | None = heapq.heappop(self.heap)[2].stream
             if stream is not None:
                 stream.timer = None
                 return stream
