@@ -380,6 +380,15 @@ class FollowedStream:
             self._timekeeper.pause(self._clock.monotonic() - began)
 
     @property
+    def total_deadline(self) -> float | None:
+        """The moment, on the clock's ``monotonic``, at which the stream must end, or None."""
+        return self._timekeeper.total_deadline
+
+    def ends_after(self, outcome: Outcome | Wait | None) -> bool:
+        """Return whether this is a wait after which the stream has lasted too long."""
+        return isinstance(outcome, Wait) and self._timekeeper.total_left == 0.0
+
+    @property
     def is_silent_at_the_end(self) -> bool:
         """Whether an end now would run no user code and would not block."""
         channel = self.channel()

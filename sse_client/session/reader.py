@@ -289,6 +289,11 @@ class StreamReader:
 
     # The shared reader.
 
+    @property
+    def total_deadline(self) -> float | None:
+        """The moment at which the stream must end, or None. For the shared thread."""
+        return self.stream.total_deadline
+
     def is_wanted(self) -> bool:
         """Return whether to continue the connection or the wait. For the shared thread."""
         return self._state.request is Request.NONE
@@ -319,7 +324,7 @@ class StreamReader:
         outcome, self._outcome = self._outcome, None
         is_ending = self.is_ending()
         self._has_turn = has_turn
-        if is_ending and self.stream.is_silent_at_the_end:
+        if (is_ending or self.stream.ends_after(outcome)) and self.stream.is_silent_at_the_end:
             self._run(outcome)
             return True
         try:

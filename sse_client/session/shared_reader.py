@@ -67,6 +67,13 @@ def can_share() -> bool:
     return is_usual and socket.socket.__module__ == "socket"
 
 
+def _must_end(stream: SharedStream | ParkedStream) -> bool:
+    """Return whether a stream must not wait for its turn, because it must end."""
+    deadline = stream.owner.total_deadline
+    is_late = deadline is not None and deadline <= SYSTEM_CLOCK.monotonic()
+    return is_late or stream.owner.is_ending()
+
+
 def no_thread() -> None:
     """Stand in for a dead weak reference to a thread."""
 
@@ -270,11 +277,7 @@ class SharedReader:
             and self._register(stream)
         ):
             self._read(stream)  # bytes that arrived with the header
-        if stream.phase is Phase.QUEUED and stream.owner.is_ending():
-            self._launches.discard(stream)
-            self._resume(stream, has_turn=False)
-        else:
-            self._look(stream)
+        self._look(stream)
 
     def _look_at_late(self) -> None:
         now = SYSTEM_CLOCK.monotonic()
@@ -293,6 +296,11 @@ class SharedReader:
 
     def _look(self, stream: SharedStream | ParkedStream) -> None:
         """Check a stream for anything due other than reading."""
+        if stream.phase is Phase.QUEUED:
+            if _must_end(stream):
+                self._launches.discard(stream)
+                self._queue(stream)
+            return
         if isinstance(stream, ParkedStream):
             if stream.phase is Phase.PARKED:
                 self._look_at_parked(stream)
@@ -364,10 +372,15 @@ class SharedReader:
         """Let a stream wait for a thread, unless it must end."""
         stream.phase = Phase.QUEUED
         self._timers.cancel(stream)
-        if stream.owner.is_ending():
-            self._resume(stream, has_turn=False)
-        else:
+        if not (_must_end(stream) and self._resume(stream, has_turn=False)):
             self._launches.add(stream)
+            self._limit_wait(stream)
+
+    def _limit_wait(self, stream: SharedStream | ParkedStream) -> None:
+        """Check a stream that waits for a thread when its total time has passed."""
+        deadline = stream.owner.total_deadline
+        if deadline is not None and not _must_end(stream):
+            self._timers.set(stream, deadline)
 
     def _launch(self) -> None:
         """Start the threads that may start now."""
@@ -377,6 +390,7 @@ class SharedReader:
                 break
             if not self._resume(stream, has_turn=True):
                 self._launches.put_back(stream, now)
+                self._limit_wait(stream)
                 self._warn(stream.owner.name)
         if not self._launches.waiting:
             self._lacks_threads = False
@@ -392,6 +406,7 @@ class SharedReader:
 
     def _resume(self, stream: SharedStream | ParkedStream, *, has_turn: bool) -> bool:
         """Hand a stream back to its owner. Return False if no thread can be started for it now."""
+        self._timers.cancel(stream)
         with self._lock:
             self._count -= 1
         stream.phase = Phase.LEFT

@@ -52,6 +52,10 @@ class StreamOwner(Protocol):
 
     name: str
 
+    @property
+    def total_deadline(self) -> float | None:
+        """The moment by which the stream must have ended, or None."""
+
     def is_wanted(self) -> bool:
         """Return whether to continue the connection, or the wait for the next one."""
 

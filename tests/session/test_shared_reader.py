@@ -353,6 +353,74 @@ class TestAProcessThatMayStartNoMoreThreads:
         await_thread()
 
 
+class TestAStreamWhoseTotalTimePassesWhileItWaitsForAThread:
+    """It ends at once, not at its turn."""
+
+    def ends(self, stream):
+        with pytest.raises(TotalTimeoutError):
+            stream.session.incoming.get(timeout=PATIENCE)
+
+    @pytest.mark.parametrize("hook", [False, True])
+    def test_ends_while_the_attempts_of_others_hang(self, server, monkeypatch, hook):
+        monkeypatch.setattr(launches, "PLACES", 1)
+        monkeypatch.setattr(launches, "INTERVAL", 3600.0)
+        closed = Signal()
+        hooks = {"on_close": closed} if hook else {}
+        with sse_client_for_tests() as client:
+            hanging = Stream(server, client)
+            stream = Stream(server, client, total_timeout=1.5, **hooks)
+            hanging.exchange.drop()
+            server.accept()  # of its next attempt, which gets no response
+            stream.exchange.drop()
+            self.ends(stream)
+            if hook:
+                closed.await_()
+            assert client._shared._timers.next_moment is None
+            assert stream.session.statistics.attempts == 1
+
+    def test_ends_without_a_thread_if_it_calls_no_function(self, server, monkeypatch):
+        start = threading.Thread.start
+        refuses = threading.Event()
+
+        def refuse(thread):
+            if refuses.is_set() and thread.name == "sse-client:127.0.0.1":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with sse_client_for_tests(reconnection_time=60.0) as client:
+            lost = Signal()
+            stream = Stream(server, client, total_timeout=1.5, on_disconnect=lambda *_: lost.set())
+            stream.exchange.drop()
+            lost.await_()
+            await_thread(SHARED)
+            refuses.set()
+            self.ends(stream)
+
+    def test_waits_for_its_turn_if_no_thread_can_be_started_for_its_hook(self, server, monkeypatch):
+        start = threading.Thread.start
+        refuses, refused, closed = threading.Event(), Signal(), Signal()
+
+        def refuse(thread):
+            if refuses.is_set() and thread.name == "sse-client:127.0.0.1":
+                refused.set()
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with sse_client_for_tests(reconnection_time=0.05) as client:
+            stream = Stream(server, client, total_timeout=1.5, on_close=closed)
+            await_thread(SHARED)
+            refuses.set()
+            stream.exchange.drop()
+            await_that(lambda: client._shared._timers.next_moment is not None)
+            await_that(lambda: client._shared._timers.next_moment is None)  # the time has passed
+            refused.await_()
+            refuses.clear()
+            closed.await_()
+            self.ends(stream)
+
+
 def test_a_few_threads_start_per_turn_however_fast_the_attempts_are():
     reader, resumed = SharedReader(), []
 
