@@ -12,7 +12,7 @@ from support import PATIENCE
 #: The beginning of each script.
 PREAMBLE = """
 import atexit, os, queue, signal, socket, sys, threading, time, warnings
-from sse_client import SSE, BearerAuth, HttpClient, SessionClosedError, UnexpectedStatusError
+from sse_client import SSE, BearerAuth, HttpClient, SessionClosedError, UnexpectedStatusError, merge
 
 warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
 url = sys.argv[1]
@@ -41,7 +41,7 @@ def in_background(call):
 def when_main_waits(act):
     # Once the main thread is in the same wait twice. Its short wait for a thread that it starts
     # does not count.
-    waits = {"acquire", "wait", "join", "_wait_for_tstate_lock"}
+    waits = {"acquire", "wait", "join", "_wait_for_tstate_lock", "_wait_in_steps"}
     starting = threading.Thread.start.__code__
 
     def calls(frame):

@@ -45,8 +45,8 @@ class AbortableSocket:
     """
 
     __slots__ = (
-        *("__weakref__", "_aborted", "_descriptor", "_inode", "_is_owned", "_lock", "_process_id"),
-        *("_socket", "clock", "header_timeout", "unverified", "was_sent"),
+        *("__weakref__", "_aborted", "_descriptor", "_inode", "_is_owned", "_is_shut_down"),
+        *("_lock", "_process_id", "_socket", "clock", "header_timeout", "unverified", "was_sent"),
     )
 
     def __init__(self, unverified: Callable[[str], None], clock: Clock) -> None:
@@ -60,6 +60,7 @@ class AbortableSocket:
         self._aborted = False
         self._socket: socket.socket | None = None
         self._is_owned = False  # whether it is our own duplicate, as before the response
+        self._is_shut_down = False
         self._process_id = os.getpid()
         #: The descriptor and the inode of the socket itself. 0 if the system has no inode for it.
         self._descriptor = -1
@@ -69,7 +70,7 @@ class AbortableSocket:
         """Shut the socket down, and let each further step raise ``ConnectionAborted``."""
         with self._lock:
             self._aborted = True
-            shut_down(self._socket, self._process_id)
+            self._shut_down()
 
     def raise_if_aborted(self) -> None:
         """Raise ``ConnectionAborted`` if ``abort`` was called."""
@@ -84,7 +85,7 @@ class AbortableSocket:
         with self._lock:
             self.raise_if_aborted()
             if self._is_owned:
-                shut_down(self._socket, self._process_id)  # another address is tried
+                self._shut_down()  # another address is tried
             self._replace(sock.dup(), owned=True)
             self._identify(sock)
             self.raise_if_aborted()  # a finaliser may have aborted in the meantime
@@ -116,7 +117,7 @@ class AbortableSocket:
     def release(self) -> None:
         """Shut the socket down and forget it, because it is about to be closed."""
         with self._lock:
-            shut_down(self._socket, self._process_id)
+            self._shut_down()
             self.forget()
 
     def forget(self) -> None:
@@ -144,24 +145,33 @@ class AbortableSocket:
         self._descriptor = sock.fileno() if isinstance(sock, socket.socket) else -1
         self._inode = _inode_of(self._descriptor)
 
+    def _shut_down(self) -> None:
+        """Shut the socket down unless that was done. Requires the lock."""
+        if not self._is_shut_down:
+            self._is_shut_down = shut_down(self._socket, self._process_id)
+
     def _replace(self, sock: socket.socket | None, *, owned: bool) -> None:
         """Set the socket. Requires the lock."""
         if self._is_owned and self._socket is not None:
             self._socket.close()
         self._socket = sock
         self._is_owned = owned
+        self._is_shut_down = False
 
 
-def shut_down(sock: object, process_id: int) -> None:
+def shut_down(sock: object, process_id: int) -> bool:
     """Shut down the raw socket of a connection, through any layers. Never blocks.
 
     Args:
         sock: A socket with or without TLS, a stand-in for one, or None.
         process_id: The process that opened it. In a forked child this function does nothing,
             because it would end the parent's connection.
+
+    Returns:
+        Whether it was connected, so that this has ended the connection.
     """
     if os.getpid() != process_id:
-        return
+        return False
     raw = _socket_of(sock)
     # Not the method of a TLS socket, which would remove the TLS layer first. Such a class is
     # recognised by its methods, because gevent and eventlet replace those of ``ssl`` and
@@ -171,6 +181,8 @@ def shut_down(sock: object, process_id: int) -> None:
     if hasattr(below, "shutdown"):  # an in-memory connection also has it
         with contextlib.suppress(OSError):  # not connected yet, or no longer
             below.shutdown(socket.SHUT_RDWR)
+            return True
+    return False
 
 
 def _socket_of(connection: Any) -> Any:

@@ -204,7 +204,7 @@ class MergedSessions(Generic[E_co]):
         deadline = Deadline.after(CLOSE_TIMEOUT)
         for source in self._sources:
             source.session.close(0.0)
-        for source in self._sources:
+        for source in reversed(self._sources):  # as in ``stop_all``
             source.session.close(deadline.seconds_left())
         _leave(self._sources)
         self._bell = LockBell()  # frees any descriptor; nothing waits any longer

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sse_client.clock import SYSTEM_CLOCK
+from sse_client.http import aborting
 from sse_client.http.aborting import AbortableSocket, ConnectionAborted, shut_down
 from sse_client.http.response_head import Arrivals
 
@@ -74,6 +75,20 @@ class TestAbortableSocket:
             attempt.watch(following)
             assert has_ended(server)
             attempt.release()
+
+    def test_shuts_a_socket_down_once_but_again_if_it_was_not_connected(self, monkeypatch):
+        calls, results = [], [False, True]
+
+        def shut_down(sock, process_id):
+            calls.append(sock)
+            return results[len(calls) - 1]
+
+        monkeypatch.setattr(aborting, "shut_down", shut_down)
+        attempt = AbortableSocket(print, SYSTEM_CLOCK)
+        attempt.reads_response_from(sock := object())
+        for _ in range(3):
+            attempt.abort()
+        assert calls == [sock, sock]
 
     def test_leaves_alone_what_may_serve_others(self, pair):
         ours, server = pair

@@ -252,6 +252,21 @@ class TestExitOrder:
         script = "sessions = [client.sse(url) for _ in range(50)]\nsys.exit(3)\n"
         assert run(script, server.url) == (3, "", "")
 
+    def test_waits_for_the_last_one_first(self):
+        # A shared thread ends its streams in order. So the others need no wait.
+        calls = []
+
+        class Follower:
+            def stop(self):
+                calls.append(("stop", self))
+
+            def join(self, timeout):
+                calls.append(("join", self))
+
+        first, second = Follower(), Follower()
+        stop_all([first, second], 1.0)
+        assert calls == [("stop", first), ("stop", second), ("join", second), ("join", first)]
+
     def test_stops_all_though_a_daemon_thread_begins_another_meanwhile(self):
         class Follower:
             stopped = False
@@ -280,7 +295,12 @@ class TestExitOrder:
 class TestInterrupts:
     def test_end_a_wait_at_once(self, server):
         script = """
+            merges = []
+            def merged():
+                merges.append(merge([session]))
+                next(merges[-1])
             waits = {
+                "merge": merged,
                 "get": lambda: session.incoming.get(),
                 "get for an hour": lambda: session.incoming.get(timeout=3600),
                 "next": lambda: next(session.incoming),
@@ -297,7 +317,7 @@ class TestInterrupts:
                         print(name, "interrupted", session.state.name)
                 print(name, session.state.name)
         """
-        waits = ("get", "get for an hour", "next", "iterate", "join")
+        waits = ("merge", "get", "get for an hour", "next", "iterate", "join")
         for _ in waits:
             server.serve(["one"], then="stall")
         output = "".join(f"{name} interrupted OPEN\n{name} CLOSED\n" for name in waits)
