@@ -56,17 +56,22 @@ class WaitList:
 
     def __init__(self, mutex: threading.RLock) -> None:
         self._mutex = mutex
-        #: The functions that wake them.
-        self.wakes: list[Callable[[], object]] = []  # a deque takes 600 bytes
+        #: The functions that wake them. An open stream has five of these lists, and most of them
+        #: stay empty. So there is no list at first. A deque takes 600 bytes.
+        self.wakes: list[Callable[[], object]] | tuple[()] = ()
 
     def join(self, wake: Callable[[], object]) -> None:
         """Call this function at the next change."""
-        self.wakes.append(wake)
+        if self.wakes:
+            self.wakes.append(wake)
+        else:
+            self.wakes = [wake]
 
     def leave(self, wake: Callable[[], object]) -> None:
         """Remove this function from the list. It may have been called already."""
-        with contextlib.suppress(ValueError):
-            self.wakes.remove(wake)
+        if self.wakes:
+            with contextlib.suppress(ValueError):
+                self.wakes.remove(wake)
 
     def wake(self, count: int) -> None:
         """Wake at most ``count`` of them, the longest waiting first. Never blocks."""

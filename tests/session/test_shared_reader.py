@@ -30,6 +30,7 @@ from sse_client import (
 from sse_client.clock import Deadline
 from sse_client.http import arrived_body, stream_body
 from sse_client.http.arrived_body import ArrivedBody
+from sse_client.http.request import RequestDescription
 from sse_client.http.response_head import BoundedFile
 from sse_client.http.stream_body import StreamBody
 from sse_client.session import launches, poller, reader, shared_reader
@@ -133,7 +134,9 @@ def test_open_streams_have_one_thread_and_none_when_they_are_closed(server, clie
     assert names() == []
 
 
-def test_a_quiet_stream_keeps_neither_a_read_buffer_nor_hooks_of_ours(server, client):
+def test_a_quiet_stream_keeps_no_read_buffer_no_hooks_of_ours_and_no_makers_of_requests(
+    server, client
+):
     with contextlib.closing(requests.Session()) as http:
         hook = http.hooks["response"]
         hook.append(seen := lambda response, **_: None)
@@ -145,6 +148,7 @@ def test_a_quiet_stream_keeps_neither_a_read_buffer_nor_hooks_of_ours(server, cl
         assert stream.session.response.request.hooks == {"response": [seen]}
         connection = stream.session._reader._connection
         assert not referred_to(connection, BoundedFile)
+        assert not referred_to(connection, RequestDescription)
         client.close()
 
 
