@@ -258,8 +258,10 @@ class IncomingChannel(queue.Queue[E]):
             while True:
                 self._is_unchecked = self._takes_lock
                 if self._ended or self._events:
-                    with contextlib.suppress(IndexError):
+                    try:
                         return self._take_or_raise_end()
+                    except IndexError:
+                        pass  # another consumer was faster
                 self._notify_of_room()  # Ctrl-C may have prevented the previous consumer's call
                 if not self._takers.wait(self._has_news, deadline):
                     raise queue.Empty  # noqa: TRY301  # this must also pass on the wake-up
@@ -282,7 +284,6 @@ class IncomingChannel(queue.Queue[E]):
     def _take_or_raise_end(self, task: object = None) -> E:
         """Take the next event. If there is none, raise the error of the end, or IndexError."""
         with self._mutex:
-            self._notify_of_room()  # Ctrl-C may have prevented the previous consumer's call
             if self._ended and not self._events:
                 self._raise_end()
             return self._take(task)
@@ -372,6 +373,7 @@ class IncomingChannel(queue.Queue[E]):
                 with contextlib.suppress(IndexError):
                     event = self._take_or_raise_end(task)
                     break
+                self._notify_of_room()  # as in ``_wait_for_event``
                 await self._takers.wait_in_task(self._has_news)
                 disown_if_forked()  # another task may have forked in the meantime
         except ChannelClosed:
