@@ -36,7 +36,7 @@ from sse_client.errors import SSEClientError
 from sse_client.process import disown_if_forked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import TypeVar  # which knows defaults
 
@@ -453,7 +453,12 @@ class IncomingChannel(queue.Queue[E]):
     def _is_full(self) -> bool:
         return not self._ended and self._has_no_room()
 
-    def offer(self, events: Sequence[ServerSentEvent], size: int) -> Sequence[ServerSentEvent]:
+    def offer(
+        self,
+        events: Sequence[ServerSentEvent],
+        size: int,
+        wakes: dict[Callable[[], object], None] | None = None,
+    ) -> Sequence[ServerSentEvent]:
         """Put in the events that ``overflow`` allows, and return the rest.
 
         Only the reader thread calls this. It never blocks.
@@ -461,6 +466,8 @@ class IncomingChannel(queue.Queue[E]):
         Args:
             events: Events, in order.
             size: Their size in the stream, in bytes. 0 for the rest of a batch offered before.
+            wakes: Gets the function that wakes the consumer of several channels, which the caller
+                must call soon. None calls it at once.
 
         Returns:
             The events without room, only with ``"block"``. ``room`` rings when the next attempt is
@@ -486,7 +493,11 @@ class IncomingChannel(queue.Queue[E]):
             if watcher is None:
                 return ()
             watcher.update(count)
-        watcher.wake()  # without the mutex
+        # Without the mutex, for which the consumer would have to wait.
+        if wakes is None:
+            watcher.wake()
+        else:
+            wakes[watcher.wake] = None
         return ()
 
     def _offer_to_filled(

@@ -43,6 +43,7 @@ class Delivery:
         "_timekeeper",
         "rest",
         "undelivered_bytes",
+        "wakes",
     )
 
     def __init__(
@@ -64,6 +65,8 @@ class Delivery:
         self._is_end = is_end
         self._is_error = is_error
         self._may_drop = channel.overflow != "block"
+        #: Collects the functions that wake consumers. None wakes them at once.
+        self.wakes: dict[Callable[[], object], None] | None = None
         #: The events that have no room yet.
         self.rest: Sequence[ServerSentEvent] = ()
         #: The size in the stream of the next events to deliver, in bytes. Set before each batch.
@@ -129,7 +132,7 @@ class Delivery:
             if request is Request.DRAIN:
                 channel.append_arrived(events)
             raise ConnectionAborted
-        rest = channel.offer(events, self.undelivered_bytes)
+        rest = channel.offer(events, self.undelivered_bytes, self.wakes)
         if self._may_drop:
             self._statistics.dropped = channel.dropped
         if rest:

@@ -254,6 +254,7 @@ class StreamReader:
                 self,
                 read_timeout=body.read_timeout,
                 no_bytes=body.no_bytes,
+                wakes=shared.wakes,
             )
             self._connection = connection
             self._worker = 0

@@ -79,6 +79,7 @@ class Reception:
         #: The events being delivered, and the time at which that began.
         self._batch: list[ServerSentEvent] = []
         self._began = 0.0
+        delivery.wakes = None  # the previous connection may have been shared
         buffer.clear()
         timekeeper.opened()
 

@@ -52,6 +52,9 @@ _OPEN = {Phase.NEW, Phase.READING, Phase.BLOCKED}
 #: How many threads start in one turn, because the open streams wait meanwhile.
 _STARTS_PER_TURN = 4
 
+#: How long a turn may delay a consumer that has an event, in seconds.
+_LONGEST_DELAY = 0.001
+
 #: The longest wait for the selector, in seconds. It refuses waits of more than 24 days.
 _LONGEST_POLL = 3600.0
 
@@ -103,6 +106,9 @@ class SharedReader:
         self._unread: list[SharedStream] = []
         self._timers = Timers[SharedStream | ParkedStream]()
         self._launches = Launches(self._lock)
+        #: The functions that wake the consumers of merged streams, which the thread calls in this
+        #: turn. So several events wake a consumer only once.
+        self.wakes: dict[Callable[[], object], None] = {}
         #: Whether the last start of a thread failed.
         self._lacks_threads = False
 
@@ -234,16 +240,30 @@ class SharedReader:
         assert receiver is not None, "the thread runs"
         timers, launches = self._timers, self._launches
         is_busy = self._unread or self._poked or timers.heap or launches.waiting
-        for descriptor, _ in poller.poll(self._timeout() if is_busy else None):
-            stream = self._streams.get(descriptor)
-            if stream is not None:
-                self._read(stream)
-            else:
-                with contextlib.suppress(BlockingIOError):  # a spurious wake-up is harmless
-                    receiver.recv(4096)
-                self._is_waking = False
+        ready = poller.poll(self._timeout() if is_busy else None)
+        wakes, wake_by = self.wakes, SYSTEM_CLOCK.monotonic() + _LONGEST_DELAY
+        try:
+            for descriptor, _ in ready:
+                if wakes and SYSTEM_CLOCK.monotonic() >= wake_by:
+                    self._wake_consumers()
+                    wake_by = SYSTEM_CLOCK.monotonic() + _LONGEST_DELAY
+                stream = self._streams.get(descriptor)
+                if stream is not None:
+                    self._read(stream)
+                else:
+                    with contextlib.suppress(BlockingIOError):  # a spurious wake-up is harmless
+                        receiver.recv(4096)
+                    self._is_waking = False
+        finally:
+            if wakes:
+                self._wake_consumers()
         if self._unread or self._poked or timers.heap or launches.waiting:
             self._finish_turn()
+
+    def _wake_consumers(self) -> None:
+        while self.wakes:
+            wake, _ = self.wakes.popitem()
+            wake()
 
     def _finish_turn(self) -> None:
         """Do everything except reading from descriptors that are ready."""
@@ -252,6 +272,7 @@ class SharedReader:
             for stream in unread:
                 if stream.phase is Phase.READING:
                     self._read(stream)
+                    self._wake_consumers()
         while self._poked:
             self._look_at_poked(self._poked.popleft())
         if self._timers.heap:
@@ -312,6 +333,7 @@ class SharedReader:
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends this stream alone
             self._leave(stream, error)
             return
+        self._wake_consumers()
         self._go_on(stream, progress)
 
     def _go_on(self, stream: SharedStream, progress: Progress) -> None:
@@ -359,6 +381,7 @@ class SharedReader:
         self._poller.unregister(stream.fileno)
 
     def _leave(self, stream: SharedStream, error: Exception | None) -> None:
+        self._wake_consumers()  # closing takes a while
         if stream.phase is Phase.READING:
             self._unregister(stream, Phase.QUEUED)
         try:

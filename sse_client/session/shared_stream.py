@@ -105,6 +105,7 @@ class SharedStream:
         owner: The reader that takes the stream back.
         read_timeout: The maximum time without any byte, in seconds. None means no limit.
         no_bytes: Returns the error of that timeout.
+        wakes: Collects the functions that wake consumers. The shared thread calls them.
 
     Attributes:
         phase: The phase of the stream in the shared reader.
@@ -126,6 +127,7 @@ class SharedStream:
         *,
         read_timeout: float | None,
         no_bytes: Callable[[], Exception],
+        wakes: dict[Callable[[], object], None],
     ) -> None:
         self.phase = Phase.NEW
         self.timer: Timer | None = None
@@ -136,6 +138,7 @@ class SharedStream:
         self._read_timeout = read_timeout
         self._no_bytes = no_bytes
         self._delivery = reception.delivery
+        self._delivery.wakes = wakes
         #: The moment, on the clock's ``monotonic``, by which a byte must arrive, or None.
         self._bytes_due: float | None = None
         self._restart_read_timeout()

@@ -33,8 +33,9 @@ from sse_client.http.arrived_body import ArrivedBody
 from sse_client.http.request import RequestDescription
 from sse_client.http.response_head import BoundedFile
 from sse_client.http.stream_body import StreamBody
-from sse_client.session import launches, poller, reader, shared_reader
+from sse_client.session import launches, merging, poller, reader, shared_reader
 from sse_client.session.followed_stream import FollowedStream
+from sse_client.session.merge_bell import LockBell
 from sse_client.session.poller import new_poller
 from sse_client.session.shared_reader import SharedReader, can_share
 from sse_client.session.shared_stream import ParkedStream, Phase
@@ -914,6 +915,78 @@ def test_it_can_be_merged(server, client):
                 stream.exchange.send(f"{turn} {number}")
                 session, event = next(merged)
                 assert (session, event.data) == (stream.session, f"{turn} {number}")
+
+
+class TestSeveralStreamsThatAreReadInATurn:
+    """They wake the consumer of a merge together."""
+
+    @pytest.fixture
+    def rings(self, monkeypatch):
+        """Something for each ring of a merge's bell."""
+        rings = []
+
+        class Bell(LockBell):
+            def ring(self):
+                rings.append("ring")
+                super().ring()
+
+        monkeypatch.setattr(merging, "new_merge_bell", Bell)
+        return rings
+
+    @pytest.fixture
+    def merged(self, server, client, rings):
+        """Some streams, merged, all of which have an event for the next turn."""
+        streams = [Stream(server, client) for _ in range(5)]
+        for stream in streams:
+            stream.exchange.send("first")
+        shared = client._shared
+        with merge([stream.session for stream in streams]) as merged:
+            assert [next(merged)[1].data for _ in streams] == ["first"] * 5
+            is_held, go_on = Signal(), Signal()
+            look = shared._look_at_poked
+
+            def hold(stream):
+                is_held.set()
+                go_on.await_()
+                look(stream)
+
+            shared._look_at_poked = hold
+            streams[0].session.incoming.room.ring()
+            is_held.await_()
+            for stream in streams:
+                stream.exchange.send("second")
+            rings.clear()
+            merged.go_on = go_on
+            yield merged
+            go_on.set()
+
+    def test_ring_together(self, merged, rings, monkeypatch):
+        monkeypatch.setattr(shared_reader, "_LONGEST_DELAY", 3600.0)
+        merged.go_on.set()
+        assert [next(merged)[1].data for _ in range(5)] == ["second"] * 5
+        assert len(rings) < 5
+
+    def test_ring_one_by_one_if_reading_takes_long(self, merged, rings, monkeypatch):
+        monkeypatch.setattr(shared_reader, "_LONGEST_DELAY", 0.0)
+        merged.go_on.set()
+        assert [next(merged)[1].data for _ in range(5)] == ["second"] * 5
+        assert len(rings) == 5
+
+    def test_ring_although_reading_another_one_fails(self, merged, rings, monkeypatch):
+        monkeypatch.setattr(shared_reader, "_LONGEST_DELAY", 3600.0)
+        monkeypatch.setattr(threading, "excepthook", lambda _: None)
+        read, count = SharedReader._read, []
+
+        def fail(self, stream):
+            count.append(stream)
+            if len(count) == 3:
+                raise ValueError
+            read(self, stream)
+
+        monkeypatch.setattr(SharedReader, "_read", fail)
+        merged.go_on.set()
+        assert [next(merged)[1].data for _ in range(5)] == ["second"] * 5
+        assert len(rings) < 5
 
 
 def test_a_finaliser_on_the_shared_thread_does_not_wait_for_it(server, client, monkeypatch):
