@@ -280,15 +280,12 @@ class SharedReader:
         if self._launches.waiting:
             self._launch()
 
-    def _timeout(self) -> float | None:
+    def _timeout(self) -> float:
+        """Return how long to wait for the selector if there is more to do than to read."""
         if self._unread or self._poked:
             return 0.0
-        due = self._launches.due if self._launches.waiting else None
-        moment = self._timers.next_moment
-        if moment is not None:
-            due = moment if due is None else min(due, moment)
-        if due is None:
-            return None
+        moments = (self._launches.due, self._timers.next_moment)
+        due = min(moment for moment in moments if moment is not None)
         return min(max(0.0, due - SYSTEM_CLOCK.monotonic()), _LONGEST_POLL)
 
     def _look_at_poked(self, stream: SharedStream | ParkedStream) -> None:

@@ -387,6 +387,26 @@ def test_many_consumers_share_the_events():
     assert sorted(taken, key=int) == [str(number) for number in range(1000)]
 
 
+def test_a_consumer_waits_again_if_another_one_was_faster():
+    class Contended(IncomingChannel):
+        stolen = None
+
+        def _take_or_raise_end(self, task=None):
+            if self.stolen is None:
+                self.stolen = self._events.popleft()
+            return super()._take_or_raise_end(task)
+
+    channel = Contended()
+    waiting = takers(channel)
+    running = Running(channel.get)
+    waiting.expect()
+    channel.offer(events("a"), 10)
+    waiting.expect()
+    channel.offer(events("b"), 10)
+    assert running.outcome().data == "b"
+    assert channel.stolen.data == "a"
+
+
 def test_a_doorbell_rung_before_the_wait_is_heard():
     bell = Doorbell()
     bell.ring()
