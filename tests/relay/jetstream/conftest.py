@@ -20,10 +20,17 @@ _names = (f"stream-{number}" for number in itertools.count())
 
 
 @pytest.fixture(scope="session")
-def nats(tmp_path_factory) -> Iterator[NatsProcess]:
+def shared_nats(tmp_path_factory) -> Iterator[NatsProcess]:
     """A server for all tests that leave it running."""
     with NatsProcess(tmp_path_factory.mktemp("nats")) as process:
         yield process
+
+
+@pytest.fixture
+def nats(shared_nats) -> Iterator[NatsProcess]:
+    """The same server, without its connection once the test is over, because that has a thread."""
+    yield shared_nats
+    shared_nats.disconnect()
 
 
 @pytest.fixture

@@ -119,6 +119,11 @@ class NatsProcess:
         """The IDs of all messages of a stream."""
         return [read_headers(message)["Sse-Id"] for message in self.messages(stream)]
 
+    def disconnect(self) -> None:
+        """Close the connection, and end its thread. The next request opens another one."""
+        self.nats.close()
+        self.nats = NatsServer(self.url)
+
     def __enter__(self) -> Self:
         self.start()
         return self
