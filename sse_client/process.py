@@ -13,7 +13,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from sse_client.clock import Deadline
+from sse_client.clock import Deadline, Doorbell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +46,9 @@ _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
 #: How long closing waits for threads to end, in seconds: for a session's thread, or for all threads
 #: of a merge, a client or the process together. Only threads in the system's resolver need longer.
 CLOSE_TIMEOUT = 1.0
+
+#: How long ``pause_at_exit`` blocks, in seconds: longer than stopping all readers may take.
+_PAUSE = 2 * CLOSE_TIMEOUT
 
 
 #: The process that created everything in ``_live`` and ``_inherited``.
@@ -104,6 +107,17 @@ _is_ending = False
 def is_ending() -> bool:
     """Return whether the interpreter's exit has begun to stop the readers."""
     return _is_ending
+
+
+def pause_at_exit() -> None:
+    """Block a thread whose wait the interpreter's exit has ended, before the wait raises an error.
+
+    Only daemon threads and greenlets wait then. Usually the process ends during this pause, so
+    that the error is not printed. The pause is limited, because a handler of ``atexit`` may join
+    the thread.
+    """
+    if _is_ending and threading.get_ident() != threading.main_thread().ident:
+        Doorbell().wait(_PAUSE)
 
 
 def _end() -> None:

@@ -33,7 +33,7 @@ from sse_client.channel.bounds import DEFAULT_CAPACITY, DEFAULT_CAPACITY_BYTES, 
 from sse_client.channel.waiting import HAS_GIL, RoomWaiters, WaitList, deadline_of, next_turn
 from sse_client.clock import Doorbell
 from sse_client.errors import SSEClientError
-from sse_client.process import disown_if_forked
+from sse_client.process import disown_if_forked, pause_at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,7 +198,12 @@ class IncomingChannel(queue.Queue[E]):
                 if len(self._events) <= self._waiters.wake_at:
                     self._waiters.wake()
                 return event
-        return self._wait_for_event(block=block, timeout=timeout)
+        try:
+            return self._wait_for_event(block=block, timeout=timeout)
+        except ChannelClosed:
+            if block:
+                pause_at_exit()
+            raise
 
     def get_nowait(self) -> E:
         """Take the next event if there is one: ``get(block=False)``."""
@@ -437,13 +442,15 @@ class IncomingChannel(queue.Queue[E]):
         self.raise_if_disowned()
         while True:
             with self._mutex:
-                if self._ended:
-                    raise ChannelClosed
-                if not self._has_no_room():
+                has_ended = self._ended
+                if not has_ended and not self._has_no_room():
                     self._append([item])
                     if self._own is not None:
                         self._own.append(self._bounds.put_count)
                     return
+            if has_ended:
+                pause_at_exit()
+                raise ChannelClosed
             self._waiters.wait_while(self._is_full, deadline)
 
     def put_nowait(self, item: E) -> None:

@@ -15,7 +15,7 @@ from sse_client.event_stream.notebook import html_table
 from sse_client.event_stream.parser import EventStreamParser, parse_event_stream
 from sse_client.http.content_type import DEFAULT_CONTENT_TYPES, ContentTypes
 from sse_client.http.response_check import ResponseRules, check_response, read_chunks
-from sse_client.process import CLOSE_TIMEOUT
+from sse_client.process import CLOSE_TIMEOUT, pause_at_exit
 from sse_client.session.hooks import HookCaller, Hooks
 from sse_client.session.state import Opening, ReadyState
 
@@ -243,6 +243,8 @@ class SSESession(Generic[E_co]):
         if opening is not Opening.ACCEPTED:
             if self._reader.error is not None:
                 self._reader.join(CLOSE_TIMEOUT)
+            else:
+                pause_at_exit()
             raise self._never_opened()
 
     async def until_open(self) -> None:

@@ -6,6 +6,7 @@ Tests of the interpreter start a separate one.
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import multiprocessing
 import os
@@ -34,7 +35,9 @@ from support import (
 from sse_client import (
     SSE,
     BearerAuth,
+    ChannelClosed,
     HttpClient,
+    IncomingChannel,
     ReadyState,
     ServerSentEvent,
     SessionClosedError,
@@ -72,6 +75,19 @@ CONSUMED_BY_A_DAEMON = """
 session = client.sse(url)
 assert session.incoming.get().data == "one"
 in_background(lambda: list(session.incoming))
+"""
+AWAITED_BY_DAEMONS = """
+session = client.sse(url)
+in_background(lambda: [session.incoming.get() for _ in range(9)])
+in_background(lambda: [session.incoming.get_batch(9) for _ in range(9)])
+while len(session.incoming._takers.wakes) < 2:
+    threading.Event().wait(0.01)
+"""
+FILLED_BY_A_DAEMON = """
+session = client.sse(url, capacity=3)
+in_background(lambda: [session.incoming.put("more") for _ in range(9)])
+while not session.incoming._waiters._putting.wakes:
+    threading.Event().wait(0.01)
 """
 CLOSED_IN_A_HOOK = """
 closing = threading.Event()
@@ -156,8 +172,15 @@ class TestExit:
 
     @pytest.mark.parametrize(
         "doing",
-        [READING, FULL, CONSUMED_BY_A_DAEMON, CLOSED_IN_A_HOOK],
-        ids=["reading", "full", "consumed by a daemon", "with a hook"],
+        [
+            READING,
+            FULL,
+            CONSUMED_BY_A_DAEMON,
+            AWAITED_BY_DAEMONS,
+            FILLED_BY_A_DAEMON,
+            CLOSED_IN_A_HOOK,
+        ],
+        ids=["reading", "full", "consumed", "awaited", "filled", "with a hook"],
     )
     def test_with_an_open_stream(self, server, doing, how):
         act, status = ENDS[how]
@@ -236,6 +259,57 @@ class TestExitOrder:
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "later: OPEN\nearlier: CLOSED\n"
+
+    @pytest.mark.parametrize("is_main", [True, False])
+    def test_pauses_all_threads_but_the_main_one(self, monkeypatch, is_main):
+        pauses = []
+
+        class Doorbell:
+            def wait(self, timeout):
+                pauses.append(timeout)
+
+        monkeypatch.setattr("sse_client.process.Doorbell", Doorbell)
+        monkeypatch.setattr("sse_client.process._is_ending", True)
+        channel = IncomingChannel()
+        channel.end()
+        waits = [
+            channel.get,
+            functools.partial(channel.get_batch, 2),
+            functools.partial(channel.put, "mine"),
+            channel.get_nowait,  # does not wait
+        ]
+
+        def errors():
+            for wait in waits:
+                with pytest.raises(ChannelClosed) as raised:
+                    wait()
+                yield raised.type
+
+        found = list(errors()) if is_main else Running(lambda: list(errors())).outcome()
+        assert found == [ChannelClosed] * 4
+        assert pauses == ([] if is_main else [2.0] * 3)
+
+    def test_a_handler_may_join_a_daemon_thread_that_waits_for_an_event(self, server):
+        # It was registered before the package was imported, so it runs after the sessions' end.
+        script = """
+            session = client.sse(url)
+            in_background(lambda: [session.incoming.get() for _ in range(9)])
+            (consumer,) = (each for each in threading.enumerate() if "lambda" in each.name)
+            while not session.incoming._takers.wakes:
+                threading.Event().wait(0.01)
+        """
+        earlier = "import atexit; atexit.register(lambda: (consumer.join(), print('joined')))\n"
+        source = earlier + PREAMBLE + textwrap.dedent(script)
+        server.serve(["one"], then="stall")
+        done = subprocess.run(
+            [sys.executable, "-W", "default", "-c", source, server.url],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "joined\n")
+        assert "ChannelClosed" in done.stderr
 
     def test_the_server_sees_the_connection_go(self, server):
         script = 'session = client.sse(url)\nprint("open", flush=True)\ninput()\n'
