@@ -25,6 +25,7 @@ from sse_client.http.aborting import ConnectionAborted
 from sse_client.session.caller_context import CallerContext
 from sse_client.session.delivery import Delivery
 from sse_client.session.expiry import CursorExpiry
+from sse_client.session.greenlets import Turns, has_greenlets
 from sse_client.session.observers import Observers
 from sse_client.session.reception import Reception
 from sse_client.session.reconnection import Reconnection
@@ -293,6 +294,7 @@ class FollowedStream:
 
     def _receive_all(self, body: StreamBody, reception: Reception) -> Outcome:
         """Receive everything from one connection, on this thread. Blocks."""
+        turns = Turns() if has_greenlets() else None
         for chunk in body.chunks(self._timekeeper):
             reception.receive(chunk)
             while reception.is_blocked:
@@ -300,6 +302,8 @@ class FollowedStream:
                 reception.put_rest()
             if reception.has_ended:
                 return Outcome(has_ended=True)
+            if turns is not None:
+                turns.end_if_long()
         return Outcome(loss=self._missing_mark())
 
     def _wait_for_room(self) -> None:

@@ -32,6 +32,7 @@ from sse_client.channel.waiting import WaitList
 from sse_client.clock import SYSTEM_CLOCK
 from sse_client.errors import StreamInterruptedError
 from sse_client.process import disown_in_child
+from sse_client.session.greenlets import has_greenlets
 from sse_client.session.launches import Launches
 from sse_client.session.poller import READABLE, close_copy, new_poller
 from sse_client.session.session_log import record_fields
@@ -67,7 +68,7 @@ def can_share() -> bool:
     """
     selector: Any = selectors.DefaultSelector
     is_usual = selector.__module__ == "selectors" and selector is not selectors.SelectSelector
-    return is_usual and socket.socket.__module__ == "socket"
+    return is_usual and not has_greenlets()
 
 
 def _must_end(stream: SharedStream | ParkedStream) -> bool:

@@ -249,6 +249,14 @@ def a_slow_consumer_blocks_its_reader_alone():
 
 
 @case
+def a_reader_that_never_waits_lets_the_others_run():
+    for options in {"overflow": "drop_newest"}, {"overflow": "drop_oldest", "own_thread": True}:
+        with new_client(**options) as client, client.sse(URL + "/flood") as session:
+            until(lambda: session.statistics.dropped > 100_000)
+            take_turns()
+
+
+@case
 def the_channel_has_the_attributes_of_a_queue():
     with new_client(capacity=5) as client, client.sse(URL + "/numbers") as session:
         until(lambda: session.state is ReadyState.CLOSED)
@@ -562,6 +570,26 @@ def with_a_stream_that_is_read():
     session = new_client().sse(URL + "/silent")
     take_turns(Greenlet(list, session.incoming))
     return session
+
+
+@ending
+def with_greenlets_whose_errors_are_printed():
+    if LIBRARY == "gevent":
+        from gevent import spawn
+    else:
+        from eventlet import spawn
+    client = new_client()
+    session, full = client.sse(URL + "/silent"), client.sse(URL + "/endless", capacity=1)
+    until(full.incoming.full)
+    name = f"headless/printed/{HOW}"
+    waiting = [
+        spawn(session.incoming.get),
+        spawn(session.incoming.get_batch, 9),
+        spawn(full.incoming.put, "mine"),
+        spawn(client.sse, f"{URL}/{name}"),
+    ]
+    tell(new_client(), f"/seen/{name}")
+    return waiting, full, session
 
 
 @ending

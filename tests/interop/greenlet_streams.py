@@ -54,6 +54,12 @@ class Streams:
             exchange.send(str(number))
             number += 1
 
+    def flood(self, exchange, _):
+        """Send events faster than a client can read them."""
+        block = b"data: one of many\n\n" * 10_000
+        while True:
+            exchange.write(block)
+
     def once(self, exchange, name):
         self._counts[name] += 1
         if self._counts[name] == 1:

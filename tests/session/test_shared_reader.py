@@ -33,7 +33,7 @@ from sse_client.http.arrived_body import ArrivedBody
 from sse_client.http.request import RequestDescription
 from sse_client.http.response_head import BoundedFile
 from sse_client.http.stream_body import StreamBody
-from sse_client.session import launches, merging, poller, reader, shared_reader
+from sse_client.session import greenlets, launches, merging, poller, reader, shared_reader
 from sse_client.session.followed_stream import FollowedStream
 from sse_client.session.merge_bell import LockBell
 from sse_client.session.poller import new_poller
@@ -248,7 +248,7 @@ class TestWithout:
 
         with monkeypatch.context() as patched:
             if replaced == "socket":
-                patched.setattr(shared_reader, "socket", SimpleNamespace(socket=Socket))
+                patched.setattr(greenlets, "socket", SimpleNamespace(socket=Socket))
             else:
                 new = Selector if replaced == "selector" else selectors.SelectSelector
                 usual = SimpleNamespace(
