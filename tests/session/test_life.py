@@ -410,6 +410,21 @@ class TestInterrupts:
         assert err.endswith("KeyboardInterrupt\n")
         assert err.count("Traceback") == 1
 
+    def test_of_merged_streams_show_no_error_but_the_interrupt(self, server):
+        script = """
+            from sse_client import merge
+
+            with merge([client.sse(url), client.sse(url)]) as merged:
+                when_main_waits(interrupt)
+                next(merged)
+        """
+        for _ in range(2):
+            server.serve(then="stall")
+        code, _, err = run(script, server.url)
+        assert code == -signal.SIGINT
+        assert err.endswith("KeyboardInterrupt\n")
+        assert err.count("Traceback") == 1
+
     def test_lose_no_event(self, server):
         script = """
             with client.sse(url) as session:
