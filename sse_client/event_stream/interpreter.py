@@ -110,7 +110,7 @@ class Interpreter:
                 else:
                     # Almost all fields have a space after the colon, so try the combination first.
                     name, space, value = line.partition(": ")
-                    if not space or ":" in name:
+                    if name != "id" and (not space or ":" in name):
                         name, _, value = line.partition(":")
                     if name == "id":
                         if "\0" not in value:

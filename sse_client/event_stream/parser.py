@@ -171,7 +171,8 @@ class EventStreamParser:
             return self._take_any_lines(chunk)
         if self._line_size:
             end += self._line_size
-            chunk = self._completed(chunk)
+            chunk = self._completed(chunk) if self._pieces else self._line + chunk
+            self._line, self._line_size = b"", 0
         if end == len(chunk):
             events = self._take_lines(chunk)
             self._is_idle = not self._interpreter.is_in_block
@@ -193,10 +194,11 @@ class EventStreamParser:
                 return events
         lines = text.split("\n")
         lines.append("")
-        self._is_idle = False  # in case ``on_comment`` raises an error
-        events = self._interpreter.interpret(lines)
-        self._is_idle = True
-        return events
+        try:
+            return self._interpreter.interpret(lines)
+        except BaseException:  # of ``on_comment``
+            self._is_idle = False
+            raise
 
     def _take_lines(self, finished: bytes) -> list[ServerSentEvent]:
         """Interpret finished lines, each with its LF."""
