@@ -94,7 +94,7 @@ PARENT = """
     ]
 
     class Holder(threading.Thread):
-        '''Holds all locks until it is told to release them.'''
+        '''Holds all locks until the test lets it release them.'''
 
         def __init__(self):
             super().__init__(name="sse-client: holder", daemon=True)
