@@ -8,16 +8,13 @@ and ``framing`` decodes all arrived bytes at once.
 
 from __future__ import annotations
 
-import http.client
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import urllib3
 
 from sse_client.http.framing import ChunkDecoder, LengthDecoder, UntilClosed
 from sse_client.http.niquests import reader_of
-from sse_client.http.private_names import source_of
 from sse_client.http.response_head import BUFFER_SIZE, BoundedFile, bounded_response_of
 
 if TYPE_CHECKING:
@@ -41,27 +38,6 @@ def body_reader(raw: Any) -> Callable[[], bytes]:
     """
     body = plain_body_of(raw)
     return reader_of(raw, READ_SIZE) if body is None else body.read
-
-
-def chunk_reader_of(raw: Any) -> Callable[[], bytes] | None:
-    """Return a function that reads a chunked body below urllib3, or None if that is not possible.
-
-    urllib3 takes half of the processor time of a live event. The standard library keeps the
-    position, so the rest of the body can be read in any other way. The end must be read through
-    urllib3, which then gives the connection back.
-
-    The function waits for the next bytes, and returns ``b""`` at the end. It raises an OSError or
-    an ``HTTPException``.
-    """
-    source = source_of(raw)
-    is_chunked = (
-        type(raw) is urllib3.HTTPResponse
-        and type(source) is http.client.HTTPResponse
-        and source.chunked is True
-        and raw.headers.get("Content-Encoding", "identity").strip().lower() in {"", "identity"}
-        and raw.tell() == 0
-    )
-    return partial(source.read1, READ_SIZE) if is_chunked else None
 
 
 def plain_body_of(raw: Any) -> PlainBody | None:

@@ -67,6 +67,11 @@ PRIVATE_NAMES = (
         "a redirect to another origin fails, because it might leak the cookies of the call",
     ),
     PrivateName(
+        "socket.SocketIO",
+        "_sock",
+        "iter_events takes more processor time per event if the response has a timeout",
+    ),
+    PrivateName(
         "http.cookiejar.CookieJar",
         "_cookies_lock",
         "a cookie jar is not safe to share between threads, or to use after every fork",
@@ -106,6 +111,16 @@ def source_of(raw: Any) -> Any:
 def socket_below(raw: Any) -> Any:
     """Return the socket that a response of urllib3 reads from, or None if it is not known."""
     return getattr(getattr(raw, "_sock_shutdown", None), "__self__", None)
+
+
+def socket_of_file(file: Any) -> Any:
+    """Return the socket that an unbuffered file of a socket reads from, or None."""
+    return getattr(file, "_sock", None)
+
+
+def set_socket_of_file(file: Any, replacement: object) -> None:
+    """Let an unbuffered file of a socket read from another object."""
+    file._sock = replacement
 
 
 def is_of_urllib3_future(raw: Any) -> bool:

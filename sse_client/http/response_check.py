@@ -15,7 +15,8 @@ from sse_client.errors import (
     UnexpectedContentTypeError,
     UnexpectedStatusError,
 )
-from sse_client.http.body import READ_SIZE, chunk_reader_of
+from sse_client.http.body import READ_SIZE
+from sse_client.http.callers_body import chunked_body_of
 from sse_client.http.causes import redact_url, stream_interrupted
 from sse_client.http.content_type import (
     DEFAULT_CONTENT_TYPES,
@@ -147,10 +148,9 @@ def read_chunks(response: requests.Response) -> Iterator[bytes]:
         return
     try:
         # The response is the caller's, who may read the rest in another way.
-        read_chunk = chunk_reader_of(response.raw)
-        if read_chunk is not None:
-            while chunk := read_chunk():
-                yield chunk
+        body = chunked_body_of(response.raw)
+        if body is not None:
+            yield from body.chunks()
         read = reader_of(response.raw, READ_SIZE)
         while chunk := read():
             yield chunk

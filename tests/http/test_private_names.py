@@ -27,12 +27,16 @@ from sse_client.http.private_names import (
     socket_below,
 )
 
+with socket.socket() as closed_socket:
+    file_of_socket = socket.SocketIO(closed_socket, "r")
+
 #: An object of each class with such names.
 OWNERS = {
     "urllib3.connection.HTTPConnection": urllib3.connection.HTTPConnection("host"),
     "urllib3.response.HTTPResponse": urllib3.HTTPResponse(),
     "requests.models.Response": requests.Response(),
     "requests.models.PreparedRequest": requests.PreparedRequest(),
+    "socket.SocketIO": file_of_socket,
     "http.cookiejar.CookieJar": http.cookiejar.CookieJar(),
 }
 
