@@ -473,8 +473,8 @@ class IncomingChannel(queue.Queue[E]):
         Args:
             events: Events, in order.
             size: Their size in the stream, in bytes. 0 for the rest of a batch offered before.
-            wakes: Gets the function that wakes the consumer of several channels, which the caller
-                must call soon. None calls it at once.
+            wakes: Gets the functions that wake the consumers, which the caller must call soon.
+                None calls them at once.
 
         Returns:
             The events without room, only with ``"block"``. ``room`` rings when the next attempt is
@@ -495,7 +495,10 @@ class IncomingChannel(queue.Queue[E]):
             queue.extend(events)
             self.unfinished_tasks += count
             if self._takers.wakes:
-                self._takers.wake(count)
+                if wakes is None:
+                    self._takers.wake(count)
+                else:
+                    wakes[self._wake_takers] = None
             watcher = self._watcher
             if watcher is None:
                 return ()
@@ -506,6 +509,10 @@ class IncomingChannel(queue.Queue[E]):
         else:
             wakes[watcher.wake] = None
         return ()
+
+    def _wake_takers(self) -> None:
+        with self._mutex:
+            self._takers.wake(len(self._events))
 
     def _offer_to_filled(
         self, events: Sequence[ServerSentEvent], size: int

@@ -107,8 +107,9 @@ class SharedReader:
         self._unread: list[SharedStream] = []
         self._timers = Timers[SharedStream | ParkedStream]()
         self._launches = Launches(self._lock)
-        #: The functions that wake the consumers of merged streams, which the thread calls in this
-        #: turn. So several events wake a consumer only once.
+        #: The functions that wake consumers, which the thread calls in this turn. So several events
+        #: wake the consumer of merged streams only once, and woken consumers do not compete with
+        #: the rest of the turn for the interpreter's lock.
         self.wakes: dict[Callable[[], object], None] = {}
         #: Whether the last start of a thread failed.
         self._lacks_threads = False
@@ -262,8 +263,9 @@ class SharedReader:
             self._finish_turn()
 
     def _wake_consumers(self) -> None:
-        while self.wakes:
-            wake, _ = self.wakes.popitem()
+        wakes = list(self.wakes)
+        self.wakes.clear()
+        for wake in wakes:
             wake()
 
     def _finish_turn(self) -> None:

@@ -128,6 +128,40 @@ def test_a_batch_wakes_as_many_consumers_as_it_has_events():
     assert sorted(each.outcome().data for each in getting) == ["a", "b", "c"]
 
 
+def test_a_caller_may_wake_the_consumers_later():
+    channel = IncomingChannel()
+    waiters = takers(channel)
+    taken = queue.SimpleQueue()
+    getting = [Running(lambda: taken.put(channel.get())) for _ in range(3)]
+    waiters.expect(3)
+    wakes = {}
+    channel.offer(events("a", "b"), 20, wakes)
+    assert len(waiters.wakes) == 3
+    for wake in wakes:
+        wake()
+    assert len(waiters.wakes) == 1
+    assert sorted(taken.get(timeout=PATIENCE).data for _ in "ab") == ["a", "b"]
+    channel.end()
+    outcomes = [each.outcome() for each in getting]
+    assert [type(outcome) for outcome in outcomes if outcome] == [ChannelClosed]
+
+
+def test_a_consumer_that_comes_before_the_others_wake_takes_the_event():
+    channel = IncomingChannel()
+    waiters = takers(channel)
+    getting = Running(channel.get)
+    waiters.expect()
+    wakes = {}
+    channel.offer(events("a"), 10, wakes)
+    assert channel.get(timeout=PATIENCE).data == "a"
+    for wake in wakes:
+        wake()
+    assert len(waiters.wakes) == 1
+    channel.offer(events("b"), 10, {})
+    channel.end()
+    assert getting.outcome().data == "b"
+
+
 def test_leaving_the_loop_loses_nothing():
     channel = IncomingChannel()
     channel.offer(events("a", "b", "c"), 30)
