@@ -60,10 +60,11 @@ _OF_MANY = (
     "floor-selector",
 )
 
-#: The number of streams, events per second on each, measured seconds, rounds, and the contenders.
+#: The fields of ``Live`` up to ``together``, and the contenders.
 CASES = (
     ((1, 20.0, 1.5, 1), tuple(TITLES)),
     ((200, 20.0, 1.5, 3), tuple(TITLES)),
+    ((200, 20.0, 1.5, 3, 200), tuple(TITLES)),
     ((2000, 2.0, 2.0, 1), _OF_MANY),
 )
 QUICK_CASES = (((20, 20.0, 0.5, 1), tuple(TITLES)),)
@@ -117,6 +118,11 @@ class Live:
     """The figures for one number of streams and one rate.
 
     Attributes:
+        streams: The number of streams.
+        rate: The number of events per second on each.
+        seconds: The measured time of a turn.
+        rounds: The number of turns of each contender.
+        together: The number of streams on which events are due at the same instant.
         turns: The turns of each contender, round by round.
         figures: The medians of each contender.
         of_launchdarkly: Processor time as a multiple of launchdarkly's in the same round.
@@ -127,6 +133,7 @@ class Live:
     rate: float
     seconds: float
     rounds: int
+    together: int = 1
     turns: dict[str, list[Turn]] = field(default_factory=dict)
     figures: dict[str, Turn] = field(default_factory=dict)
     of_launchdarkly: dict[str, float] = field(default_factory=dict)
@@ -188,7 +195,8 @@ def measure_cases(
                     if name in result.skipped or name in case.wrong:
                         continue
                     tell(
-                        f"live: {case.streams} streams, {case.rate:g}/s, round {number + 1}, {name}"
+                        f"live: {case.streams} streams, {case.rate:g}/s, {case.together} together, "
+                        f"round {number + 1}, {name}"
                     )
                     try:
                         case.turns.setdefault(name, []).append(_take_turn(server, case, name))
@@ -205,7 +213,7 @@ def _take_turn(server: LiveServer, case: Live, name: str) -> Turn:
     """Run a contender once."""
     with _contender(name, server, case.streams) as (process, tell, hear):
         opened = hear()
-        server.pace(case.rate)
+        server.pace(case.rate, case.together)
         try:
             time.sleep(max(_WARM_UP, _WARM_UP_PERIODS / case.rate))
             first, first_cpu = time.monotonic_ns(), _cpu_of(process)
@@ -289,7 +297,8 @@ def _tables(result: LiveStreams) -> Iterator[str]:
     for case in result.cases:
         yield (
             f"LIVE STREAMS: {case.streams:,}, {case.rate:g} events of {EVENT_SIZE} bytes per "
-            f"second on each; {case.rounds} rounds of {case.seconds:g} s; {pinned}\n"
+            f"second on each, {case.together} at an instant; "
+            f"{case.rounds} rounds of {case.seconds:g} s; {pinned}\n"
         )
         rows = [
             [
@@ -336,7 +345,7 @@ def main() -> None:
     """Measure the requested cases, and print the tables."""
     options = _options()
     names = options.contender or list(TITLES)
-    case = Live(options.streams, options.rate, options.seconds, options.rounds)
+    case = Live(options.streams, options.rate, options.seconds, options.rounds, options.together)
     cases = [(case, names)] if case.streams else []
     result = measure_cases(cases, pin=options.pin, tell=_tell)
     if options.idle:
@@ -361,6 +370,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=20.0, help="events per second on each stream")
     parser.add_argument("--seconds", type=float, default=2.0, help="measured time of a turn")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--together",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of streams on which events are due at the same instant",
+    )
     parser.add_argument(
         "--contender", choices=TITLES, action="append", help="only this contender; repeatable"
     )

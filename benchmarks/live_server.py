@@ -1,7 +1,7 @@
 """The server of the live streams: one process that sends events on each stream at a fixed rate.
 
-The streams take turns at equal intervals, so that no two events are due at the same instant. Each
-event contains the time just before it was sent, the number of its stream and its sequence number.
+The streams take turns at equal intervals, each alone or several at the same instant. Each event
+contains the time just before it was sent, the number of its stream and its sequence number.
 The first event of a stream is sent when the stream is opened. The others follow once ``pace`` is
 called.
 """
@@ -87,9 +87,9 @@ class LiveServer:
         """The URL at which any number of streams can be opened."""
         return f"http://127.0.0.1:{self._port}/live"
 
-    def pace(self, rate: float) -> None:
-        """Begin to send ``rate`` events per second on each open stream."""
-        self._control.send(rate)
+    def pace(self, rate: float, together: int = 1) -> None:
+        """Begin to send ``rate`` events per second on each stream, ``together`` at an instant."""
+        self._control.send((rate, together))
 
     def stop(self) -> Paced:
         """Stop sending events."""
@@ -131,14 +131,14 @@ def _serve(control: Connection, core: int | None) -> None:
                 with contextlib.suppress(OSError):
                     held.append(_accept(listener, len(held)))
             if control in ready:
-                rate = control.recv()
-                if rate is None:
+                pace = control.recv()
+                if pace is None:
                     for connection in held:
                         connection.close()
                     held.clear()
                     control.send(None)
                 else:
-                    control.send(_pace(held, rate, control))
+                    control.send(_pace(held, *pace, control))
 
 
 def _accept(listener: socket.socket, number: int) -> socket.socket:
@@ -162,7 +162,9 @@ def _event(number: int, sequence: int) -> bytes:
     return b"%x\r\n%b\n\n\r\n" % (EVENT_SIZE, data.ljust(EVENT_SIZE - 2, b"."))
 
 
-def _pace(held: list[socket.socket], rate: float, control: Connection) -> tuple[int, float, float]:
+def _pace(
+    held: list[socket.socket], rate: float, together: int, control: Connection
+) -> tuple[int, float, float]:
     """Send events until ``stop``. An event that a stream does not accept at once is a gap."""
     late: list[int] = []
     interval = 1e9 / (rate * len(held))
@@ -172,7 +174,7 @@ def _pace(held: list[socket.socket], rate: float, control: Connection) -> tuple[
     began, began_cpu = now(), time.process_time()
     looked = began
     while True:
-        while (due := began + int(sent * interval)) <= (instant := now()):
+        while (due := began + int((sent - sent % together) * interval)) <= (instant := now()):
             number = sent % count
             with contextlib.suppress(OSError):
                 held[number].send(_event(number, 1 + sent // count))

@@ -77,6 +77,8 @@ def _live(results: Mapping[str, Any]) -> Iterator[Chart]:
     for case in results["live"]["cases"]:
         if case["streams"] > 1:
             title = f"{case['streams']:,} streams, {case['rate']:g} events per second on each"
+            if case.get("together", 1) > 1:
+                title += ", at once"
             figures = case["figures"]
             values = {_LIVE[name]: figures[name]["cpu"] for name in _LIVE if name in figures}
             yield Chart(title, values, [_LIVE[name] for name in case["wrong"] if name in _LIVE])

@@ -183,11 +183,16 @@ def run_live(tmp_path, *arguments, **options):
 @needs_linux
 @pytest.mark.ci
 @pytest.mark.slow
-def test_contenders_receive_all_events_of_live_streams(tmp_path):
+@pytest.mark.parametrize("together", [1, 2])
+def test_contenders_receive_all_events_of_live_streams(tmp_path, together):
     names = ["merge", "thread", "iter_events", "launchdarkly", "floor-threads", "floor-selector"]
     chosen = [f"--contender={name}" for name in names]
-    result = run_live(tmp_path, "--streams=2", "--seconds=0.2", "--rounds=1", *chosen)
+    together_option = f"--together={together}"
+    result = run_live(
+        tmp_path, "--streams=2", "--seconds=0.2", "--rounds=1", together_option, *chosen
+    )
     (case,) = result["cases"]
+    assert case["together"] == together
     assert case["wrong"] == {}
     assert {*case["figures"], *result["skipped"]} == {*names}
     assert case["figures"]["merge"]["cpu"] > 0
