@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import io
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -287,18 +287,16 @@ def test_a_response_closed_on_the_way_ends_the_events(server, elsewhere):
 @needs_linux
 @pytest.mark.parametrize("lacks", ["platform", "thread", "option", "class"])
 def test_without_help_of_the_system_the_timeout_counts(server, elsewhere, monkeypatch, lacks):
-    module = sse_client.http.callers_body
-
-    class Other(socket.socket):
-        pass
-
+    module = sse_client.http.callers_body  # only its names, because pytest uses the modules, too
     with streaming(server) as (response, its_socket, _):
         if lacks == "platform":
-            monkeypatch.setattr(sys, "platform", "darwin")
+            monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
         elif lacks == "option":
-            monkeypatch.setattr(module.struct, "pack", lambda *_: b"")
+            monkeypatch.setattr(
+                module, "struct", SimpleNamespace(pack=lambda *_: b"", error=OSError)
+            )
         elif lacks == "class":
-            monkeypatch.setattr(module.socket, "socket", Other)
+            monkeypatch.setattr(module, "socket", SimpleNamespace(socket=object))
         run = call_here if lacks == "thread" else elsewhere
         its_socket.settimeout(0.05)
         events = iter_events(response)
