@@ -158,7 +158,7 @@ def test_a_response_that_is_closed_in_the_meantime_ends():
     raw = response_of([WIRES["chunks"]])
     chunks = chunked_body_of(raw).chunks()
     assert next(chunks) == b"hello"
-    raw._fp.fp.close()
+    raw.close()
     assert list(chunks) == []
 
 
