@@ -18,16 +18,19 @@ import trustme
 from canaries import CanaryWatch
 from effort import set_effort
 from processes import start_watchman
+from support import PATIENCE
 
 from sse_client.testing import SSEServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sse_client.testing import Exchange
+
 DESCRIPTORS = "/proc/self/fd"
 
 # How long ending threads may take, all together, in seconds.
-PATIENCE = 2.0
+ENDING_TIME = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -114,19 +117,26 @@ def nothing_left_behind() -> Iterator[None]:
     """Fail a test after which a thread, a socket or a file descriptor is left."""
     leftovers = Leftovers()
     yield
-    if leftovers.find(PATIENCE):
+    if leftovers.find(ENDING_TIME):
         # A reference cycle may keep them alive. If the garbage collector closes them, there is
         # still a warning, and warnings are errors.
         gc.collect()
-        found = leftovers.find(PATIENCE)
+        found = leftovers.find(ENDING_TIME)
         if found:
             pytest.fail("left behind by this test:\n" + "\n".join(found), pytrace=False)
+
+
+class PatientServer(SSEServer):
+    """A server that waits long enough for the request of a process that has just been started."""
+
+    def accept(self, timeout: float = PATIENCE) -> Exchange:
+        return super().accept(timeout)
 
 
 @pytest.fixture
 def server() -> Iterator[SSEServer]:
     """A started server, with nothing queued and no handler."""
-    with SSEServer() as started:
+    with PatientServer() as started:
         yield started
 
 

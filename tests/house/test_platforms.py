@@ -162,7 +162,7 @@ def test_limits_of_time_end_a_stream(run):
         from sse_client.testing import SSEServer
 
         with SSEServer() as server, HttpClient().install(SSE, reconnect="never") as client:
-            for options in {"event_timeout": 0.05}, {"timeout": (20, 0.05)}:
+            for options in {"event_timeout": 0.5}, {"timeout": (20, 0.5)}:
                 server.serve(["one"], then="stall")
                 with client.sse(server.url, **options) as session:
                     print(session.incoming.get().data)
