@@ -26,6 +26,9 @@ from sse_client.http.private_names import set_socket_of_file, socket_of_file, so
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Whether the system can limit the waits of a socket that blocks.
+_CAN_LIMIT: bool = sys.platform == "linux"
+
 #: The length of the longest line of a chunk's size that is read here, with its end. Longer ones
 #: are rare.
 _LONGEST_SIZE = 12
@@ -99,7 +102,7 @@ class ChunkedBody:
         file: Any = self._file.raw
         its_socket = socket_of_file(file)
         if (
-            sys.platform != "linux"
+            not _CAN_LIMIT
             or type(its_socket) is not socket.socket
             or type(its_socket).__module__ != "socket"  # but that of a greenlet library
             or threading.current_thread() is threading.main_thread()

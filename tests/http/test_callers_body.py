@@ -290,7 +290,7 @@ def test_without_help_of_the_system_the_timeout_counts(server, elsewhere, monkey
     module = sse_client.http.callers_body  # only its names, because pytest uses the modules, too
     with streaming(server) as (response, its_socket, _):
         if lacks == "platform":
-            monkeypatch.setattr(module, "sys", SimpleNamespace(platform="darwin"))
+            monkeypatch.setattr(module, "_CAN_LIMIT", False)
         elif lacks == "option":
             monkeypatch.setattr(
                 module, "struct", SimpleNamespace(pack=lambda *_: b"", error=OSError)
