@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sse_client.testing import ManualClock
 
 #: How long a test waits, in seconds. It is far longer than needed, so that only a hang fails.
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 @contextmanager
