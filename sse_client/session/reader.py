@@ -155,10 +155,12 @@ class StreamReader:
             drain: Whether the consumers may still take the events that have arrived.
         """
         disown_if_forked()
-        self._state.ask(Request.DRAIN if drain else Request.STOP)
         channel = self._channel()
         if channel is not None and not drain:
+            # First, because at the interpreter's exit only the reader thread can close the cursor,
+            # and only before it ends.
             channel.close()
+        self._state.ask(Request.DRAIN if drain else Request.STOP)
 
     def abandon(self) -> None:
         """Ask the thread to end, for a finaliser. No consumer is left."""

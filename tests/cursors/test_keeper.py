@@ -32,8 +32,10 @@ from sse_client import (
     merge,
     process,
 )
+from sse_client.clock import Deadline
 from sse_client.cursors.keeper import PositionKeeper
 from sse_client.process import disown_all
+from sse_client.session.state import StreamState
 
 SEED = 4
 
@@ -732,6 +734,31 @@ def test_without_another_thread_only_the_exit_leaves_the_cursor_of_an_ended_stre
             session.close()
     assert cursor.calls == (["load"] if is_exit else ["load", "close"])
     session.close()
+    assert cursor.calls == ["load", "close"]
+
+
+def test_the_exit_closes_the_cursor_of_a_stream_that_ends_at_once(
+    server, client, cursor, monkeypatch
+):
+    """As from Python 3.12 on, when the shared thread is faster than the main thread."""
+    server.serve(numbered(1, 1), then="stall")
+    session = client.sse(server.url, cursor=cursor)
+    session.incoming.get()
+    ask = StreamState.ask
+
+    def ask_and_wait(state, request):
+        ask(state, request)
+        state.wait_until_finished(Deadline.after(PATIENCE))
+
+    def refuse(_):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_is_ending", False)
+        patch.setattr(process, "_live", weakref.WeakSet([session._reader]))
+        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(StreamState, "ask", ask_and_wait)
+        process._end()
     assert cursor.calls == ["load", "close"]
 
 
