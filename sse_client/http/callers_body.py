@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Whether the system can limit the waits of a socket that blocks.
 _CAN_LIMIT: bool = sys.platform == "linux"
 
+#: No timeout, as the system expects it.
+_NO_LIMIT = struct.pack("@ll", 0, 0)
+
 #: The length of the longest line of a chunk's size that is read here, with its end. Longer ones
 #: are rare.
 _LONGEST_SIZE = 12
@@ -80,9 +83,10 @@ class ChunkedBody:
                 except ValueError:
                     return  # the user has closed the response
                 # The usual chunk has arrived as a whole. The standard library reads all others.
-                begin = arrived.find(b"\r\n", 0, _LONGEST_SIZE) + 2
+                line_end = arrived.find(b"\r\n", 0, _LONGEST_SIZE)
+                begin = line_end + 2
                 try:
-                    end = begin + int(arrived[: begin - 2], 16)
+                    end = begin + int(arrived[:line_end], 16) if line_end > 0 else 0
                 except ValueError:
                     end = 0
                 if end > begin and arrived[end : end + 2] == b"\r\n":
@@ -122,6 +126,9 @@ class ChunkedBody:
             if its_socket.gettimeout() is None:  # otherwise the user has set another one
                 with contextlib.suppress(OSError):  # of a closed socket
                     its_socket.settimeout(timeout)
+            # Otherwise it would limit a later request without a timeout on the same connection.
+            with contextlib.suppress(OSError):
+                its_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _NO_LIMIT)
 
 
 def _set_timeout_of_system(its_socket: socket.socket) -> bool:

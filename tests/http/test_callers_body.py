@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -115,6 +116,11 @@ def test_reads_what_the_standard_library_reads(name):
     for pieces in cuts_of(WIRES[name]):
         expected = outcome_of(read_by_library(response_of(pieces)))
         assert outcome_of(chunked_body_of(response_of(pieces)).chunks()) == expected, pieces
+
+
+def test_a_size_that_is_not_yet_complete_is_no_chunk():
+    pieces = [b"0000000000a\r\n", b"helloworld\r\n" + END]
+    assert outcome_of(chunked_body_of(response_of(pieces)).chunks()) == (b"helloworld", None)
 
 
 @settings(deadline=None)
@@ -251,6 +257,18 @@ def test_a_consumer_that_leaves_gets_its_socket_back(server, elsewhere):
         exchange.send("two")
         exchange.end()
         assert b"two" in response.raw.read()
+
+
+@needs_linux
+def test_the_system_no_longer_limits_the_waits_of_a_connection_afterwards(server, elsewhere):
+    with streaming(server) as (response, its_socket, _):
+        its_socket.settimeout(0.05)
+        events = iter_events(response)
+        assert elsewhere(next, events).data == "one"
+        limit = (socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+        assert any(its_socket.getsockopt(*limit))
+        elsewhere(events.close)
+        assert not any(its_socket.getsockopt(*limit))
 
 
 @needs_linux
