@@ -77,7 +77,7 @@ def _live(results: Mapping[str, Any]) -> Iterator[Chart]:
     for case in results["live"]["cases"]:
         if case["streams"] > 1:
             title = f"{case['streams']:,} streams, {case['rate']:g} events per second on each"
-            if case.get("together", 1) > 1:
+            if case["together"] > 1:
                 title += ", at once"
             figures = case["figures"]
             values = {_LIVE[name]: figures[name]["cpu"] for name in _LIVE if name in figures}

@@ -121,7 +121,7 @@ class ChunkedBody:
         try:
             yield
         finally:
-            if socket_of_file(file) is timed:  # otherwise the user has closed the response
+            if socket_of_file(file) is timed:  # otherwise it has been closed
                 set_socket_of_file(file, its_socket)
             if its_socket.gettimeout() is None:  # otherwise the user has set another one
                 with contextlib.suppress(OSError):  # of a closed socket

@@ -156,11 +156,13 @@ class StreamReader:
         """
         disown_if_forked()
         channel = self._channel()
-        if channel is not None and not drain:
-            # First, because at the interpreter's exit only the reader thread can close the cursor,
-            # and only before it ends.
-            channel.close()
-        self._state.ask(Request.DRAIN if drain else Request.STOP)
+        try:
+            if channel is not None and not drain:
+                # First, because at the interpreter's exit only the reader thread can close the
+                # cursor, and only before it ends.
+                channel.close()
+        finally:  # also after Ctrl-C
+            self._state.ask(Request.DRAIN if drain else Request.STOP)
 
     def abandon(self) -> None:
         """Ask the thread to end, for a finaliser. No consumer is left."""

@@ -263,9 +263,8 @@ class SharedReader:
             self._finish_turn()
 
     def _wake_consumers(self) -> None:
-        wakes = list(self.wakes)
-        self.wakes.clear()
-        for wake in wakes:
+        for wake in list(self.wakes):
+            del self.wakes[wake]  # before the call, so that an error loses none of the others
             wake()
 
     def _finish_turn(self) -> None:

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 
 import pytest
 from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
@@ -711,23 +712,29 @@ def test_shutting_the_channel_down_does_not_wait_for_the_cursor(server, client, 
     session.close(timeout=0.0)
 
 
-@pytest.mark.parametrize("is_exit", [False, True])
-def test_without_another_thread_only_the_exit_leaves_the_cursor_of_an_ended_stream(
-    server, client, cursor, monkeypatch, is_exit
-):
+@contextmanager
+def without_threads_to_start(monkeypatch, reader):
     """As from Python 3.12 on, where no thread can be started after the main thread has ended."""
-    server.serve(numbered(1, 1))
-    session = client.sse(server.url, cursor=cursor)
-    session.incoming.get()
-    session._reader.join(PATIENCE)
 
     def refuse(_):
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     with monkeypatch.context() as patch:
         patch.setattr(process, "_is_ending", False)
-        patch.setattr(process, "_live", weakref.WeakSet([session._reader]))
+        patch.setattr(process, "_live", weakref.WeakSet([reader]))
         patch.setattr(threading.Thread, "start", refuse)
+        yield patch
+
+
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_without_another_thread_only_the_exit_leaves_the_cursor_of_an_ended_stream(
+    server, client, cursor, monkeypatch, is_exit
+):
+    server.serve(numbered(1, 1))
+    session = client.sse(server.url, cursor=cursor)
+    session.incoming.get()
+    session._reader.join(PATIENCE)
+    with without_threads_to_start(monkeypatch, session._reader):
         if is_exit:
             process._end()
         else:
@@ -750,13 +757,7 @@ def test_the_exit_closes_the_cursor_of_a_stream_that_ends_at_once(
         ask(state, request)
         state.wait_until_finished(Deadline.after(PATIENCE))
 
-    def refuse(_):
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process, "_is_ending", False)
-        patch.setattr(process, "_live", weakref.WeakSet([session._reader]))
-        patch.setattr(threading.Thread, "start", refuse)
+    with without_threads_to_start(monkeypatch, session._reader) as patch:
         patch.setattr(StreamState, "ask", ask_and_wait)
         process._end()
     assert cursor.calls == ["load", "close"]

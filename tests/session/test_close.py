@@ -502,3 +502,19 @@ def test_many_sessions_close_together():
             assert {session.state for session in sessions} == {ReadyState.CLOSED}
         names = [thread.name for thread in threading.enumerate()]
         assert not [name for name in names if name.startswith("sse-client:")]
+
+
+def test_ctrl_c_while_the_channel_is_closed_still_ends_the_stream(server, monkeypatch):
+    server.serve(["one"], then="stall")
+    with sse_client_for_tests() as client:
+        session = client.sse(server.url)
+        assert session.incoming.get().data == "one"
+
+        def interrupted():
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(session.incoming, "close", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                session.close()
+        assert list(session.incoming) == []

@@ -1028,6 +1028,19 @@ def test_poking_a_stream_that_has_left_is_nothing(server, client):
     assert third.next() == "one"
 
 
+def test_an_error_of_a_wake_up_loses_no_other():
+    reader, woken = SharedReader(), []
+
+    def fail():
+        raise MemoryError
+
+    reader.wakes.update({fail: None, lambda: woken.append("consumer"): None})
+    with pytest.raises(MemoryError):
+        reader._wake_consumers()
+    reader._wake_consumers()
+    assert woken == ["consumer"]
+
+
 def test_poking_streams_that_wait_for_the_thread_wakes_it_once(monkeypatch):
     reader, wakes = SharedReader(), []
     monkeypatch.setattr(reader, "_wake", lambda: wakes.append("wake"))
