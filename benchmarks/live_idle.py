@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+import requests
 from live_contenders import BareStream, start
 from live_server import LiveServer, raise_file_limit
 from open_streams import memory_in_use
 
-from sse_client import SSE, HttpClient, SSEClientError, merge
+from sse_client import SSE, HttpClient, SSEClientError, iter_events, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 #: The number of streams that ``make bench`` opens.
 IDLE = 10_000
 
-TITLES = {"merge": "sse_client, merge", "floor-selector": "floor: a selector, a queue"}
+TITLES = {
+    "merge": "sse_client, merge",
+    "requests": "requests alone, not read",
+    "floor-selector": "floor: a selector, a queue",
+}
 
 #: The number of files that a process needs besides those of the streams.
 _OTHER_FILES = 200
@@ -103,6 +108,28 @@ class _Merge:
         self._consumer.join(_PATIENCE)
 
 
+class _Requests:
+    """The responses of a ``requests`` session. After its first event none of them is read."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._responses: list[requests.Response] = []
+
+    def open(self) -> None:
+        self._responses.append(self._session.get(self._url, stream=True, timeout=_PATIENCE))
+
+    def follow(self, took: Callable[[], None]) -> None:
+        for response in self._responses:
+            next(iter_events(response))
+            took()
+
+    def close(self) -> None:
+        for response in self._responses:
+            response.close()
+        self._session.close()
+
+
 class _Selector:
     """The floor: one reader thread for all streams, one consumer, and a queue between them."""
 
@@ -149,7 +176,11 @@ class _Selector:
         self._queue.put(None)
 
 
-_CONTENDERS: dict[str, type[_Merge | _Selector]] = {"merge": _Merge, "floor-selector": _Selector}
+_CONTENDERS: dict[str, type[_Merge | _Requests | _Selector]] = {
+    "merge": _Merge,
+    "requests": _Requests,
+    "floor-selector": _Selector,
+}
 
 
 def main() -> None:

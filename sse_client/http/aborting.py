@@ -13,6 +13,7 @@ killed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -173,16 +174,26 @@ def shut_down(sock: object, process_id: int) -> bool:
     if os.getpid() != process_id:
         return False
     raw = _socket_of(sock)
-    # Not the method of a TLS socket, which would remove the TLS layer first. Such a class is
-    # recognised by its methods, because gevent and eventlet replace those of ``ssl`` and
-    # ``socket``.
-    tls = [kind for kind in type(raw).__mro__ if hasattr(kind, "do_handshake")]
-    below: Any = super(tls[-1], raw) if tls else raw
+    kind: Any = type(raw)
+    tls = _tls_class_of(kind)
+    # Not the method of a TLS socket, which would remove the TLS layer first.
+    below: Any = raw if tls is None else super(tls, raw)
     if hasattr(below, "shutdown"):  # an in-memory connection also has it
         with contextlib.suppress(OSError):  # not connected yet, or no longer
             below.shutdown(socket.SHUT_RDWR)
             return True
     return False
+
+
+@functools.lru_cache(maxsize=32)
+def _tls_class_of(kind: type) -> type | None:
+    """Return the base class of a socket class that adds TLS, or None.
+
+    It is recognised by its methods, because gevent and eventlet replace the classes of ``ssl`` and
+    ``socket``.
+    """
+    tls = [each for each in kind.__mro__ if hasattr(each, "do_handshake")]
+    return tls[-1] if tls else None
 
 
 def _socket_of(connection: Any) -> Any:

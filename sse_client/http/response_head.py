@@ -68,6 +68,7 @@ class Arrivals(io.RawIOBase):
 
     def __init__(self, file: Any, sock: Any, clock: Clock) -> None:
         self.is_last = False
+        self._is_shut_down = False
         self._process_id = os.getpid()
         self._file = file
         self._socket = sock
@@ -100,7 +101,8 @@ class Arrivals(io.RawIOBase):
 
     def shut_down(self) -> None:
         """End the connection, which is about to be closed. Never blocks."""
-        shut_down(self._socket, self._process_id)
+        if not self._is_shut_down:
+            self._is_shut_down = shut_down(self._socket, self._process_id)
 
     def close(self) -> None:
         """Close the file. The socket stays open as long as it has other files."""

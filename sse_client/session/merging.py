@@ -137,6 +137,7 @@ class MergedSessions(Generic[E_co]):
 
     def __init__(self, sessions: Iterable[SSESession[E_co]]) -> None:
         self._sources: list[_Source] = []
+        self._is_closed = False
         self._shares: deque[_Source] = deque()
         self._bell: MergeBell = new_merge_bell()
         self._in_hand: _Source | None = None
@@ -205,9 +206,10 @@ class MergedSessions(Generic[E_co]):
         for source in self._sources:
             source.session.close(0.0)
         for source in reversed(self._sources):  # as in ``stop_all``
-            source.session.close(deadline.seconds_left())
+            source.session.wait_until_closed(deadline.seconds_left())
         _leave(self._sources)
         self._bell = LockBell()  # frees any descriptor; nothing waits any longer
+        self._is_closed = True
 
     def __enter__(self) -> MergedSessions[E_co]:
         """Return itself."""
@@ -224,8 +226,8 @@ class MergedSessions(Generic[E_co]):
 
     def __del__(self, is_exiting: Callable[[], bool] = sys.is_finalizing) -> None:
         """Close all sessions without waiting, because the loop was left."""
-        if is_exiting():
-            return  # all have been stopped, and gevent's locks cannot be used
+        if self._is_closed or is_exiting():
+            return  # at the exit all have been stopped, and gevent's locks cannot be used
         for source in self._sources:
             source.session.close(0.0)
         _leave(self._sources)

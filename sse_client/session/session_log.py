@@ -144,5 +144,7 @@ class SessionLog:
         delay: float | None = None,
         exc_info: bool = False,
     ) -> None:
+        if not logger.isEnabledFor(level):
+            return  # as usual, and there may be thousands of streams
         fields = record_fields(self._name, self._state.ready_state.name, attempt, delay)
         logger.log(level, message, self._name, *arguments, extra=fields, exc_info=exc_info)

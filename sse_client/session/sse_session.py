@@ -219,6 +219,10 @@ class SSESession(Generic[E_co]):
         if not drain or not self._reader.is_current():  # the reader ends it after the last event
             self.incoming.end()
 
+    def wait_until_closed(self, timeout: float) -> None:
+        """Wait for the thread of a closed session and its ``cursor``, as ``close`` does."""
+        self._reader.join(timeout)
+
     def load_position(self) -> None:
         """Load the position from any cursor. Blocks. Call this before the start."""
         if self.incoming.keeper is not None:
