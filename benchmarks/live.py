@@ -62,10 +62,13 @@ _OF_MANY = (
 
 #: The fields of ``Live`` up to ``together``, and the contenders.
 CASES = (
+    ((1, 2.0, 3.0, 1), tuple(TITLES)),
     ((1, 20.0, 1.5, 1), tuple(TITLES)),
+    ((200, 2.0, 1.5, 1), tuple(TITLES)),
     ((200, 20.0, 1.5, 3), tuple(TITLES)),
     ((200, 20.0, 1.5, 3, 200), tuple(TITLES)),
     ((2000, 2.0, 2.0, 1), _OF_MANY),
+    ((2000, 20.0, 1.5, 1), _OF_MANY),
 )
 QUICK_CASES = (((20, 20.0, 0.5, 1), tuple(TITLES)),)
 
