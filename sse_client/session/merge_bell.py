@@ -65,7 +65,7 @@ class FileBell:
 
     The memory model of an interpreter with a global lock is necessary: the waiting thread first
     sets ``_is_awaited`` and then checks the shares. Another thread first adds a share and then
-    checks ``_is_awaited``.
+    checks ``_is_awaited``. The thread that resets it always writes, so no ring is lost.
 
     A forked child has a copy of the descriptor. It may ring, which is a spurious wake-up, but it
     does not wait, because all of its sessions have ended.
@@ -86,7 +86,14 @@ class FileBell:
     def ring(self) -> None:
         """Wake the waiting thread. Never blocks."""
         if self._is_awaited:
-            _os.eventfd_write(self._descriptor, 1)
+            try:
+                # At once, because it may take long until the woken thread runs. Until then, each
+                # thread that rings would give up the interpreter's lock.
+                self._is_awaited = False
+                _os.eventfd_write(self._descriptor, 1)
+            except BaseException:  # a signal handler has raised it
+                self._is_awaited = True
+                raise
 
     def wait_unless(self, shares: Sized) -> None:
         """Block until it rings, unless there are shares."""

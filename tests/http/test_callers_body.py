@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -79,7 +80,11 @@ class FakeSocket:
 
 
 def response_of(pieces):
-    source = http.client.HTTPResponse(FakeSocket([HEAD, *pieces]))
+    return urllib3_response(FakeSocket([HEAD, *pieces]))
+
+
+def urllib3_response(its_socket):
+    source = http.client.HTTPResponse(its_socket)
     source.begin()
     return urllib3.HTTPResponse(
         source, dict(source.headers.items()), 200, preload_content=False, request_method="GET"
@@ -300,6 +305,52 @@ def test_a_response_closed_on_the_way_ends_the_events(server, elsewhere):
         response.close()
         with suppress(ValueError):  # of urllib3, as for any closed response
             assert elsewhere(list, events) == []
+
+
+@contextmanager
+def connected(*pieces, timeout=5):
+    """The body of a response, its socket, and the server's end, which has sent these pieces."""
+    its_socket, server = socket.socketpair()
+    with its_socket, server:
+        server.sendall(b"".join([HEAD, *pieces]))
+        its_socket.settimeout(timeout)
+        yield urllib3_response(its_socket), its_socket, server
+
+
+@needs_linux
+@each_of("name", WIRES)
+def test_on_a_thread_what_arrived_with_the_header_is_read_too(name, elsewhere):
+    expected = outcome_of(read_by_library(response_of([WIRES[name]])))
+    with connected(WIRES[name]) as (raw, its_socket, server):
+        server.close()
+        assert elsewhere(outcome_of, chunked_body_of(raw).chunks()) == expected
+        assert its_socket.gettimeout() == 5
+
+
+@needs_linux
+def test_a_connection_that_is_lost_before_the_first_read_keeps_its_timeout(elsewhere):
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        closing(socket.create_connection(listener.getsockname(), timeout=5)) as its_socket,
+    ):
+        server, _ = listener.accept()
+        server.sendall(HEAD)
+        raw = urllib3_response(its_socket)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.close()  # a reset
+        assert elsewhere(outcome_of, chunked_body_of(raw).chunks()) == (b"", ConnectionResetError)
+        assert its_socket.gettimeout() == 5
+
+
+@needs_linux
+def test_the_file_still_reads_without_blocking_if_the_user_wants_that(elsewhere):
+    with connected(b"5\r\nhello\r\n") as (raw, its_socket, _):
+        chunks = chunked_body_of(raw).chunks()
+        assert elsewhere(next, chunks) == b"hello"
+        elsewhere(chunks.close)
+        its_socket.settimeout(0.0)
+        assert raw._fp.fp.read() is None
+        assert raw._fp.fp.fileno() == its_socket.fileno()
 
 
 @needs_linux

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 from support import Running
@@ -64,6 +65,52 @@ def test_a_ring_while_nothing_waits_writes_nothing(monkeypatch):
     bell = FileBell()
     monkeypatch.setattr(os, "eventfd_write", None)
     bell.ring()
+
+
+def watch_writes(monkeypatch, write):
+    """Call a function before each write to the file of a bell. Return the list of its results."""
+    written = []
+
+    def note_and_write(descriptor, value):
+        written.append(write())
+        os.eventfd_write(descriptor, value)
+
+    watched = SimpleNamespace(
+        eventfd=os.eventfd, eventfd_read=os.eventfd_read, eventfd_write=note_and_write
+    )
+    monkeypatch.setattr(merge_bell, "_os", watched)
+    return written
+
+
+def test_several_rings_before_the_woken_thread_runs_write_once(monkeypatch):
+    written = watch_writes(monkeypatch, lambda: None)
+    bell = FileBell()
+
+    def ring_thrice():
+        for _ in range(3):
+            bell.ring()
+
+    assert Running(lambda: bell.wait_unless(Shares(ring_thrice))).outcome() is None
+    assert len(written) == 1
+
+
+def test_a_ring_after_an_interrupted_one_wakes_the_thread(monkeypatch):
+    signals = [KeyboardInterrupt]
+
+    def interrupt_once():
+        if signals:
+            raise signals.pop()
+
+    written = watch_writes(monkeypatch, interrupt_once)
+    bell = FileBell()
+
+    def ring_twice():
+        with pytest.raises(KeyboardInterrupt):
+            bell.ring()
+        bell.ring()
+
+    assert Running(lambda: bell.wait_unless(Shares(ring_twice))).outcome() is None
+    assert len(written) == 1
 
 
 def test_the_main_thread_waits_in_steps(monkeypatch):
