@@ -450,9 +450,9 @@ class HttpClient:
     def close(self) -> None:
         """Close all sessions, the plugins, and the client's own ``requests`` session.
 
-        Blocks for at most a second, regardless of the number of sessions. An ``sse`` call that is
-        still opening in another thread is aborted, and raises SessionClosedError. Can be called any
-        number of times.
+        Asks all sessions to stop, which takes a few tenths of a millisecond for each, and waits for
+        them until a second after the call. An ``sse`` call that is still opening in another thread
+        is aborted, and raises SessionClosedError. Can be called any number of times.
         """
         disown_if_forked()
         with self._lock:

@@ -65,7 +65,8 @@ class FileBell:
 
     The memory model of an interpreter with a global lock is necessary: the waiting thread first
     sets ``_is_awaited`` and then checks the shares. Another thread first adds a share and then
-    checks ``_is_awaited``. The thread that resets it always writes, so no ring is lost.
+    checks ``_is_awaited``. The thread that resets it always writes, because the others that ring
+    rely on it from then on.
 
     A forked child has a copy of the descriptor. It may ring, which is a spurious wake-up, but it
     does not wait, because all of its sessions have ended.
@@ -91,8 +92,8 @@ class FileBell:
                 # thread that rings would give up the interpreter's lock.
                 self._is_awaited = False
                 _os.eventfd_write(self._descriptor, 1)
-            except BaseException:  # a signal handler has raised it
-                self._is_awaited = True
+            except BaseException:  # a signal handler has raised it, perhaps before the write
+                _os.eventfd_write(self._descriptor, 1)
                 raise
 
     def wait_unless(self, shares: Sized) -> None:

@@ -198,7 +198,7 @@ class MergedSessions(Generic[E_co]):
         raise StopIteration
 
     def close(self) -> None:
-        """Close all sessions, and end the loop. Thread-safe. Blocks for at most a second.
+        """Close all sessions, and end the loop. Thread-safe. Blocks as ``HttpClient.close`` does.
 
         Can be called any number of times.
         """

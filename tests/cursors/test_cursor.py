@@ -568,7 +568,7 @@ class TestSQLite:
             if request.param == "no hard links":
                 raise PermissionError(errno.EPERM, "Operation not permitted")
             if request.param == "no way to ask for one":
-                raise NotImplementedError
+                raise NotImplementedError  # as pathlib does on such a platform
             link(target, temporary)
 
         monkeypatch.setattr(Path, "hardlink_to", hardlink_to)

@@ -308,12 +308,12 @@ def test_a_response_closed_on_the_way_ends_the_events(server, elsewhere):
 
 
 @contextmanager
-def connected(*pieces, timeout=5):
+def connected(*pieces):
     """The body of a response, its socket, and the server's end, which has sent these pieces."""
     its_socket, server = socket.socketpair()
     with its_socket, server:
         server.sendall(b"".join([HEAD, *pieces]))
-        its_socket.settimeout(timeout)
+        its_socket.settimeout(5)
         yield urllib3_response(its_socket), its_socket, server
 
 

@@ -82,6 +82,17 @@ def watch_writes(monkeypatch, write):
     return written
 
 
+def raising_once():
+    """A function that raises a KeyboardInterrupt at its first call."""
+    signals = [KeyboardInterrupt]
+
+    def interrupt_once():
+        if signals:
+            raise signals.pop()
+
+    return interrupt_once
+
+
 def test_several_rings_before_the_woken_thread_runs_write_once(monkeypatch):
     written = watch_writes(monkeypatch, lambda: None)
     bell = FileBell()
@@ -95,13 +106,7 @@ def test_several_rings_before_the_woken_thread_runs_write_once(monkeypatch):
 
 
 def test_a_ring_after_an_interrupted_one_wakes_the_thread(monkeypatch):
-    signals = [KeyboardInterrupt]
-
-    def interrupt_once():
-        if signals:
-            raise signals.pop()
-
-    written = watch_writes(monkeypatch, interrupt_once)
+    written = watch_writes(monkeypatch, raising_once())
     bell = FileBell()
 
     def ring_twice():
@@ -111,6 +116,18 @@ def test_a_ring_after_an_interrupted_one_wakes_the_thread(monkeypatch):
 
     assert Running(lambda: bell.wait_unless(Shares(ring_twice))).outcome() is None
     assert len(written) == 1
+
+
+def test_an_interrupted_ring_wakes_the_thread(monkeypatch):
+    """Other threads that rang in the meantime rely on it."""
+    watch_writes(monkeypatch, raising_once())
+    bell = FileBell()
+
+    def ring():
+        with pytest.raises(KeyboardInterrupt):
+            bell.ring()
+
+    assert Running(lambda: bell.wait_unless(Shares(ring))).outcome() is None
 
 
 def test_the_main_thread_waits_in_steps(monkeypatch):
