@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import ssl
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from urllib3.exceptions import HTTPError
 
@@ -28,7 +24,7 @@ class ArrivedBody:
 
     Args:
         response: The response.
-        plain: Its body, which has a socket. Nothing else may read it from now on.
+        plain: Its body. Nothing else may read it from now on.
         raise_if_aborted: Raises an error if the connection was aborted.
 
     Attributes:
@@ -38,8 +34,8 @@ class ArrivedBody:
     """
 
     __slots__ = (
-        *("_decoder", "_file", "_is_closed", "_kept_open", "_pending", "_raise_if_aborted"),
-        *("_receive", "_response", "_socket", "_source", "fileno", "has_ended", "is_layered"),
+        *("_decoder", "_pending", "_raise_if_aborted", "_receive", "_response", "_source"),
+        *("fileno", "has_ended", "is_layered"),
     )
 
     def __init__(
@@ -49,22 +45,15 @@ class ArrivedBody:
         raise_if_aborted: Callable[[], None],
     ) -> None:
         self._response = response
+        self._source = plain.response
         self._decoder = plain.decoder
         self._raise_if_aborted = raise_if_aborted
-        self._source = plain.response
-        self._file: Any = plain.file
-        self._socket = plain.socket
-        self._is_closed = False  # whether the user has closed it
         self.has_ended = self._decoder.has_ended
-        self.fileno: int = self._socket.fileno()
-        self._pending = getattr(self._socket, "pending", None)
+        self.fileno: int = plain.socket.fileno()
+        self._pending = getattr(plain.socket, "pending", None)
         self.is_layered = self._pending is not None
-        # This file keeps the descriptor open if the user closes the response, because a selector
-        # still uses the number. The shutdown then makes the selector report it.
-        self._kept_open = self._socket.makefile("rb", buffering=0)
-        self._source.before_close = partial(self._be_closed, os.getpid())
-        self._socket.settimeout(0.0)
-        self._receive: Callable[[int], bytes | None] = self._receive_buffered
+        plain.socket.settimeout(0.0)
+        self._receive: Callable[[int], bytes] = self._receive_buffered
 
     def read(self) -> bytes | None:
         """Return the bytes that have arrived, ``b""`` at the end, or None if there are none.
@@ -78,45 +67,27 @@ class ArrivedBody:
         try:
             data = self._receive(READ_SIZE)
             self._raise_if_aborted()
-            if data:
-                decoder = self._decoder
-                body = decoder.feed(data)
-                self.has_ended = decoder.has_ended
-                return body or (b"" if self.has_ended else None)
-            if data is not None and not self._is_closed:
-                self._decoder.finish()
+            if not data:
+                if not self._source.was_closed:
+                    self._decoder.finish()
+                return b""
+            body = self._decoder.feed(data)
+            self.has_ended = self._decoder.has_ended
         except _NOT_YET:
             self._raise_if_aborted()
             return None
-        except ValueError:
-            return b""  # the user has closed the response
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
+            if self._source.was_closed:
+                return b""
             raise stream_interrupted(error, self._response) from printable_cause(error)
-        return data
+        return body or (b"" if self.has_ended else None)
 
-    def _receive_buffered(self, size: int) -> bytes | None:
-        """Return the bytes that arrived with the header, and stop buffering."""
-        file, self._file = self._file, None
-        self._receive = self._socket.recv
-        try:
-            return file.read1(size) or None  # everything in the buffer
-        finally:
-            # Its two kilobytes are a tenth of the memory of an open stream.
-            self._source.release_buffer()
+    def _receive_buffered(self, size: int) -> bytes:
+        source = self._source
+        self._receive = source.socket.recv
+        return source.take_buffered() or self._receive(size)
 
     def has_more(self) -> bool:
         """Return whether there is more to read that a selector does not report."""
         return self._pending is not None and self._pending() > 0
-
-    def close(self) -> None:
-        """Release the descriptor. The code that opened the connection closes it."""
-        self._source.before_close = None
-        self._kept_open.close()
-
-    def _be_closed(self, process_id: int) -> None:
-        """Make the selector report that the user closes the response. Thread-safe."""
-        self._is_closed = True
-        if os.getpid() == process_id:  # otherwise the parent also uses it
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 from sse_client.http.framing import ChunkDecoder, LengthDecoder, UntilClosed
-from sse_client.http.niquests import reader_of
 from sse_client.http.response_head import BUFFER_SIZE, BoundedFile, bounded_response_of
 
 if TYPE_CHECKING:
@@ -26,18 +25,6 @@ if TYPE_CHECKING:
 #: The maximum number of bytes of one read and of one step of decompression. It protects against
 #: decompression bombs, and is large enough to read a backlog fast.
 READ_SIZE = 64 * 1024
-
-
-def body_reader(raw: Any) -> Callable[[], bytes]:
-    """Return a function that waits for the next bytes of the body and returns them.
-
-    Nothing else may read the body from then on, because bytes may be buffered here.
-
-    At the end of the body the function returns ``b""``. It raises an OSError (such as TimeoutError)
-    or an ``HTTPError`` of urllib3.
-    """
-    body = plain_body_of(raw)
-    return reader_of(raw, READ_SIZE) if body is None else body.read
 
 
 def plain_body_of(raw: Any) -> PlainBody | None:
@@ -68,7 +55,9 @@ def plain_body_of(raw: Any) -> PlainBody | None:
 
 
 class PlainBody:
-    """Reads a body from its connection, and waits for bytes.
+    """A body that is read from its connection. Not thread-safe.
+
+    Nothing else may read the connection from now on.
 
     Args:
         response: The response that has read the header, from a buffered connection.
@@ -77,35 +66,34 @@ class PlainBody:
     Attributes:
         socket: The socket of the connection.
         response, decoder: The arguments.
-        file: The connection's file, which may hold bytes that arrived with the header.
     """
 
-    __slots__ = ("_is_behind", "decoder", "file", "response", "socket")
+    __slots__ = ("_is_behind", "_receive", "decoder", "response", "socket")
 
     def __init__(self, response: BoundedResponse, decoder: BodyDecoder) -> None:
         self.socket: Any = response.socket
         self.response = response
-        self.file: Any = response.fp
         self.decoder = decoder
-        self._is_behind = False  # whether more arrived than fits into the file's buffer
+        self._is_behind = False  # whether more had arrived than the last read could take
+        self._receive: Callable[[int], bytes] = self._receive_buffered
 
     def read(self) -> bytes:
-        """Wait for the next bytes of the body. Return ``b""`` at its end."""
-        while not self.decoder.has_ended:
-            try:
-                if not self._is_behind:
-                    # This waits with the file's small buffer. A read allocates its buffer before it
-                    # waits, which is too much memory for a thousand waiting streams.
-                    self.file.peek(1)
-                data = self.file.read1(READ_SIZE)
-            except ValueError:
-                return b""  # the user has closed the response
+        """Wait for the next bytes of the body. Return ``b""`` at its end.
+
+        Raises:
+            OSError, HTTPError: The connection broke off.
+            TimeoutError: No bytes arrived in time.
+        """
+        decoder = self.decoder
+        while not decoder.has_ended:
+            # A read allocates its buffer before it waits. A large one is too much memory for a
+            # thousand waiting streams.
+            data = self._receive(READ_SIZE if self._is_behind else BUFFER_SIZE)
             if not data:
-                self.decoder.finish()
+                decoder.finish()
                 return b""
-            # After this many bytes there may be more to read.
             self._is_behind = len(data) >= BUFFER_SIZE
-            body = self.decoder.feed(data)
+            body = decoder.feed(data)
             if body:
                 return body
         return b""
@@ -114,3 +102,7 @@ class PlainBody:
     def has_socket(self) -> bool:
         """Whether it is read from a socket. TLS through a TLS proxy, for example, is not."""
         return isinstance(self.socket, socket.socket)
+
+    def _receive_buffered(self, size: int) -> bytes:
+        self._receive = self.response.arrivals.receive
+        return self.response.take_buffered() or self._receive(size)

@@ -13,6 +13,8 @@ import http.client
 import io
 import os
 import re
+import socket
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from sse_client.clock import Deadline
@@ -64,15 +66,18 @@ class Arrivals(io.RawIOBase):
 
     Attributes:
         is_last: Whether the connection serves no more requests after this is closed.
+        is_paused: Whether reads return None, as if no bytes had arrived.
     """
 
     def __init__(self, file: Any, sock: Any, clock: Clock) -> None:
         self.is_last = False
+        self.is_paused = False
         self._is_shut_down = False
         self._process_id = os.getpid()
         self._file = file
         self._socket = sock
         self._clock = clock
+        self._is_socket = isinstance(sock, socket.socket)
         self._timeout: float | None = sock.gettimeout()
         self._deadline: Deadline | None = None
 
@@ -92,12 +97,24 @@ class Arrivals(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> Any:
         """Wait for bytes, and return their number."""
+        if self.is_paused:
+            return None
         if self._deadline is not None:
-            left = self._deadline.seconds_left()
-            if not left:
-                raise TimeoutError("timed out")
-            self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
+            self._limit_wait(self._deadline)
         return self._file.readinto(buffer)
+
+    def receive(self, size: int) -> bytes:
+        """Wait for bytes, and return at most ``size`` of them, ``b""`` at the end."""
+        if self._deadline is not None:
+            self._limit_wait(self._deadline)
+        found = self._socket.recv(size) if self._is_socket else self._file.read(size)
+        return cast("bytes", found)
+
+    def _limit_wait(self, deadline: Deadline) -> None:
+        left = deadline.seconds_left()
+        if not left:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left if self._timeout is None else min(left, self._timeout))
 
     def shut_down(self) -> None:
         """End the connection, which is about to be closed. Never blocks."""
@@ -169,10 +186,14 @@ class BoundedResponse(http.client.HTTPResponse):
         request_method: The method of the request.
         socket: The socket to read from.
         arrivals: The bytes from the socket.
-        before_close: Called before the response is closed, if set.
+        is_streamed: Whether a stream reads the body, perhaps on another thread.
+        was_closed: Whether the user has closed the response.
+        urllib3_thread: The thread on which urllib3 reads the body, and closes it after an error.
     """
 
-    before_close: Callable[[], None] | None = None
+    is_streamed = False
+    was_closed = False
+    urllib3_thread: int | None = None
 
     def __init__(
         self,
@@ -238,14 +259,28 @@ class BoundedResponse(http.client.HTTPResponse):
                     return b"".join(lines)
                 lines.clear()
 
-    def release_buffer(self) -> None:
-        """Read the connection without a buffer from now on. The buffer must be empty."""
-        self._file = self.fp = cast("Any", self._file.detach())
+    def take_buffered(self) -> bytes:
+        """Return the bytes that arrived with the header, and stop buffering. Never blocks."""
+        self.arrivals.is_paused = True
+        try:
+            arrived = self._file.read1(BUFFER_SIZE)  # the buffer, because nothing more arrives
+            # The buffer's two kilobytes are a tenth of the memory of an open stream.
+            self._file = self.fp = cast("Any", self._file.detach())
+        except ValueError:
+            return b""  # the user has closed it at the moment at which it became a stream
+        self.arrivals.is_paused = False
+        return arrived or b""
 
     def close(self) -> None:
-        """Close the response and its file, even if the header was refused."""
-        if self.before_close is not None:
-            self.before_close()
+        """Close the response and its file, even if the header was refused.
+
+        If it is streamed, this only ends the connection. The code that reads it closes it then.
+        """
+        if self.urllib3_thread != threading.get_ident():
+            self.was_closed = True
+            if self.is_streamed:
+                self.arrivals.shut_down()
+                return
         super().close()
         self._file.close()
 

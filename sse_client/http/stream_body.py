@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -13,6 +14,7 @@ from sse_client.http.arrived_body import ArrivedBody
 from sse_client.http.body import READ_SIZE, plain_body_of
 from sse_client.http.causes import printable_cause, redact_url, root_cause, stream_interrupted
 from sse_client.http.niquests import reader_of
+from sse_client.http.response_head import bounded_response_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +50,7 @@ class StreamBody:
     """
 
     __slots__ = (
-        *("_arrived", "_clock", "_limit_wait", "_plain", "_raise_if_aborted", "_response"),
+        *("_bounded", "_clock", "_limit_wait", "_plain", "_raise_if_aborted", "_response"),
         "read_timeout",
     )
 
@@ -65,8 +67,10 @@ class StreamBody:
         self._limit_wait = limit_wait
         self._raise_if_aborted = raise_if_aborted
         self._clock = clock
+        self._bounded = bounded_response_of(response.raw)
+        if self._bounded is not None:
+            self._bounded.is_streamed = True
         self._plain = plain_body_of(response.raw)
-        self._arrived: ArrivedBody | None = None
 
     def chunks(self, limits: ReadLimits) -> Iterator[bytes]:
         """Yield bytes as soon as they arrive. Blocks in between.
@@ -80,8 +84,7 @@ class StreamBody:
             ConnectionAborted: ``abort`` was called.
             Exception: The error of ``limits``, after its deadline.
         """
-        plain = self._plain
-        read = reader_of(self._response.raw, READ_SIZE) if plain is None else plain.read
+        read = self._reader()
         left = math.inf  # until the deadline
         try:
             while True:
@@ -98,6 +101,8 @@ class StreamBody:
                 yield chunk
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
+            if self._bounded is not None and self._bounded.was_closed:
+                return  # by the user
             # A dead peer that TCP keep-alive finds is also a TimeoutError, but not our timeout.
             is_ours = getattr(root_cause(error), "errno", None) != errno.ETIMEDOUT
             if isinstance(error, ReadTimeoutError | TimeoutError) and is_ours:
@@ -109,6 +114,14 @@ class StreamBody:
                         raise limits.error(self._response) from error
                 raise self.no_bytes() from error
             raise stream_interrupted(error, self._response) from printable_cause(error)
+
+    def _reader(self) -> Callable[[], bytes]:
+        """Return a function that waits for the next bytes of the body, ``b""`` at its end."""
+        if self._plain is not None:
+            return self._plain.read
+        if self._bounded is not None:
+            self._bounded.urllib3_thread = threading.get_ident()
+        return reader_of(self._response.raw, READ_SIZE)
 
     def no_bytes(self) -> IdleTimeoutError:
         """Return the error of a ``read_timeout`` that has passed."""
@@ -126,12 +139,11 @@ class StreamBody:
 
     def without_blocking(self) -> ArrivedBody:
         """Return a non-blocking reader of the body. Call this only if it ``needs_no_thread``."""
-        plain, self._plain = self._plain, None  # it would keep the buffer alive
+        plain, self._plain = self._plain, None
         assert plain is not None, "it needs no thread"
-        self._arrived = ArrivedBody(self._response, plain, self._raise_if_aborted)
-        return self._arrived
+        return ArrivedBody(self._response, plain, self._raise_if_aborted)
 
     def close(self) -> None:
-        """Release the descriptor. The code that opened the connection closes it."""
-        if self._arrived is not None:
-            self._arrived.close()
+        """Stop reading. The code that opened the connection closes it."""
+        if self._bounded is not None:
+            self._bounded.is_streamed = False

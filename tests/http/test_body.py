@@ -7,23 +7,26 @@ import random
 import threading
 from contextlib import contextmanager
 from itertools import pairwise, product
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import sse_client_for_tests
+from support import PATIENCE, Running, sse_client_for_tests
 from tables import each_of
 from urllib3.exceptions import ProtocolError
 
-from sse_client import StreamInterruptedError, iter_events
+from sse_client import IdleTimeoutError, StreamInterruptedError, iter_events
 from sse_client.clock import SYSTEM_CLOCK
+from sse_client.http import stream_body
 from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
-from sse_client.http.body import READ_SIZE, body_reader, plain_body_of
+from sse_client.http.body import READ_SIZE, plain_body_of
 from sse_client.http.framing import ChunkDecoder, LengthDecoder
 from sse_client.http.pools import watch_pool
+from sse_client.http.stream_body import StreamBody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,8 +253,11 @@ def opened(url):
 
 
 def read_all(response):
-    read = body_reader(response.raw)
-    return b"".join(iter(read, b""))
+    body = StreamBody(response, None, lambda _: None, lambda: None, SYSTEM_CLOCK)
+    try:
+        return b"".join(body.chunks(SimpleNamespace(deadline=None)))
+    finally:
+        body.close()
 
 
 class TestWhichBodies:
@@ -409,3 +415,71 @@ class TestReading:
         ):
             assert session.incoming.get(timeout=5).data == "one"
             assert session.statistics.connections == 2
+
+
+class TestOwnThread:
+    """A stream that its own thread reads, and a user who closes its response."""
+
+    @pytest.fixture
+    def client(self):
+        with sse_client_for_tests(own_thread=True, reconnect="never") as client:
+            yield client
+
+    @pytest.mark.parametrize("encoding", [None, "gzip"])
+    @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+    @pytest.mark.parametrize("script", [[], ["one"]], ids=["before the first byte", "later"])
+    def test_the_user_ends_its_wait(self, server, client, framing, script, encoding):
+        def handle(exchange):
+            length = 100 if framing == "length" else None
+            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
+            for each in script:
+                exchange.send(each)
+            exchange.stall()
+
+        server.handler = handle
+        session = client.sse(server.url)
+        assert [session.incoming.get(timeout=PATIENCE).data for _ in script] == script
+        assert Running(session.response.close).outcome() is None
+        assert Running(lambda: list(session.incoming)).outcome() == []
+        assert session.error is None
+
+    @pytest.mark.parametrize("encoding", [None, "gzip"])
+    @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+    def test_the_user_may_close_it_before_it_is_read(self, server, client, framing, encoding):
+        def handle(exchange):
+            length = 100 if framing == "length" else None
+            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
+            exchange.stall()
+
+        server.handler = handle
+        session = client.sse(server.url, on_open=lambda session: session.response.close())
+        assert Running(lambda: list(session.incoming)).outcome() == []
+        assert session.error is None
+
+    def test_the_user_may_close_it_at_the_moment_at_which_it_becomes_a_stream(
+        self, server, client, monkeypatch
+    ):
+        def close_at_once(raw):
+            body = plain_body_of(raw)
+            body.response.is_streamed = False
+            raw.close()
+            body.response.is_streamed = True
+            return body
+
+        monkeypatch.setattr(stream_body, "plain_body_of", close_at_once)
+        server.serve(["one"], then="stall")
+        session = client.sse(server.url)
+        assert Running(lambda: list(session.incoming)).outcome() == []
+        assert session.error is None
+
+    def test_a_limit_holds_for_all_reads_together(self, server, client):
+        def handle(exchange):
+            exchange.open()
+            exchange.send("one")
+            while not exchange.wait_closed(0.02):
+                exchange.write_raw(b"1")  # a chunk's size that does not end
+
+        server.handler = handle
+        session = client.sse(server.url, event_timeout=0.3)
+        assert session.incoming.get(timeout=PATIENCE).data == "one"
+        assert isinstance(Running(session.incoming.get).outcome(), IdleTimeoutError)

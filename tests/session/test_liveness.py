@@ -123,16 +123,19 @@ def test_the_event_timeout_holds_over_a_transport_that_is_not_of_requests(server
 def test_what_keep_alive_finds_dead_is_a_lost_connection(server, monkeypatch, encoding):
     # A test cannot create a peer that does not even reply to probes. This is the error of a read
     # once the system has given up.
-    read, lost = Arrivals.readinto, Signal()
-    is_dead = Signal()
+    lost, is_dead = Signal(), Signal()
 
-    def read_until_dead(arrivals, buffer):
-        if is_dead.is_set():
-            is_dead.clear()
-            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
-        return read(arrivals, buffer)
+    def until_dead(read):
+        def read_until_dead(arrivals, buffer_or_size):
+            if is_dead.is_set():
+                is_dead.clear()
+                raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+            return read(arrivals, buffer_or_size)
 
-    monkeypatch.setattr(Arrivals, "readinto", read_until_dead)
+        return read_until_dead
+
+    for name in ("readinto", "receive"):
+        monkeypatch.setattr(Arrivals, name, until_dead(getattr(Arrivals, name)))
     server.serve(["one", b": the last\n"], then="stall", content_encoding=encoding)
     server.serve(["two"], then="stall", content_encoding=encoding)
     with sse_client_for_tests(on_disconnect=lost, on_comment=is_dead) as client:

@@ -28,7 +28,7 @@ from sse_client import (
     merge,
 )
 from sse_client.clock import Deadline
-from sse_client.http import arrived_body, stream_body
+from sse_client.http import aborting, stream_body
 from sse_client.http.arrived_body import ArrivedBody
 from sse_client.http.request import RequestDescription
 from sse_client.http.response_head import BoundedFile
@@ -619,8 +619,8 @@ def test_a_selector_may_wake_the_thread_for_nothing(server, client):
     for each in ("one", "two"):
         stream.exchange.send(each)
         assert stream.next() == each
-        body = opened[0]._reader._connection._body
-        read = Running(body._arrived.read)
+        (shared,) = opened[0]._reader._doorbell.listener.args
+        read = Running(shared._body.read)
         assert read.outcome() is None
 
 
@@ -823,7 +823,7 @@ def test_a_response_that_a_child_closes_stays_open_in_its_parent(server, client,
     assert stream.next() == "one"
     # What the child does, run in this process, because coverage does not follow a fork.
     with monkeypatch.context() as patched:
-        patched.setattr(arrived_body, "os", SimpleNamespace(getpid=lambda: 0))
+        patched.setattr(aborting, "os", SimpleNamespace(getpid=lambda: 0))
         stream.session.response.close()
     stream.exchange.send("two")
     assert stream.next() == "two"
