@@ -131,8 +131,9 @@ class SharedReader:
             try:
                 stream = make_stream()
                 self._count_one_more()
-            finally:
+            except BaseException:
                 self._wake()  # a thread without streams then ends
+                raise
         self.poke(stream)
         return True
 
