@@ -107,8 +107,8 @@ class Arrivals(io.RawIOBase):
         """Wait for bytes, and return at most ``size`` of them, ``b""`` at the end."""
         if self._deadline is not None:
             self._limit_wait(self._deadline)
-        found = self._socket.recv(size) if self._is_socket else self._file.read(size)
-        return cast("bytes", found)
+        found: bytes = self._socket.recv(size) if self._is_socket else self._file.read(size)
+        return found
 
     def _limit_wait(self, deadline: Deadline) -> None:
         left = deadline.seconds_left()
