@@ -188,7 +188,8 @@ class BoundedResponse(http.client.HTTPResponse):
         arrivals: The bytes from the socket.
         is_streamed: Whether a stream reads the body, perhaps on another thread.
         was_closed: Whether the user has closed the response.
-        urllib3_thread: The thread on which urllib3 reads the body, and closes it after an error.
+        urllib3_thread: The thread on which urllib3 is reading the body, which it closes after an
+            error.
     """
 
     is_streamed = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import requests
 
     from sse_client.clock import Clock
+    from sse_client.http.response_head import BoundedResponse
 
 
 class ReadLimits(Protocol):
@@ -119,9 +121,10 @@ class StreamBody:
         """Return a function that waits for the next bytes of the body, ``b""`` at its end."""
         if self._plain is not None:
             return self._plain.read
-        if self._bounded is not None:
-            self._bounded.urllib3_thread = threading.get_ident()
-        return reader_of(self._response.raw, READ_SIZE)
+        read = reader_of(self._response.raw, READ_SIZE)
+        if self._bounded is None:
+            return read
+        return partial(_read_by_urllib3, self._bounded, read)
 
     def no_bytes(self) -> IdleTimeoutError:
         """Return the error of a ``read_timeout`` that has passed."""
@@ -147,3 +150,12 @@ class StreamBody:
         """Stop reading. The code that opened the connection closes it."""
         if self._bounded is not None:
             self._bounded.is_streamed = False
+
+
+def _read_by_urllib3(bounded: BoundedResponse, read: Callable[[], bytes]) -> bytes:
+    """Read, and let the response know that it is urllib3 that may close it in the meantime."""
+    bounded.urllib3_thread = threading.get_ident()
+    try:
+        return read()
+    finally:
+        bounded.urllib3_thread = None

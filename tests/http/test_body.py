@@ -417,6 +417,11 @@ class TestReading:
             assert session.statistics.connections == 2
 
 
+def each_framing(test):
+    test = pytest.mark.parametrize("encoding", [None, "gzip"])(test)
+    return pytest.mark.parametrize("framing", ["chunked", "close", "length"])(test)
+
+
 class TestOwnThread:
     """A stream that its own thread reads, and a user who closes its response."""
 
@@ -425,8 +430,7 @@ class TestOwnThread:
         with sse_client_for_tests(own_thread=True, reconnect="never") as client:
             yield client
 
-    @pytest.mark.parametrize("encoding", [None, "gzip"])
-    @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+    @each_framing
     @pytest.mark.parametrize("script", [[], ["one"]], ids=["before the first byte", "later"])
     def test_the_user_ends_its_wait(self, server, client, framing, script, encoding):
         def handle(exchange):
@@ -443,8 +447,20 @@ class TestOwnThread:
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
 
-    @pytest.mark.parametrize("encoding", [None, "gzip"])
-    @pytest.mark.parametrize("framing", ["chunked", "close", "length"])
+    @each_framing
+    def test_a_hook_ends_it(self, server, client, framing, encoding):
+        def handle(exchange):
+            length = 100 if framing == "length" else None
+            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
+            exchange.write(b": hello\n")
+            exchange.stall()
+
+        server.handler = handle
+        session = client.sse(server.url, on_comment=lambda session, _: session.response.close())
+        assert Running(lambda: list(session.incoming)).outcome() == []
+        assert session.error is None
+
+    @each_framing
     def test_the_user_may_close_it_before_it_is_read(self, server, client, framing, encoding):
         def handle(exchange):
             length = 100 if framing == "length" else None
