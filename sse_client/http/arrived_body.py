@@ -68,8 +68,7 @@ class ArrivedBody:
             data = self._receive(READ_SIZE)
             self._raise_if_aborted()
             if not data:
-                if not self._source.was_closed:
-                    self._decoder.finish()
+                self._decoder.finish()
                 return b""
             body = self._decoder.feed(data)
             self.has_ended = self._decoder.has_ended
@@ -79,7 +78,7 @@ class ArrivedBody:
         except (HTTPError, OSError) as error:
             self._raise_if_aborted()
             if self._source.was_closed:
-                return b""
+                return b""  # by the user
             raise stream_interrupted(error, self._response) from printable_cause(error)
         return body or (b"" if self.has_ended else None)
 

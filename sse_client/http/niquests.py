@@ -199,13 +199,13 @@ def take_from_pool(raw: Any) -> Any:
     return connection
 
 
-def close_response(raw: Any, connection: Any) -> None:
-    """Close a response and its connection, even if that was taken from a pool."""
+def close_response(raw: Any, taken: Any) -> None:
+    """Close a response and its connection, and what was taken from its pool, if anything."""
     shut_down_connection_of(raw)
     with translated_errors():
         raw.close()
-        if connection is not None:
-            connection.close()
+        if taken is not None:
+            taken.close()
 
 
 def default_headers(session: requests.Session) -> Any:

@@ -181,13 +181,31 @@ def close_idle_connections(pool: Any) -> None:
 def keep_out_of_pool(raw: Any) -> Any:
     """Keep a connection out of its pool, because the server may be about to close it.
 
-    A blocking pool still gets its slot back.
+    Otherwise the user could give it back a second time, on another thread, by closing the response.
 
     Returns:
-        The connection, if it must be closed in addition to the response, or None.
+        What must be closed in addition to the response: the connection, or its place in a pool that
+        blocks. None if there is nothing.
     """
     pool = pool_of(raw)
-    if pool is None or pool.block:
+    if pool is None or getattr(raw, "connection", None) is None:
         return None
-    keep_from_pool(raw)  # otherwise urllib3 puts it back, and a full pool logs a warning
-    return take_from_pool(raw)
+    if not pool.block:
+        keep_from_pool(raw)  # otherwise urllib3 puts it back, and a full pool logs a warning
+        return take_from_pool(raw)
+    if _is_of_urllib3(pool):
+        keep_from_pool(raw)
+        return _Place(pool)
+    return None  # urllib3-future gives it back
+
+
+class _Place:
+    """The place of a connection in a pool that blocks."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def close(self) -> None:
+        """Give the place back, without the connection. Call this once."""
+        with contextlib.suppress(AttributeError, queue.Full):  # the pool is closed, or was refilled
+            self._pool.pool.put(None, block=False)

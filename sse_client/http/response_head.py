@@ -186,13 +186,11 @@ class BoundedResponse(http.client.HTTPResponse):
         request_method: The method of the request.
         socket: The socket to read from.
         arrivals: The bytes from the socket.
-        is_streamed: Whether a stream reads the body, perhaps on another thread.
-        was_closed: Whether the user has closed the response.
-        urllib3_thread: The thread on which urllib3 is reading the body, which it closes after an
-            error.
+        was_closed: Whether the user has closed the response after a stream has claimed it.
+        urllib3_thread: The thread on which urllib3 is reading the body of a claimed response, which
+            it closes after an error.
     """
 
-    is_streamed = False
     was_closed = False
     urllib3_thread: int | None = None
 
@@ -208,6 +206,8 @@ class BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, debuglevel, method)
         usual: Any = self.fp  # a stand-in in a user's tests may have anything here
         raw = usual.detach() if isinstance(usual, io.BufferedReader) else usual
+        #: Taken by whoever closes the response. Only one thread gets it, because ``pop`` is atomic.
+        self._right_to_close = [True]
         self.request_method = method
         self.socket = sock
         self.arrivals = Arrivals(raw, sock, clock)
@@ -263,25 +263,38 @@ class BoundedResponse(http.client.HTTPResponse):
     def take_buffered(self) -> bytes:
         """Return the bytes that arrived with the header, and stop buffering. Never blocks."""
         self.arrivals.is_paused = True
-        try:
-            arrived = self._file.read1(BUFFER_SIZE)  # the buffer, because nothing more arrives
-            # The buffer's two kilobytes are a tenth of the memory of an open stream.
-            self._file = self.fp = cast("Any", self._file.detach())
-        except ValueError:
-            return b""  # the user has closed it at the moment at which it became a stream
+        arrived = self._file.read1(BUFFER_SIZE)  # the buffer, because nothing more arrives
+        # The buffer's two kilobytes are a tenth of the memory of an open stream.
+        self._file = self.fp = cast("Any", self._file.detach())
         self.arrivals.is_paused = False
         return arrived or b""
 
-    def close(self) -> None:
-        """Close the response and its file, even if the header was refused.
+    def claim(self) -> bool:
+        """Let only ``finish`` close the response from now on. Thread-safe.
 
-        If it is streamed, this only ends the connection. The code that reads it closes it then.
+        Otherwise the user could close it on another thread while it is being read.
+
+        Returns:
+            False if it was closed or claimed before.
         """
-        if self.urllib3_thread != threading.get_ident():
+        try:
+            return self._right_to_close.pop()
+        except IndexError:
+            return False
+
+    def close(self) -> None:
+        """Close the response, even if the header was refused. Thread-safe.
+
+        If it is claimed, this only ends the connection, and with it any wait for bytes.
+        """
+        if self.claim():
+            self.finish()
+        elif self.urllib3_thread != threading.get_ident() and not self.isclosed():
             self.was_closed = True
-            if self.is_streamed:
-                self.arrivals.shut_down()
-                return
+            self.arrivals.shut_down()
+
+    def finish(self) -> None:
+        """Close the response and its file. Only for the code that has claimed it."""
         super().close()
         self._file.close()
 

@@ -52,8 +52,8 @@ class StreamBody:
     """
 
     __slots__ = (
-        *("_bounded", "_clock", "_limit_wait", "_plain", "_raise_if_aborted", "_response"),
-        "read_timeout",
+        *("_bounded", "_clock", "_is_closed", "_limit_wait", "_plain", "_raise_if_aborted"),
+        *("_response", "read_timeout"),
     )
 
     def __init__(
@@ -70,9 +70,9 @@ class StreamBody:
         self._raise_if_aborted = raise_if_aborted
         self._clock = clock
         self._bounded = bounded_response_of(response.raw)
-        if self._bounded is not None:
-            self._bounded.is_streamed = True
-        self._plain = plain_body_of(response.raw)
+        #: Whether the user has closed the response before it became a stream.
+        self._is_closed = self._bounded is not None and not self._bounded.claim()
+        self._plain = None if self._is_closed else plain_body_of(response.raw)
 
     def chunks(self, limits: ReadLimits) -> Iterator[bytes]:
         """Yield bytes as soon as they arrive. Blocks in between.
@@ -86,6 +86,8 @@ class StreamBody:
             ConnectionAborted: ``abort`` was called.
             Exception: The error of ``limits``, after its deadline.
         """
+        if self._is_closed:
+            return
         read = self._reader()
         left = math.inf  # until the deadline
         try:
@@ -147,9 +149,9 @@ class StreamBody:
         return ArrivedBody(self._response, plain, self._raise_if_aborted)
 
     def close(self) -> None:
-        """Stop reading. The code that opened the connection closes it."""
-        if self._bounded is not None:
-            self._bounded.is_streamed = False
+        """Close the response. The code that opened the connection closes that."""
+        if self._bounded is not None and not self._is_closed:
+            self._bounded.finish()
 
 
 def _read_by_urllib3(bounded: BoundedResponse, read: Callable[[], bytes]) -> bytes:

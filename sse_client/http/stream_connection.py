@@ -76,7 +76,7 @@ class StreamConnection:
     __slots__ = (
         *("_arrived", "_body", "_clock", "_edit_request", "_make_request", "_on_response"),
         *("_on_unauthorized", "_options", "_own_errors", "_proxy", "_raise_if_aborted"),
-        *("_response", "_rules", "_session", "_socket", "_taken_connection"),
+        *("_response", "_rules", "_session", "_socket", "_taken"),
     )
 
     def __init__(
@@ -97,7 +97,7 @@ class StreamConnection:
         self._on_unauthorized = on_unauthorized
         self._clock = clock
         self._response: requests.Response | None = None
-        self._taken_connection: object = None
+        self._taken: Any = None
         self._arrived: requests.Response | None = None
         self._body: StreamBody | None = None
         self._proxy: str | None = None
@@ -285,19 +285,25 @@ class StreamConnection:
         # requests would read all of it without limits of size and time. So does an auth that
         # responds to a challenge on the same connection.
         self._arrived = response
-        taken = keep_out_of_pool(response.raw) if response.is_redirect else None
-        if response.is_redirect or response.status_code in {401, 407}:
-            read_body(response, self._rules, self._bound_of(response), self._clock)
-            self._forget_if_given_back(response.raw)
         if response.is_redirect:
-            close_response(response.raw, taken)
+            taken = keep_out_of_pool(response.raw)
+            try:
+                self._read_bound(response)
+            finally:
+                close_response(response.raw, taken)
             check_target(self._session, response)
+        elif response.status_code in {401, 407}:
+            self._read_bound(response)
+
+    def _read_bound(self, response: requests.Response) -> None:
+        read_body(response, self._rules, self._bound_of(response), self._clock)
+        self._forget_if_given_back(response.raw)
 
     def _adopt(self, response: requests.Response) -> None:
         """Set the response that is read, aborted and closed."""
         self._response = response
         raw: Any = response.raw
-        self._taken_connection = keep_out_of_pool(raw)
+        self._taken = keep_out_of_pool(raw)
         # The response's own socket, because a hook may have sent other requests in between.
         self._socket.adopt(socket_of(raw))
         self._forget_if_given_back(raw)
@@ -334,6 +340,7 @@ class StreamConnection:
     def close(self) -> None:
         """Free the socket and all other resources. Only the reading thread calls this."""
         raw = None if self._response is None else self._response.raw
+        taken, self._taken = self._taken, None
         # Shut down first, because a forked child may have a copy. A connection of urllib3-future
         # also sends a goodbye when it is closed, which must not block. If its pool kept it, the
         # next attempt would be another HTTP/2 stream on it.
@@ -342,8 +349,9 @@ class StreamConnection:
             self._body.close()
         if raw is not None:
             with contextlib.suppress(OSError, HTTPError):
-                close_response(raw, self._taken_connection)
-                # A blocking pool needs its slot back. Another library's ``raw`` has no pool.
+                close_response(raw, taken)
+                # A blocking pool of urllib3-future needs its place back. Another library's ``raw``
+                # has no pool.
                 getattr(raw, "release_conn", lambda: None)()
 
     def _bound_of(self, response: requests.Response) -> Callable[[float], None]:

@@ -20,12 +20,12 @@ from urllib3.exceptions import ProtocolError
 
 from sse_client import IdleTimeoutError, StreamInterruptedError, iter_events
 from sse_client.clock import SYSTEM_CLOCK
-from sse_client.http import stream_body
 from sse_client.http.abortable_connections import watched_by
 from sse_client.http.aborting import AbortableSocket
 from sse_client.http.body import READ_SIZE, plain_body_of
 from sse_client.http.framing import ChunkDecoder, LengthDecoder
 from sse_client.http.pools import watch_pool
+from sse_client.http.response_head import BoundedResponse
 from sse_client.http.stream_body import StreamBody
 
 if TYPE_CHECKING:
@@ -422,12 +422,12 @@ def each_framing(test):
     return pytest.mark.parametrize("framing", ["chunked", "close", "length"])(test)
 
 
-class TestOwnThread:
-    """A stream that its own thread reads, and a user who closes its response."""
+class TestClosing:
+    """A user who closes the response of a stream, for each of the two drivers."""
 
-    @pytest.fixture
-    def client(self):
-        with sse_client_for_tests(own_thread=True, reconnect="never") as client:
+    @pytest.fixture(params=[True, False], ids=["own thread", "shared"])
+    def client(self, request):
+        with sse_client_for_tests(own_thread=request.param, reconnect="never") as client:
             yield client
 
     @each_framing
@@ -472,30 +472,60 @@ class TestOwnThread:
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
 
-    def test_the_user_may_close_it_at_the_moment_at_which_it_becomes_a_stream(
-        self, server, client, monkeypatch
-    ):
-        def close_at_once(raw):
-            body = plain_body_of(raw)
-            body.response.is_streamed = False
-            raw.close()
-            body.response.is_streamed = True
-            return body
+    def test_the_user_and_its_reader_may_close_it_together(self, server, client, monkeypatch):
+        def finish_late(response):
+            assert has_closed.wait(PATIENCE)
+            finish(response)
 
-        monkeypatch.setattr(stream_body, "plain_body_of", close_at_once)
+        has_closed, finish = threading.Event(), BoundedResponse.finish
         server.serve(["one"], then="stall")
         session = client.sse(server.url)
+        assert session.incoming.get(timeout=PATIENCE).data == "one"
+        monkeypatch.setattr(BoundedResponse, "finish", finish_late)
+        assert Running(session.response.close).outcome() is None
+        has_closed.set()
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
 
-    def test_a_limit_holds_for_all_reads_together(self, server, client):
+    @each_framing
+    def test_the_user_may_be_closing_it_when_the_stream_begins(
+        self, server, client, monkeypatch, framing, encoding
+    ):
         def handle(exchange):
-            exchange.open()
-            exchange.send("one")
-            while not exchange.wait_closed(0.02):
-                exchange.write_raw(b"1")  # a chunk's size that does not end
+            length = 100 if framing == "length" else None
+            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
+            exchange.stall()
 
+        def finish_late(response):
+            is_closing.set()
+            assert may_close.wait(PATIENCE)
+            finish(response)
+
+        def close_beside(session):
+            closings.append(Running(session.response.close))
+            assert is_closing.wait(PATIENCE)
+
+        closings = []
+        is_closing, may_close = threading.Event(), threading.Event()
+        finish = BoundedResponse.finish
+        monkeypatch.setattr(BoundedResponse, "finish", finish_late)
         server.handler = handle
-        session = client.sse(server.url, event_timeout=0.3)
+        session = client.sse(server.url, on_open=close_beside)
+        assert Running(lambda: list(session.incoming)).outcome() == []
+        assert session.error is None
+        may_close.set()
+        assert closings[0].outcome() is None
+
+
+def test_a_limit_holds_for_all_reads_together(server):
+    def handle(exchange):
+        exchange.open()
+        exchange.send("one")
+        while not exchange.wait_closed(0.02):
+            exchange.write_raw(b"1")  # a chunk's size that does not end
+
+    server.handler = handle
+    options = {"own_thread": True, "reconnect": "never", "event_timeout": 0.3}
+    with sse_client_for_tests(**options) as client, client.sse(server.url) as session:
         assert session.incoming.get(timeout=PATIENCE).data == "one"
         assert isinstance(Running(session.incoming.get).outcome(), IdleTimeoutError)

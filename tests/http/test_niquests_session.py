@@ -31,7 +31,7 @@ from sse_client.http.niquests import (
     translated_errors,
     with_watcher,
 )
-from sse_client.http.pools import watch_pool
+from sse_client.http.pools import keep_out_of_pool, watch_pool
 
 
 def made_by(package: str, name: str, *bases: type) -> type:
@@ -523,3 +523,10 @@ def test_another_connection_stays_where_it_is():
     raw = SimpleNamespace(connection=Connection(None), _police_officer=Police())
     assert take_from_pool(raw) is None
     assert raw._police_officer.told == []
+
+
+def test_a_pool_that_blocks_keeps_a_connection_that_it_can_share():
+    pool = SimpleNamespace(block=True, ConnectionCls=Connection)
+    raw = SimpleNamespace(connection=Connection(None), _pool=pool)
+    assert keep_out_of_pool(raw) is None
+    assert raw._pool is pool

@@ -14,6 +14,7 @@ import requests
 from canaries import CANARY
 from requests.adapters import HTTPAdapter
 from support import PATIENCE, Running, Signal, fill, sse_client_for_tests
+from urllib3 import HTTPConnectionPool
 
 from sse_client import (
     ConnectionFailedError,
@@ -77,6 +78,51 @@ def test_a_pool_that_blocks_gets_its_place_back(server):
                 stream = client.sse(server.url)
                 assert [event.data for event in stream.incoming] == ["a"]
                 stream._reader.join(PATIENCE)
+
+
+class LatePool(HTTPConnectionPool):
+    """A pool in which the user is slow to give a connection back."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.may_go_on = threading.Event()
+
+    def _put_conn(self, conn):
+        if threading.current_thread().name == "user":
+            assert self.may_go_on.wait(PATIENCE)
+        super()._put_conn(conn)
+
+
+def test_a_pool_that_blocks_gets_no_place_twice(server):
+    # The user closes the response, which ends the stream, which also closes the response.
+    server.serve(["a"], then="stall")
+    with requests.Session() as session:
+        adapter = HTTPAdapter(pool_maxsize=2, pool_block=True)
+        adapter.poolmanager.pool_classes_by_scheme = {"http": LatePool}
+        session.mount("http://", adapter)
+        with sse_client_for_tests(session=session, reconnect="never") as client:
+            stream = client.sse(server.url)
+            pools = adapter.poolmanager.pools
+            (pool,) = [pools[key] for key in pools.keys()]  # noqa: SIM118  # not a dict
+            user = threading.Thread(target=stream.response.close, name="user")
+            user.start()
+            assert [event.data for event in stream.incoming] in (["a"], [])
+            stream._reader.join(PATIENCE)
+            pool.may_go_on.set()
+            user.join(PATIENCE)
+            assert pool.pool.qsize() == 2
+            connections = [pool.pool.get(block=False) for _ in range(2)]
+            assert connections[0] is None or connections[0] is not connections[1]
+
+
+def test_a_redirect_gives_its_place_back(server):
+    server.respond(302, headers={"Location": "/other"})
+    server.serve(["a"], then="stall")
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(pool_maxsize=1, pool_block=True))
+        with sse_client_for_tests(session=session) as client:
+            opening = Running(lambda: client.sse(server.url))
+            assert opening.outcome().incoming.get(timeout=PATIENCE).data == "a"
 
 
 def test_a_refused_response_read_in_part_does_not_go_back_to_the_pool(server):
