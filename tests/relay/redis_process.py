@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -25,17 +26,19 @@ REDIS_SERVER = find_redis_server()
 PATIENCE = 20.0
 
 
-#: The bus of a cluster has the port of its node plus 10,000.
-_LAST_PORT = 55_535
+#: Ports below those that systems choose for connections, so no other test gets one of them before
+#: the server listens on it. The bus of a cluster has the port of its node plus 10,000.
+_PORTS = range(10_000, 22_000)
+
+_random = random.SystemRandom()  # not one that all processes of a test run may have seeded alike
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens, and whose cluster bus also has a port."""
+    """Return a port on which nothing listens."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port <= _LAST_PORT:
+        port = _random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
 
 
