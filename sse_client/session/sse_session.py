@@ -117,7 +117,11 @@ class SSESession(Generic[E_co]):
 
     @property
     def response(self) -> requests.Response | None:
-        """The response of the current or the last connection. None before the first."""
+        """The response of the current or the last connection. None before the first.
+
+        Closing it, on any thread, ends the connection as if the server had ended it. The session
+        then reconnects if its options allow that. To end the session, call its own ``close``.
+        """
         return self._reader.stream.response
 
     @property
