@@ -417,6 +417,19 @@ class TestReading:
             assert session.statistics.connections == 2
 
 
+def handler_of(framing, encoding, *pieces):
+    """A handler that sends these pieces of a stream, and then nothing more."""
+
+    def handle(exchange):
+        length = 100 if framing == "length" else None
+        exchange.open(framing=framing, content_length=length, content_encoding=encoding)
+        for piece in pieces:
+            exchange.write(piece)
+        exchange.stall()
+
+    return handle
+
+
 def each_framing(test):
     test = pytest.mark.parametrize("encoding", [None, "gzip"])(test)
     return pytest.mark.parametrize("framing", ["chunked", "close", "length"])(test)
@@ -431,43 +444,25 @@ class TestClosing:
             yield client
 
     @each_framing
-    @pytest.mark.parametrize("script", [[], ["one"]], ids=["before the first byte", "later"])
-    def test_the_user_ends_its_wait(self, server, client, framing, script, encoding):
-        def handle(exchange):
-            length = 100 if framing == "length" else None
-            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
-            for each in script:
-                exchange.send(each)
-            exchange.stall()
-
-        server.handler = handle
+    @pytest.mark.parametrize("data", [[], ["one"]], ids=["before the first byte", "later"])
+    def test_the_user_ends_its_wait(self, server, client, framing, data, encoding):
+        server.handler = handler_of(framing, encoding, *(f"data: {x}\n\n".encode() for x in data))
         session = client.sse(server.url)
-        assert [session.incoming.get(timeout=PATIENCE).data for _ in script] == script
+        assert [session.incoming.get(timeout=PATIENCE).data for _ in data] == data
         assert Running(session.response.close).outcome() is None
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
 
     @each_framing
     def test_a_hook_ends_it(self, server, client, framing, encoding):
-        def handle(exchange):
-            length = 100 if framing == "length" else None
-            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
-            exchange.write(b": hello\n")
-            exchange.stall()
-
-        server.handler = handle
+        server.handler = handler_of(framing, encoding, b": hello\n")
         session = client.sse(server.url, on_comment=lambda session, _: session.response.close())
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
 
     @each_framing
     def test_the_user_may_close_it_before_it_is_read(self, server, client, framing, encoding):
-        def handle(exchange):
-            length = 100 if framing == "length" else None
-            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
-            exchange.stall()
-
-        server.handler = handle
+        server.handler = handler_of(framing, encoding)
         session = client.sse(server.url, on_open=lambda session: session.response.close())
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
@@ -491,11 +486,6 @@ class TestClosing:
     def test_the_user_may_be_closing_it_when_the_stream_begins(
         self, server, client, monkeypatch, framing, encoding
     ):
-        def handle(exchange):
-            length = 100 if framing == "length" else None
-            exchange.open(framing=framing, content_length=length, content_encoding=encoding)
-            exchange.stall()
-
         def finish_late(response):
             is_closing.set()
             assert may_close.wait(PATIENCE)
@@ -509,7 +499,7 @@ class TestClosing:
         is_closing, may_close = threading.Event(), threading.Event()
         finish = BoundedResponse.finish
         monkeypatch.setattr(BoundedResponse, "finish", finish_late)
-        server.handler = handle
+        server.handler = handler_of(framing, encoding)
         session = client.sse(server.url, on_open=close_beside)
         assert Running(lambda: list(session.incoming)).outcome() == []
         assert session.error is None
