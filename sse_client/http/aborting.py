@@ -1,8 +1,9 @@
 """Aborts an attempt to open a stream from another thread, in any phase.
 
 The attempt reports each socket that it uses, and an abort shuts the latest one down. It must be the
-raw socket: the files of a response wait for a thread that is reading, and ``SSLSocket.shutdown``
-removes the TLS layer while the other thread reads. Data that is read after an abort is discarded.
+raw socket: closing the file of a response waits for a thread that is reading it, and
+``SSLSocket.shutdown`` removes the TLS layer while the other thread reads. Data that is read after
+an abort is discarded.
 
 Each connection of a stream is shut down before it is closed. A child that was forked while the
 connection was open has a copy of the descriptor. Closing alone would keep the connection open as

@@ -24,7 +24,7 @@ class ArrivedBody:
 
     Args:
         response: The response.
-        plain: Its body. Nothing else may read it from now on.
+        plain: Its body, which has a socket. Nothing else may read it from now on.
         raise_if_aborted: Raises an error if the connection was aborted.
 
     Attributes:
@@ -49,10 +49,11 @@ class ArrivedBody:
         self._decoder = plain.decoder
         self._raise_if_aborted = raise_if_aborted
         self.has_ended = self._decoder.has_ended
-        self.fileno: int = plain.socket.fileno()
-        self._pending = getattr(plain.socket, "pending", None)
+        sock = self._source.socket
+        self.fileno: int = sock.fileno()
+        self._pending = getattr(sock, "pending", None)
         self.is_layered = self._pending is not None
-        plain.socket.settimeout(0.0)
+        sock.settimeout(0.0)
         self._receive: Callable[[int], bytes] = self._receive_buffered
 
     def read(self) -> bytes | None:

@@ -8,7 +8,6 @@ and ``framing`` decodes all arrived bytes at once.
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 import urllib3
@@ -64,14 +63,12 @@ class PlainBody:
         decoder: Decodes the framing of the body.
 
     Attributes:
-        socket: The socket of the connection.
         response, decoder: The arguments.
     """
 
-    __slots__ = ("_is_behind", "_receive", "decoder", "response", "socket")
+    __slots__ = ("_is_behind", "_receive", "decoder", "response")
 
     def __init__(self, response: BoundedResponse, decoder: BodyDecoder) -> None:
-        self.socket: Any = response.socket
         self.response = response
         self.decoder = decoder
         self._is_behind = False  # whether more had arrived than the last read could take
@@ -100,8 +97,8 @@ class PlainBody:
 
     @property
     def has_socket(self) -> bool:
-        """Whether it is read from a socket. TLS through a TLS proxy, for example, is not."""
-        return isinstance(self.socket, socket.socket)
+        """Whether it is read from a socket, for which a selector can wait."""
+        return self.response.arrivals.has_socket
 
     def _receive_buffered(self, size: int) -> bytes:
         self._receive = self.response.arrivals.receive

@@ -65,6 +65,7 @@ class Arrivals(io.RawIOBase):
         clock: Measures the deadline.
 
     Attributes:
+        has_socket: Whether they come from a socket. TLS through a TLS proxy, for example, is none.
         is_last: Whether the connection serves no more requests after this is closed.
         is_paused: Whether reads return None, as if no bytes had arrived.
     """
@@ -77,7 +78,7 @@ class Arrivals(io.RawIOBase):
         self._file = file
         self._socket = sock
         self._clock = clock
-        self._is_socket = isinstance(sock, socket.socket)
+        self.has_socket = isinstance(sock, socket.socket)
         self._timeout: float | None = sock.gettimeout()
         self._deadline: Deadline | None = None
 
@@ -107,7 +108,7 @@ class Arrivals(io.RawIOBase):
         """Wait for bytes, and return at most ``size`` of them, ``b""`` at the end."""
         if self._deadline is not None:
             self._limit_wait(self._deadline)
-        found: bytes = self._socket.recv(size) if self._is_socket else self._file.read(size)
+        found: bytes = self._socket.recv(size) if self.has_socket else self._file.read(size)
         return found
 
     def _limit_wait(self, deadline: Deadline) -> None:

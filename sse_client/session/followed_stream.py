@@ -295,10 +295,9 @@ class FollowedStream:
     def _receive_all(self, body: StreamBody, reception: Reception) -> Outcome:
         """Receive everything from one connection, on this thread. Blocks."""
         turns = Turns() if has_greenlets() else None
-        delivery = self._delivery
         for chunk in body.chunks(self._timekeeper):
             reception.receive(chunk)
-            while delivery.rest:
+            while reception.is_blocked:
                 self._wait_for_room()
                 reception.put_rest()
             if reception.has_ended:
